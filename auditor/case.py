@@ -1,0 +1,137 @@
+"""Paths and files of a case folder: one audit, written append-only and resumable.
+
+``data/`` is what a sealed case will hold (evidence format 1); ``work/`` is scratch that a
+finished case can lose: the reference's hidden states, its head, the lock.
+"""
+
+import contextlib
+import errno
+import fcntl
+import json
+import os
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from auditor.canon import json_digest, pretty_json
+from auditor.errors import CaseError, StorageError
+
+_FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+
+
+class Case:
+    """A case folder on disk. Create or continue one with `open_case`."""
+
+    def __init__(self, root: Path) -> None:
+        self.root = root
+        self.data = root / "data"
+        self.work = root / "work"
+
+    def records(self, subject: str, suite: str) -> Path:
+        """Return the record file of a subject on a suite."""
+        return self.data / "records" / subject / f"{suite}.jsonl"
+
+    def array(self, kind: str, subject: str) -> Path:
+        """Return the array file of a kind (``agreement``, ``embeddings``, ...) for a subject."""
+        return self.data / "arrays" / kind / f"{subject}.npy"
+
+    def read_json(self, name: str) -> Any:
+        """Return the content of ``data/<name>``.
+
+        Raises:
+            CaseError: it is missing or not JSON.
+        """
+        path = self.data / name
+        try:
+            return json.loads(path.read_bytes())
+        except FileNotFoundError as error:
+            raise CaseError(f"{path} is missing", hint="is this a case folder?") from error
+        except ValueError as error:
+            raise CaseError(f"{path} is not JSON: {error}") from error
+
+    def write_json(self, name: str, value: Any) -> None:
+        """Write ``data/<name>`` atomically, readable and key-sorted; NaN is refused."""
+        atomic_write(self.data / name, pretty_json(value))
+
+
+def open_case(root: Path, plan: dict[str, Any]) -> Case:
+    """Return the case at `root`, created with `plan` or continued where it holds the same plan.
+
+    Raises:
+        CaseError: the folder holds another case, or files that are not a case.
+    """
+    case = Case(root)
+    if (case.data / "plan.json").is_file():
+        found = case.read_json("plan.json")
+        if json_digest(found) != json_digest(plan):
+            keys = sorted(k for k in {*found, *plan} if found.get(k) != plan.get(k))
+            raise CaseError(
+                f"{root} holds another case (it differs in: {', '.join(keys)})",
+                hint="give another --out, or repeat the command that started it to continue",
+            )
+        return case
+    if root.exists() and (not root.is_dir() or any(root.iterdir())):
+        raise CaseError(
+            f"{root} exists and is not a case folder", hint="give an empty or a new --out"
+        )
+    case.write_json("plan.json", plan)
+    return case
+
+
+@contextlib.contextmanager
+def locked(case: Case) -> Iterator[None]:
+    """Hold the case for one process.
+
+    Raises:
+        CaseError: another process holds it.
+    """
+    with storage_errors(case.work):
+        case.work.mkdir(parents=True, exist_ok=True)
+        handle = (case.work / "lock").open("w")
+    with handle:
+        try:
+            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError as error:
+            raise CaseError(
+                f"another process works on {case.root}", hint="wait for it to end"
+            ) from error
+        yield
+
+
+@contextlib.contextmanager
+def storage_errors(path: Path) -> Iterator[None]:
+    """Turn a refused write into a StorageError that names the place and the remedy."""
+    try:
+        yield
+    except OSError as error:
+        if error.errno in _FULL:
+            what = "no space left for"
+        elif isinstance(error, PermissionError) or error.errno == errno.EROFS:
+            what = "not allowed to write"
+        else:
+            raise
+        raise StorageError(
+            f"{what} {path}",
+            hint="free some space (or choose another --out) and repeat the command: "
+            "finished work is kept",
+        ) from error
+
+
+def atomic_write(path: Path, content: bytes) -> None:
+    """Write a whole file so that a reader, or a crash, sees the old one or the new one.
+
+    Raises:
+        StorageError: the disk is full or the place is not writable; the old file is intact.
+    """
+    part = path.with_name(path.name + ".part")
+    with storage_errors(path):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        try:
+            with part.open("wb") as stream:
+                stream.write(content)
+                stream.flush()
+                os.fsync(stream.fileno())
+            part.replace(path)
+        except OSError:
+            part.unlink(missing_ok=True)
+            raise

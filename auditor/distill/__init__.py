@@ -1,0 +1,1 @@
+"""Train a student from a teacher, with a record of what went in."""

@@ -1,0 +1,95 @@
+"""Every error that `auditor` raises on purpose.
+
+AuditorError
+├── InputError                what the user gave cannot be used; nothing was changed
+│   ├── SubjectError          a model cannot be found, read or understood
+│   ├── AccessError           the subject does not offer what the work needs
+│   ├── VocabularyError       two models need the same vocabulary and have different ones
+│   ├── SuiteError            a probe suite is missing, malformed or was edited
+│   ├── RecordsError          a file of recorded outputs cannot be read
+│   ├── RecipeError           a distillation recipe is malformed
+│   ├── PermissionRefusedError  there is no permission to train on a teacher
+│   ├── CaseError             a folder holds another case, or a broken one
+│   └── GateError             a --fail-on expression cannot be understood
+├── StorageError              the disk refused a write; what was written before is intact
+├── DataNotFoundError         the installation lacks probes/ or reports/
+├── RegistryError             two measures share a name, or a measure file cannot be imported
+├── KernelUnavailableError    the implementation asked for cannot run here
+├── MissingExtraError         an optional package is needed
+└── UndefinedError            a statistic has no value on these inputs
+
+Only `auditor.cli` turns errors into exit codes.
+"""
+
+
+class AuditorError(Exception):
+    """A failure with a message for people and, where there is one, the remedy."""
+
+    def __init__(self, message: str, *, hint: str | None = None) -> None:
+        super().__init__(message)
+        self.message = message
+        self.hint = hint
+
+
+class InputError(AuditorError):
+    """What the user gave cannot be used."""
+
+
+class SubjectError(InputError):
+    """A model cannot be found, read or understood."""
+
+
+class AccessError(InputError):
+    """The subject does not offer what the work needs."""
+
+
+class VocabularyError(InputError):
+    """Two models need the same vocabulary and have different ones."""
+
+
+class SuiteError(InputError):
+    """A probe suite is missing, malformed, or differs from its published digest."""
+
+
+class RecordsError(InputError):
+    """A file of recorded outputs cannot be read."""
+
+
+class RecipeError(InputError):
+    """A distillation recipe is malformed."""
+
+
+class PermissionRefusedError(InputError):
+    """There is no permission to train on this teacher's outputs."""
+
+
+class CaseError(InputError):
+    """A folder holds another case, or one that cannot be continued."""
+
+
+class GateError(InputError):
+    """A --fail-on expression cannot be understood."""
+
+
+class StorageError(AuditorError):
+    """The disk refused a write; what was written before is intact."""
+
+
+class DataNotFoundError(AuditorError):
+    """The installation lacks the data folders."""
+
+
+class RegistryError(AuditorError):
+    """The set of measures is not well formed."""
+
+
+class KernelUnavailableError(AuditorError):
+    """The implementation asked for cannot run on this machine."""
+
+
+class MissingExtraError(AuditorError):
+    """An optional package is needed and not installed."""
+
+
+class UndefinedError(AuditorError):
+    """A statistic has no value on these inputs; the message says why."""

@@ -1,0 +1,1 @@
+"""Similarity kernels: a float64 reference and fast implementations behind one function."""

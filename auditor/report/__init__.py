@@ -1,0 +1,1 @@
+"""Case -> HTML, Markdown and JSON."""
