@@ -1,4 +1,4 @@
-"""Stored outputs of subjects, what a measure sees: a statistic is defined on these, never on models.
+"""Stored outputs of subjects: a statistic is defined on these, never on a model.
 
 `POSITION` is the row of ``arrays/agreement/<suspect>.npy``: the full-vocabulary agreement of two
 models at one position, both fed the same token ids (the reference's rendering and its first reply).

@@ -1,0 +1,164 @@
+"""`auditor compare` and `auditor scan`."""
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import click
+
+from auditor.cli import output
+from auditor.plan import DEFAULT_PROBES, AuditRequest, parse_control
+from auditor.types import Access, Decoding
+
+_OPTIONS = (
+    click.option(
+        "--control",
+        "controls",
+        multiple=True,
+        metavar="SPEC[=ROLE]",
+        help="A control model. ROLE: independent (default), sibling, base, imitation, replication.",
+    ),
+    click.option("--base", metavar="SPEC", help="The suspect's declared base model."),
+    click.option(
+        "--suite",
+        "suites",
+        multiple=True,
+        metavar="NAME",
+        help="A probe suite (see: auditor probes list), or a folder or items file of your own. "
+        "Default: the standard mix.",
+    ),
+    click.option(
+        "--access",
+        type=click.Choice([level.name for level in Access], case_sensitive=False),
+        default=Access.WEIGHTS.name,
+        show_default=True,
+        help="The most that may be used of any model.",
+    ),
+    click.option(
+        "--probes",
+        type=click.IntRange(min=1),
+        default=DEFAULT_PROBES,
+        show_default=True,
+        help="Number of probes in total, spread over the suites.",
+    ),
+    click.option(
+        "--repeats",
+        type=click.IntRange(min=1),
+        default=1,
+        show_default=True,
+        help="Samples a probe.",
+    ),
+    click.option(
+        "--temperature",
+        type=click.FloatRange(min=0),
+        default=1.0,
+        show_default=True,
+        help="Sampling temperature; 0 is greedy.",
+    ),
+    click.option(
+        "--max-new-tokens",
+        type=click.IntRange(min=1),
+        default=48,
+        show_default=True,
+        help="Longest reply, in tokens.",
+    ),
+    click.option(
+        "--out",
+        type=click.Path(path_type=Path, file_okay=False),
+        help="Case folder; one that holds the same plan is continued. "
+        "[default: auditor-cases/<suspect>-vs-<reference>-<digest>]",
+    ),
+    click.option("--device", help="cpu, cuda, cuda:1, auto. [default: a GPU where there is one]"),
+    click.option(
+        "--dtype",
+        type=click.Choice(["float32", "bfloat16", "float16"]),
+        help="Type of the forward passes. [default: bfloat16 on a GPU, float32 on a CPU]",
+    ),
+    click.option(
+        "--batch-tokens",
+        type=click.IntRange(min=1),
+        default=2048,
+        show_default=True,
+        help="Tokens in one forward pass.",
+    ),
+    click.option(
+        "--seed", type=int, default=0, show_default=True, help="Seed of every random choice."
+    ),
+    click.option(
+        "--fail-on",
+        metavar="EXPR",
+        help="Exit with 3 where this holds for a suspect, e.g. 'logit-kl-forward < 0.05'; "
+        "with 4 where it cannot be decided.",
+    ),
+    click.option("--json", "as_json", is_flag=True, help="Print one JSON object on stdout."),
+)
+
+
+def _audit_options(command: Callable[..., Any]) -> Callable[..., Any]:
+    for option in reversed(_OPTIONS):
+        command = option(command)
+    return command
+
+
+@click.command()
+@click.argument("suspect")
+@click.argument("reference")
+@_audit_options
+def compare(suspect: str, reference: str, **options: Any) -> int:
+    """Measure how closely SUSPECT mimics REFERENCE.
+
+    Writes a case folder with every output, a report (report.html) and the result. Without
+    controls there is no verdict: add models known to be independent with --control.
+    """
+    return _run("compare", reference, (suspect,), options)
+
+
+@click.command()
+@click.argument("reference")
+@click.argument("suspects", nargs=-1, required=True, metavar="SUSPECT...")
+@_audit_options
+def scan(reference: str, suspects: tuple[str, ...], **options: Any) -> int:
+    """Compare every SUSPECT with REFERENCE: one table, one report each.
+
+    Each model is loaded and run once. Can be interrupted and repeated at any moment.
+    """
+    return _run("scan", reference, suspects, options)
+
+
+def _run(command: str, reference: str, suspects: tuple[str, ...], options: dict[str, Any]) -> int:
+    from auditor.audit import audit
+    from auditor.cli.findings import finish
+    from auditor.cli.gate import parse_gate
+    from auditor.measures import all_measures
+
+    gate = None
+    if options["fail_on"]:
+        gate = parse_gate(options["fail_on"], {measure.name for measure in all_measures()})
+    request = _request(command, reference, suspects, options)
+    case = audit(request, options["out"], output.progress())
+    return finish(case, gate, as_json=options["as_json"])
+
+
+def _request(
+    command: str, reference: str, suspects: tuple[str, ...], options: dict[str, Any]
+) -> AuditRequest:
+    controls = [parse_control(text) for text in options["controls"]]
+    if options["base"]:
+        controls.append(parse_control(options["base"] + "=base"))
+    return AuditRequest(
+        command=command,
+        reference=reference,
+        suspects=suspects,
+        controls=tuple(controls),
+        suites=options["suites"],
+        access=Access[options["access"].upper()],
+        probes=options["probes"],
+        repeats=options["repeats"],
+        decoding=Decoding(
+            temperature=options["temperature"], max_new_tokens=options["max_new_tokens"]
+        ),
+        seed=options["seed"],
+        device=options["device"],
+        dtype=options["dtype"],
+        batch_tokens=options["batch_tokens"],
+    )

@@ -1,0 +1,87 @@
+"""The findings of a case on the terminal: a table, the reading, where the reports are."""
+
+from typing import TYPE_CHECKING, Any
+
+from auditor.case import Case
+from auditor.cli import output
+
+if TYPE_CHECKING:
+    from rich.table import Table
+
+    from auditor.cli.gate import Gate
+
+
+def finish(case: Case, gate: "Gate | None", *, as_json: bool) -> int:
+    """Print the results of a finished case and return the exit code of the gate."""
+    from auditor.report.result import result_json, scan_json
+
+    plan = case.read_json("plan.json")
+    if plan["command"] == "compare":
+        suspect = next(s["name"] for s in plan["subjects"] if s["role"] == "suspect")
+        results = [result_json(case, suspect)]
+        whole = results[0]
+    else:
+        whole = scan_json(case)
+        results = whole["results"]
+    if as_json:
+        output.emit_json(whole)
+    else:
+        show_results(results)
+    return gate_code(results, gate)
+
+
+def gate_code(results: list[dict[str, Any]], gate: "Gate | None") -> int:
+    """Return 3 where the gate holds for a suspect, 4 where that is unknown, else 0."""
+    from auditor.cli.gate import result_values
+
+    if gate is None:
+        return output.DONE
+    truths = [gate.holds(result_values(result)) for result in results]
+    if any(truth is True for truth in truths):
+        return output.GATE_MET
+    return output.INCONCLUSIVE if any(truth is None for truth in truths) else output.DONE
+
+
+def show_results(results: list[dict[str, Any]]) -> None:
+    """Print one table over all suspects, then each reading with its report."""
+    console = output.console()
+    console.print(_table(results))
+    for result in results:
+        conclusion = result["conclusion"]
+        name = result["suspect"]["spec"]
+        console.print(
+            f"[bold]{name}[/bold]: {conclusion['reading']} ({conclusion['basis']})", markup=True
+        )
+        console.print(f"  report: {result['report']}", soft_wrap=True, markup=False)
+    if results and results[0]["conclusion"]["limits"]:
+        console.print(results[0]["conclusion"]["limits"][0], markup=False)
+
+
+def _table(results: list[dict[str, Any]]) -> "Table":
+    from rich.markup import escape
+    from rich.table import Table
+
+    reference = results[0]["reference"]["spec"]
+    table = Table(title=escape(f"compared with {reference}"), title_justify="left")
+    table.add_column("measure", no_wrap=True)
+    table.add_column("unit")
+    table.add_column("closer")
+    for result in results:
+        table.add_column(escape(result["suspect"]["spec"].rpartition("/")[2]), justify="right")
+    for index, row in enumerate(results[0]["measurements"]):
+        cells = [value_text(result["measurements"][index]) for result in results]
+        table.add_row(row["measure"].partition("@")[0], row["unit"], row["closer"], *cells)
+    return table
+
+
+def value_text(row: dict[str, Any]) -> str:
+    """Return a measurement as short text: value, interval, rank; or that it is undefined."""
+    if row["value"] is None:
+        return "undefined"
+    text = f"{row['value']:.4g}"
+    if row["interval"] is not None:
+        low, high = row["interval"]
+        text += f" [{low:.3g}, {high:.3g}]"
+    if row["rank_p"] is not None:
+        text += f" p={row['rank_p']:.2g}"
+    return text.replace("[", r"\[")

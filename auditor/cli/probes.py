@@ -1,0 +1,91 @@
+"""`auditor probes`."""
+
+import dataclasses
+from pathlib import Path
+from typing import Any
+
+import click
+
+from auditor.cli import output
+
+_JSON = click.option("--json", "as_json", is_flag=True, help="Print one JSON object on stdout.")
+
+
+@click.group()
+def probes() -> None:
+    """List, show, check and digest probe suites.
+
+    NAME is a shipped suite (`instructions`, or `instructions@1`), a suite folder, or an items
+    file of your own (JSON lines).
+    """
+
+
+@probes.command("list")
+@_JSON
+def list_(as_json: bool) -> None:
+    """List the shipped suites."""
+    from auditor.collect.suite import list_suites
+
+    suites = list_suites()
+    if as_json:
+        output.emit_json({"suites": [_summary(suite) for suite in suites]})
+        return
+    for suite in suites:
+        click.echo(f"{suite.id:20} {len(suite.probes):5} probes  {suite.licence:8} {suite.title}")
+
+
+@probes.command()
+@click.argument("name")
+@_JSON
+def show(name: str, as_json: bool) -> None:
+    """Print every probe of NAME."""
+    from auditor.collect.suite import load_suite
+
+    suite = load_suite(name)
+    if as_json:
+        items = [dataclasses.asdict(probe) for probe in suite.probes]
+        output.emit_json({**_summary(suite), "items": items})
+        return
+    for probe in suite.probes:
+        text = probe.text if probe.text is not None else probe.messages[-1].content
+        click.echo(f"{probe.id}\t{probe.category}\t{probe.language or ''}\t{text!r}")
+
+
+@probes.command()
+@click.argument("names", nargs=-1)
+def lint(names: tuple[str, ...]) -> int:
+    """Check NAMES (default: all shipped): licence, unique ids, digests, released versions."""
+    from auditor.collect.suite import lint_suite, list_suites, suite_path
+
+    paths = [suite_path(name) for name in names or [s.id for s in list_suites()]]
+    problems = [(path, problem) for path in paths for problem in lint_suite(path)]
+    for path, problem in problems:
+        output.say(f"{_short(path)}: {problem}")
+    click.echo(f"{len(paths)} suites checked, {len(problems)} problems")
+    return output.BAD_INPUT if problems else output.DONE
+
+
+@probes.command()
+@click.argument("name")
+def digest(name: str) -> None:
+    """Print the digest of NAME."""
+    from auditor.collect.suite import load_suite
+
+    suite = load_suite(name)
+    click.echo(f"{suite.digest}  {suite.id}")
+
+
+def _summary(suite: Any) -> dict[str, Any]:
+    return {
+        "name": suite.name,
+        "version": suite.version,
+        "title": suite.title,
+        "licence": suite.licence,
+        "digest": suite.digest,
+        "probes": len(suite.probes),
+        "sealed": suite.sealed,
+    }
+
+
+def _short(path: Path) -> str:
+    return "/".join(path.parts[-2:])

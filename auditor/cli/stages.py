@@ -1,0 +1,49 @@
+"""`auditor collect`, `measure` and `judge`: the stages of a case on their own."""
+
+from pathlib import Path
+
+import click
+
+from auditor.cli import output
+
+_CASE = click.argument("folder", metavar="CASE", type=click.Path(path_type=Path))
+
+
+@click.command()
+@_CASE
+def collect(folder: Path) -> None:
+    """Run the models of CASE and store what they say; continues where it stopped."""
+    from auditor.audit import existing_case
+    from auditor.case import locked
+    from auditor.collect.run import collect_case
+
+    case = existing_case(folder)
+    with locked(case):
+        collect_case(case, output.progress())
+    click.echo(case.root)
+
+
+@click.command()
+@_CASE
+def measure(folder: Path) -> None:
+    """Compute the measures of a collected CASE; loads no model."""
+    from auditor.audit import existing_case, measure_case
+    from auditor.case import locked
+
+    case = existing_case(folder)
+    with locked(case):
+        measure_case(case, output.progress())
+    click.echo(case.data / "statistics.json")
+
+
+@click.command()
+@_CASE
+def judge(folder: Path) -> None:
+    """Draw the conclusion of a measured CASE."""
+    from auditor.audit import existing_case, judge_case
+    from auditor.case import locked
+
+    case = existing_case(folder)
+    with locked(case):
+        judge_case(case)
+    click.echo(case.data / "conclusion.json")

@@ -1,0 +1,153 @@
+"""What an audit will do, fixed before it starts: subjects, probes, seeds, decoding.
+
+The plan is the identity of a case: repeating a command gives the same plan and continues the case.
+"""
+
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from auditor.errors import InputError
+from auditor.types import CONTROL_ROLES, Access, Decoding, ModelRef, Role
+
+SCHEMA = "auditor/plan/1"
+DEFAULT_PROBES = 96
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ControlSpec:
+    """A control model as asked for: its specifier, its role and the family it belongs to."""
+
+    spec: str
+    role: Role = "independent"
+    family: str | None = None
+    """None: a family of its own."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AuditRequest:
+    """One audit as a person asks for it."""
+
+    command: str
+    reference: str
+    suspects: tuple[str, ...]
+    controls: tuple[ControlSpec, ...] = ()
+    suites: tuple[str, ...] = ()
+    """Empty: the default mix."""
+    access: Access = Access.WEIGHTS
+    """The most that may be used of any subject."""
+    probes: int | None = DEFAULT_PROBES
+    repeats: int = 1
+    decoding: Decoding = field(default_factory=Decoding)
+    seed: int = 0
+    device: str | None = None
+    dtype: str | None = None
+    batch_tokens: int = 2048
+    encoder: str | None = "all-MiniLM-L6-v2"
+
+
+def parse_control(text: str) -> ControlSpec:
+    """Return the control of ``SPEC[=ROLE]``; a trailing ``=word`` that is no role is refused.
+
+    Raises:
+        InputError: the role is unknown.
+    """
+    spec, mark, role = text.rpartition("=")
+    # openai:model?base_url=... holds an "=" that belongs to the specifier.
+    if not mark or "?" in spec or "/" in role:
+        return ControlSpec(spec=text)
+    for known in CONTROL_ROLES:
+        if role == known:
+            return ControlSpec(spec=spec, role=known)
+    raise InputError(
+        f"unknown control role {role!r} in {text!r}", hint=f"roles: {', '.join(CONTROL_ROLES)}"
+    )
+
+
+def plan_audit(request: AuditRequest) -> dict[str, Any]:
+    """Return the plan of a request: every model identified by digest, every probe chosen.
+
+    Raises:
+        InputError: a model, a suite or a number of the request cannot be used.
+    """
+    from auditor.collect import suite
+
+    _check_numbers(request)
+    names = request.suites or suite.DEFAULT_SUITES
+    suites = [suite.load_suite(name) for name in names]
+    selected = suite.select_probes(suites, request.probes, request.seed)
+    subjects = _subjects(request)
+    return {
+        "schema": SCHEMA,
+        "command": request.command,
+        "subjects": subjects,
+        "suites": [
+            {
+                "name": chosen.name,
+                "version": chosen.version,
+                "digest": chosen.digest,
+                "probes": [probe.id for probe in probes],
+            }
+            for chosen, probes in selected
+            if probes
+        ],
+        "access": request.access.name,
+        "repeats": request.repeats,
+        "decoding": request.decoding.as_json(),
+        "seed": request.seed,
+        "device": request.device,
+        "dtype": request.dtype,
+        "batch_tokens": request.batch_tokens,
+        "encoder": request.encoder,
+    }
+
+
+def _check_numbers(request: AuditRequest) -> None:
+    if request.probes is not None and request.probes < 1:
+        raise InputError(f"--probes {request.probes}: at least 1 probe is needed")
+    if request.repeats < 1:
+        raise InputError(f"--repeats {request.repeats}: at least 1 sample a probe is needed")
+    if not request.suspects:
+        raise InputError("no suspect was given", hint="auditor compare SUSPECT REFERENCE")
+
+
+def _subjects(request: AuditRequest) -> list[dict[str, Any]]:
+    from auditor.models.specifier import identify, parse
+
+    wanted = [ControlSpec(spec=request.reference)]
+    wanted += [ControlSpec(spec=spec) for spec in request.suspects]
+    wanted += request.controls
+    roles: list[str] = ["reference", *["suspect"] * len(request.suspects)]
+    roles += [control.role for control in request.controls]
+    identified: dict[str, ModelRef] = {}
+    subjects: list[dict[str, Any]] = []
+    for control, role in zip(wanted, roles, strict=True):
+        spec = parse(control.spec).canonical
+        if spec not in identified:
+            identified[spec] = identify(spec)
+        name = _unique_name(spec, [subject["name"] for subject in subjects])
+        subjects.append(
+            {
+                "name": name,
+                "role": role,
+                "family": control.family or name,
+                "spec": spec,
+                "digest": identified[spec].digest,
+            }
+        )
+    return subjects
+
+
+def _unique_name(spec: str, taken: Sequence[str]) -> str:
+    words = re.split(r"[^A-Za-z0-9.-]+", re.sub(r"\.(gguf|jsonl)$", "", spec))
+    words = [word.strip(".-").lower() for word in words if word.strip(".-")]
+    # A training run keeps its model in RUN/student: the run's name says more.
+    if len(words) > 1 and words[-1] in ("student", "model"):
+        words.pop()
+    stem = words[-1] if words else "model"
+    name, count = stem, 1
+    while name in taken:
+        count += 1
+        name = f"{stem}-{count}"
+    return name

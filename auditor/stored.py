@@ -1,0 +1,276 @@
+"""Read a case folder back: probes, records, and the outputs that measures are defined on.
+
+Loads no model and trusts nothing: record chains are checked, arrays are opened without pickle.
+"""
+
+import json
+import tomllib
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from auditor.canon import json_digest, leaf_hash
+from auditor.case import Case
+from auditor.errors import CaseError
+from auditor.outputs import POSITION, OutputSet, Pair
+from auditor.types import Access, Answer, Array, Message, ModelRef, Probe
+
+
+def probe_as_json(probe: Probe) -> dict[str, Any]:
+    """Return the fields of a probe as JSON values, those at their default left out."""
+    fields: dict[str, Any] = {"id": probe.id, "category": probe.category}
+    if probe.messages:
+        fields["messages"] = [{"role": m.role, "content": m.content} for m in probe.messages]
+    if probe.answer is not None:
+        fields["answer"] = {"kind": probe.answer.kind, "value": probe.answer.value}
+        if probe.answer.choices:
+            fields["answer"]["choices"] = list(probe.answer.choices)
+    for name in ("text", "language"):
+        if getattr(probe, name) is not None:
+            fields[name] = getattr(probe, name)
+    if probe.weight != 1.0:
+        fields["weight"] = probe.weight
+    return fields
+
+
+def probe_digest(probe: Probe) -> str:
+    """Return the digest of what a probe asks, as written into every record of it."""
+    return json_digest(probe_as_json(probe))
+
+
+@dataclass(frozen=True, slots=True)
+class PlannedSuite:
+    """The part of a suite that a case uses."""
+
+    id: str
+    """``name@version``."""
+    probes: tuple[Probe, ...]
+
+
+def planned_suites(case: Case) -> tuple[PlannedSuite, ...]:
+    """Return the planned probes of each suite, in plan order, read from ``data/probes``.
+
+    Raises:
+        CaseError: a planned suite or probe is not in the case.
+    """
+    suites = []
+    for entry in case.read_json("plan.json")["suites"]:
+        name = f"{entry['name']}@{entry['version']}"
+        probes = _suite_probes(case.data / "probes" / name)
+        missing = [probe for probe in entry["probes"] if probe not in probes]
+        if missing:
+            raise CaseError(f"the case lacks probe {missing[0]!r} of suite {name}")
+        suites.append(PlannedSuite(name, tuple(probes[probe] for probe in entry["probes"])))
+    return tuple(suites)
+
+
+def planned_probes(case: Case) -> tuple[Probe, ...]:
+    """Return the P probes of the case, in plan order: the axis of every array."""
+    return tuple(probe for suite in planned_suites(case) for probe in suite.probes)
+
+
+def _suite_probes(folder: Path) -> dict[str, Probe]:
+    """Return {id: probe} of a copied suite: its items, and those of a revealed sealed part."""
+    files = sorted(folder.glob("*.jsonl"))
+    if not files:
+        raise CaseError(f"{folder} holds no probes", hint="was the case collected?")
+    weight, language = 1.0, None
+    manifest = folder / "suite.toml"
+    try:
+        if manifest.is_file():
+            fields = tomllib.loads(manifest.read_text(encoding="utf-8"))
+            weight = float(fields["weight"])
+            # A suite in one language does not repeat it on every line.
+            language = fields["languages"][0] if len(fields["languages"]) == 1 else None
+        probes = [
+            replace(_probe(item), weight=weight, language=item.get("language") or language)
+            for path in files
+            for item in _items(path)
+        ]
+    except (ValueError, KeyError, TypeError) as error:
+        raise CaseError(f"the probes in {folder} cannot be read: {error}") from error
+    return {probe.id: probe for probe in probes}
+
+
+def _items(path: Path) -> list[dict[str, Any]]:
+    lines = path.read_text(encoding="utf-8-sig").split("\n")
+    parsed = [json.loads(line) for line in lines if line.strip()]
+    return [item for item in parsed if "id" in item]  # a sealed part starts with its salt
+
+
+def _probe(item: dict[str, Any]) -> Probe:
+    fields = dict(item)
+    answer = fields.pop("answer", None)
+    if answer is not None:
+        answer = Answer(**{**answer, "choices": tuple(answer.get("choices", ()))})
+    messages = tuple(Message(**message) for message in fields.pop("messages", None) or ())
+    return Probe(messages=messages, answer=answer, **fields)
+
+
+def chained_lines(path: Path) -> Iterator[tuple[bytes, dict[str, Any]]]:
+    """Yield (line without newline, parsed line) of an append-only file; a torn end is not yielded.
+
+    Raises:
+        CaseError: a line is not JSON, or does not continue the chain of the one before it.
+    """
+    previous = ""
+    with path.open("rb") as stream:
+        for number, line in enumerate(stream):
+            if not line.endswith(b"\n"):
+                return
+            line = line[:-1]
+            try:
+                row = json.loads(line)
+                intact = row["seq"] == number and row["prev"] == previous
+            except (ValueError, KeyError, TypeError):
+                intact = False
+            if not intact:
+                raise CaseError(
+                    f"{path}: line {number + 1} does not continue the chain; the file was changed",
+                    hint="restore the file from a copy, or collect into a new folder",
+                )
+            yield line, row
+            previous = leaf_hash(line)
+
+
+def iterate_records(case: Case, subject: str) -> Iterator[dict[str, Any]]:
+    """Yield the records of a subject in plan order: every probe, and its repeats, of every suite.
+
+    Raises:
+        CaseError: a file is missing, incomplete, broken, or not the one that the plan asks for.
+    """
+    repeats = case.read_json("plan.json")["repeats"]
+    for suite in planned_suites(case):
+        path = case.records(subject, suite.id)
+        if not path.is_file():
+            raise CaseError(f"{path} is missing", hint="collect the case first")
+        expected = [(probe.id, repeat) for probe in suite.probes for repeat in range(repeats)]
+        rows = 0
+        for _, row in chained_lines(path):
+            found = (row["probe_id"], row["repeat"])
+            if rows >= len(expected) or found != expected[rows] or row["subject"] != subject:
+                raise CaseError(f"{path}: line {rows + 1} is not what the plan asks for")
+            rows += 1
+            yield row
+        if rows != len(expected):
+            raise CaseError(f"{path} holds {rows} of {len(expected)} records")
+
+
+def read_records(case: Case, subject: str) -> tuple[dict[str, Any], ...]:
+    """Return the records of a subject in plan order; see `iterate_records`."""
+    return tuple(iterate_records(case, subject))
+
+
+def read_refs(case: Case) -> dict[str, ModelRef]:
+    """Return the identity of every collected subject, by name.
+
+    Raises:
+        CaseError: subjects.json is missing or malformed.
+    """
+    refs = {}
+    for subject in case.read_json("subjects.json")["subjects"]:
+        fields = dict(subject["ref"])
+        refs[subject["name"]] = ModelRef(**{**fields, "access": Access[fields["access"]]})
+    return refs
+
+
+def read_array(case: Case, kind: str, subject: str) -> Array | None:
+    """Return a stored array, mapped read-only, or None where it was not collected.
+
+    Raises:
+        CaseError: the file is not a plain array.
+    """
+    path = case.array(kind, subject)
+    if not path.is_file():
+        return None
+    try:
+        return np.load(path, mmap_mode="r", allow_pickle=False)
+    except ValueError as error:
+        raise CaseError(f"{path} is not an array file: {error}") from error
+
+
+@dataclass(frozen=True, slots=True)
+class _Stored:
+    """All P probes of one subject, and which of them it answered."""
+
+    outputs: OutputSet
+    answered: frozenset[int]
+
+
+def load_outputs(case: Case, subject: str) -> OutputSet:
+    """Return what a subject answered: the probes of the plan without those that failed.
+
+    N is the number of repeats that keeps the most replies; probes with fewer are left out and
+    stand in errors.jsonl.
+    """
+    stored = _load(case, subject)
+    return stored.outputs.take(sorted(stored.answered))
+
+
+def load_pair(case: Case, reference: str, suspect: str) -> Pair:
+    """Return two subjects on the probes that both answered, with the reasons for what is missing.
+
+    Raises:
+        CaseError: one of them was not collected, or a file of it was changed.
+    """
+    a, b = _load(case, reference), _load(case, suspect)
+    why = _reasons(case, reference, suspect)
+    positions = None
+    if "positions" not in why:
+        positions = read_array(case, "agreement", suspect)
+    if positions is not None and positions.dtype != POSITION:
+        raise CaseError(f"{case.array('agreement', suspect)} has unknown columns")
+    pair = Pair(reference=a.outputs, suspect=b.outputs, positions=positions, why=why)
+    return pair.take(sorted(a.answered & b.answered))
+
+
+def _reasons(case: Case, reference: str, suspect: str) -> dict[str, str]:
+    why: dict[str, str] = {}
+    for name in dict.fromkeys((reference, suspect)):
+        for field, reason in case.read_json(f"collected/{name}.json")["missing"].items():
+            why[field] = f"{why[field]}; {name}: {reason}" if field in why else f"{name}: {reason}"
+    first = case.read_json("plan.json")["subjects"][0]["name"]
+    if reference != first:
+        why["positions"] = f"positions were collected against {first}, not {reference}"
+    elif suspect == first:
+        why["positions"] = f"{first} is the reference itself"
+    return why
+
+
+def _load(case: Case, subject: str) -> _Stored:
+    refs = read_refs(case)
+    if subject not in refs:
+        raise CaseError(f"{subject!r} was not collected; collected: {', '.join(sorted(refs))}")
+    probes = planned_probes(case)
+    repeats = case.read_json("plan.json")["repeats"]
+    texts: list[list[str]] = [[] for _ in probes]
+    # (P): how many repeats in a row, from the first, have a reply
+    replies = [0] * len(probes)
+    for row, record in enumerate(iterate_records(case, subject)):
+        probe = row // repeats
+        texts[probe].append(record["text"])
+        if record["outcome"] != "error" and replies[probe] == record["repeat"]:
+            replies[probe] += 1
+    n = _kept_repeats(replies)
+    embeddings = read_array(case, "embeddings", subject)
+    if embeddings is not None:
+        # (P * N, E) -> (P, N, E)
+        embeddings = embeddings.reshape(len(probes), repeats, -1)[:, :n]
+    outputs = OutputSet(
+        subject=subject,
+        model=refs[subject],
+        probes=probes,
+        texts=tuple(tuple(replies_of[:n]) for replies_of in texts),
+        embeddings=embeddings,
+        hidden=read_array(case, "hidden", subject),
+    )
+    return _Stored(outputs, frozenset(i for i, count in enumerate(replies) if count >= n))
+
+
+def _kept_repeats(replies: Sequence[int]) -> int:
+    """Return the number of repeats, at least 1, that keeps the most replies in a full (P, N)."""
+    candidates = range(1, max(replies, default=1) + 1)
+    return max(candidates, key=lambda n: (n * sum(count >= n for count in replies), n), default=1)

@@ -1,0 +1,89 @@
+import hashlib
+import json
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from auditor.canon import (
+    canonical_json,
+    directory_digests,
+    finite,
+    json_digest,
+    leaf_hash,
+    pretty_json,
+    tree_digest,
+)
+
+json_values = st.recursive(
+    st.none() | st.booleans() | st.integers(-(2**53) + 1, 2**53 - 1) | st.text(),
+    lambda children: st.lists(children) | st.dictionaries(st.text(), children),
+    max_leaves=10,
+)
+
+
+def test_numbers_and_order_follow_rfc_8785():
+    # The number and string examples of RFC 8785, section 3.2.2 and 3.2.3.
+    value = {
+        "numbers": [333333333.33333329, 1e30, 4.50, 2e-3, 0.000000000000000000000000001],
+        "string": '€$\x0f\nA\'B"\\\\"/',
+        "literals": [None, True, False],
+    }
+    expected = (
+        '{"literals":[null,true,false],"numbers":[333333333.3333333,1e+30,4.5,0.002,1e-27],'
+        '"string":"€$\\u000f\\nA\'B\\"\\\\\\\\\\"/"}'
+    )
+    assert canonical_json(value).decode() == expected
+
+
+@given(json_values)
+def test_canonical_json_round_trips(value):
+    assert json.loads(canonical_json(value)) == value
+
+
+@pytest.mark.parametrize("value", [float("nan"), float("inf"), {"a": -float("inf")}, 2**60])
+def test_numbers_that_json_cannot_carry_are_refused(value):
+    with pytest.raises(ValueError, match="canonical JSON"):
+        canonical_json(value)
+
+
+def test_pretty_json_refuses_nan():
+    with pytest.raises(ValueError, match="JSON"):
+        pretty_json({"a": float("nan")})
+
+
+def test_renaming_changes_the_tree_digest():
+    assert tree_digest({"a": "1", "b": "2"}) != tree_digest({"c": "1", "b": "2"})
+
+
+def test_swapping_contents_changes_the_tree_digest():
+    assert tree_digest({"a": "1", "b": "2"}) != tree_digest({"a": "2", "b": "1"})
+
+
+def test_no_name_can_imitate_structure():
+    # With "name:digest" lines, {"a": "1\nb:2"} and {"a": "1", "b": "2"} would collide.
+    assert tree_digest({"a": "1\nb:2"}) != tree_digest({"a": "1", "b": "2"})
+
+
+def test_leaf_hash_is_that_of_rfc_9162():
+    # RFC 9162, section 2.1.1: HASH(0x00 || entry); for the empty entry the well-known value
+    # of Certificate Transparency's test vectors.
+    assert leaf_hash(b"") == "6e340b9cffb37a989ca544e6bb780a2c78901d3fb33738768511a30617afa01d"
+
+
+def test_directory_digests_are_those_of_the_files(tmp_path):
+    (tmp_path / "sub").mkdir()
+    (tmp_path / "sub" / "x").write_bytes(b"abc")
+    expected = "sha256:" + hashlib.sha256(b"abc").hexdigest()
+    assert directory_digests(tmp_path) == {"sub/x": expected}
+
+
+def test_json_digest_ignores_key_order():
+    assert json_digest({"a": 1, "b": 2}) == json_digest({"b": 2, "a": 1})
+
+
+def test_missing_stays_missing_and_nan_is_refused():
+    assert finite(None) is None
+    assert finite(0.25) == 0.25
+    with pytest.raises(ValueError, match="reason"):
+        finite(float("nan"))
