@@ -1,0 +1,39 @@
+"""`auditor demo`."""
+
+from pathlib import Path
+
+import click
+
+from auditor.cli import output
+
+
+@click.command()
+@click.option(
+    "--out",
+    type=click.Path(path_type=Path, file_okay=False),
+    default=Path("auditor-demo"),
+    show_default=True,
+    help="Folder for the student, the case and the reports.",
+)
+@click.option("--json", "as_json", is_flag=True, help="Print one JSON object on stdout.")
+def demo(out: Path, as_json: bool) -> int:
+    """Distill a tiny student, then compare it and two other models with its teacher.
+
+    Uses the models that ship with the package; downloads nothing; under two minutes on two CPU
+    cores. Suspects: the student, an 8-bit copy of the teacher, an independent model.
+    """
+    from auditor.cli.findings import finish
+    from auditor.demo import demonstrate
+
+    made = demonstrate(out, output.progress())
+    code = finish(made.case, None, as_json=as_json)
+    if not as_json:
+        _say_next(out)
+    return code
+
+
+def _say_next(out: Path) -> None:
+    click.echo(f"\nall reports: {out / 'case' / 'data' / 'report.html'}")
+    click.echo(f"distillation: {out / 'run' / 'report.html'}")
+    click.echo("next: compare two models of your own, with a control that you know is independent:")
+    click.echo("  auditor compare SUSPECT REFERENCE --control CONTROL")
