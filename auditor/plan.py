@@ -76,21 +76,21 @@ def plan_audit(request: AuditRequest) -> dict[str, Any]:
     _check_numbers(request)
     names = request.suites or suite.DEFAULT_SUITES
     suites = [suite.load_suite(name) for name in names]
+    sources = {s.id: name for s, name in zip(suites, names, strict=True)}
     selected = suite.select_probes(suites, request.probes, request.seed)
-    subjects = _subjects(request)
     return {
         "schema": SCHEMA,
         "command": request.command,
-        "subjects": subjects,
+        "subjects": _subjects(request),
         "suites": [
             {
                 "name": chosen.name,
                 "version": chosen.version,
                 "digest": chosen.digest,
+                "source": str(sources[chosen.id]),
                 "probes": [probe.id for probe in probes],
             }
             for chosen, probes in selected
-            if probes
         ],
         "access": request.access.name,
         "repeats": request.repeats,

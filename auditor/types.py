@@ -55,7 +55,7 @@ class Message:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Answer:
-    """How a checkable reply is checked: see `auditor.collect.answers`."""
+    """How a checkable reply is checked: see `auditor.answers`."""
 
     kind: Literal["number", "exact", "choice"]
     value: str

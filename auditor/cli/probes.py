@@ -36,12 +36,17 @@ def list_(as_json: bool) -> None:
 
 @probes.command()
 @click.argument("name")
+@click.option(
+    "--reveal",
+    type=click.Path(path_type=Path, dir_okay=False),
+    help="Items of a part that was published by digest only; checked against that digest.",
+)
 @_JSON
-def show(name: str, as_json: bool) -> None:
+def show(name: str, reveal: Path | None, as_json: bool) -> None:
     """Print every probe of NAME."""
     from auditor.collect.suite import load_suite
 
-    suite = load_suite(name)
+    suite = load_suite(name, reveal=reveal)
     if as_json:
         items = [dataclasses.asdict(probe) for probe in suite.probes]
         output.emit_json({**_summary(suite), "items": items})
@@ -55,13 +60,19 @@ def show(name: str, as_json: bool) -> None:
 @click.argument("names", nargs=-1)
 def lint(names: tuple[str, ...]) -> int:
     """Check NAMES (default: all shipped): licence, unique ids, digests, released versions."""
-    from auditor.collect.suite import lint_suite, list_suites, suite_path
+    from auditor.collect.suite import lint_root, lint_suite, list_suites, suite_path
+    from auditor.data import data_dir
 
-    paths = [suite_path(name) for name in names or [s.id for s in list_suites()]]
-    problems = [(path, problem) for path in paths for problem in lint_suite(path)]
-    for path, problem in problems:
-        output.say(f"{_short(path)}: {problem}")
-    click.echo(f"{len(paths)} suites checked, {len(problems)} problems")
+    if names:
+        found = {name: lint_suite(suite_path(name)) for name in names}
+        problems = [f"{name}: {problem}" for name, lines in found.items() for problem in lines]
+        count = len(names)
+    else:
+        problems = lint_root(data_dir("probes"))
+        count = len(list_suites())
+    for problem in problems:
+        output.say(problem)
+    click.echo(f"{count} suites checked, {len(problems)} problems")
     return output.BAD_INPUT if problems else output.DONE
 
 
@@ -85,7 +96,3 @@ def _summary(suite: Any) -> dict[str, Any]:
         "probes": len(suite.probes),
         "sealed": suite.sealed,
     }
-
-
-def _short(path: Path) -> str:
-    return "/".join(path.parts[-2:])

@@ -81,5 +81,5 @@ def _draw_anew(module: "torch.nn.Module", seed: int) -> "torch.nn.Module":
 
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
-        fresh: torch.nn.Module = AutoModelForCausalLM.from_config(module.config)
+        fresh: torch.nn.Module = AutoModelForCausalLM.from_config(module.config)  # type: ignore[no-untyped-call]
     return fresh

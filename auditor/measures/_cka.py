@@ -1,0 +1,77 @@
+"""Debiased linear CKA of two representations of the same probes, and of many halves of them."""
+
+import numpy as np
+
+from auditor.errors import UndefinedError
+from auditor.types import Array
+
+_ROWS = 512
+_NO_SPREAD = 1e-12
+
+
+def debiased_cka(x: Array, y: Array) -> float:
+    """Return the debiased CKA of (P, Dx) and (P, Dy), in [-1, 1].
+
+    Raises:
+        UndefinedError: fewer than 4 probes, or a side is the same for all probes but one.
+    """
+    from auditor.kernels import cka_stream
+
+    for side, name in ((x, "reference"), (y, "suspect")):
+        if len(side) >= 4 and not _varies(side):
+            raise UndefinedError(f"the {name} is the same for all {len(side)} probes, or all but 1")
+    # |CKA| <= 1 by Cauchy-Schwarz: the unbiased HSIC is an inner product of U-centred matrices
+    # (Székely & Rizzo 2014). Rounding may pass it.
+    return float(np.clip(cka_stream([(x, y)]), -1.0, 1.0))
+
+
+def subset_cka(x: Array, y: Array, chosen: Array) -> Array:
+    """Return (B,): the debiased CKA on each of B subsets of the probes, (B, P) bool.
+
+    The same statistic from Gram matrices: with w the indicator of a subset and K, L with a zero
+    diagonal, tr(KL) = w'(K*L)w, 1'K1 = w'Kw and 1'KL1 = sum w (Kw)(Lw). Five products serve all
+    subsets, where the moments of `cka_stream` would be collected anew for each.
+
+    Raises:
+        UndefinedError: a subset has fewer than 4 probes or no spread.
+    """
+    weight = chosen.astype(np.float64).T  # (P, B)
+    if (weight.sum(axis=0) < 4).any():
+        raise UndefinedError("a subset has fewer than 4 probes")
+    x, y = x - x.mean(axis=0), y - y.mean(axis=0)
+    cross, _ = _hsic(x, y, weight)
+    own_x, size_x = _hsic(x, x, weight)
+    own_y, size_y = _hsic(y, y, weight)
+    if (own_x <= _NO_SPREAD * size_x).any() or (own_y <= _NO_SPREAD * size_y).any():
+        raise UndefinedError("a subset does not vary")
+    return np.clip(cross / np.sqrt(own_x * own_y), -1.0, 1.0)
+
+
+def _varies(x: Array) -> bool:
+    """Return whether anything is left of the Gram matrix of (P, D) rows after U-centring.
+
+    Where all rows but one are equal nothing is, and CKA would divide rounding by rounding.
+    """
+    centred = x - x.mean(axis=0)
+    own, size = _hsic(centred, centred, np.ones((len(x), 1)))
+    return bool(own[0] > _NO_SPREAD * size[0])
+
+
+def _hsic(x: Array, y: Array, weight: Array) -> tuple[Array, Array]:
+    """Return (B,) unbiased HSIC (Song et al. 2012, equation 5) of weighted rows, (P, B).
+
+    With it the mean product of the Gram matrices' elements, before centring.
+    """
+    trace, ones_k, ones_l, ones_kl = np.zeros((4, weight.shape[1]))
+    for start in range(0, len(x), _ROWS):
+        rows = np.arange(start, min(start + _ROWS, len(x)))
+        k, gram_l = x[rows] @ x.T, y[rows] @ y.T  # (R, P)
+        k[np.arange(len(rows)), rows] = gram_l[np.arange(len(rows)), rows] = 0.0
+        own, kw, lw = weight[rows], k @ weight, gram_l @ weight  # (R, B)
+        trace += (own * ((k * gram_l) @ weight)).sum(axis=0)
+        ones_k += (own * kw).sum(axis=0)
+        ones_l += (own * lw).sum(axis=0)
+        ones_kl += (own * kw * lw).sum(axis=0)
+    m = weight.sum(axis=0)
+    both = ones_k * ones_l / ((m - 1) * (m - 2))
+    return (trace + both - 2 * ones_kl / (m - 2)) / (m * (m - 3)), trace / (m * (m - 1))
