@@ -40,6 +40,7 @@ ALLOWED = {
     "demo": {"audit", "plan", "controls", "distill", "models", "report"},
     "doctor": {"collect"},
     "cli": {"*"},
+    "__main__": {"cli"},
 }
 
 

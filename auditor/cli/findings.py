@@ -16,9 +16,9 @@ def finish(case: Case, gate: "Gate | None", *, as_json: bool) -> int:
     from auditor.report.result import result_json, scan_json
 
     plan = case.read_json("plan.json")
+    names = [s["name"] for s in plan["subjects"] if s["role"] == "suspect"]
     if plan["command"] == "compare":
-        suspect = next(s["name"] for s in plan["subjects"] if s["role"] == "suspect")
-        results = [result_json(case, suspect)]
+        results = [result_json(case, names[0])]
         whole = results[0]
     else:
         whole = scan_json(case)
@@ -26,7 +26,7 @@ def finish(case: Case, gate: "Gate | None", *, as_json: bool) -> int:
     if as_json:
         output.emit_json(whole)
     else:
-        show_results(results)
+        show_results(dict(zip(names, results, strict=True)))
     return gate_code(results, gate)
 
 
@@ -42,34 +42,34 @@ def gate_code(results: list[dict[str, Any]], gate: "Gate | None") -> int:
     return output.INCONCLUSIVE if any(truth is None for truth in truths) else output.DONE
 
 
-def show_results(results: list[dict[str, Any]]) -> None:
+def show_results(results: dict[str, dict[str, Any]]) -> None:
     """Print one table over all suspects, then each reading with its report."""
     console = output.console()
     console.print(_table(results))
-    for result in results:
+    for name, result in results.items():
         conclusion = result["conclusion"]
-        name = result["suspect"]["spec"]
-        console.print(
-            f"[bold]{name}[/bold]: {conclusion['reading']} ({conclusion['basis']})", markup=True
-        )
+        console.print(f"{name}: {conclusion['reading']} ({conclusion['basis']})", markup=False)
         console.print(f"  report: {result['report']}", soft_wrap=True, markup=False)
-    if results and results[0]["conclusion"]["limits"]:
-        console.print(results[0]["conclusion"]["limits"][0], markup=False)
+    limits = next(iter(results.values()))["conclusion"]["limits"]
+    console.print("\n".join(limits[:1]), markup=False)
 
 
-def _table(results: list[dict[str, Any]]) -> "Table":
+def _table(results: dict[str, dict[str, Any]]) -> "Table":
     from rich.markup import escape
     from rich.table import Table
 
-    reference = results[0]["reference"]["spec"]
-    table = Table(title=escape(f"compared with {reference}"), title_justify="left")
+    from auditor.report.escape import visible
+
+    first = next(iter(results.values()))
+    title = escape(visible(f"compared with {first['reference']['spec']}"))
+    table = Table(title=title, title_justify="left")
     table.add_column("measure", no_wrap=True)
     table.add_column("unit")
     table.add_column("closer")
-    for result in results:
-        table.add_column(escape(result["suspect"]["spec"].rpartition("/")[2]), justify="right")
-    for index, row in enumerate(results[0]["measurements"]):
-        cells = [value_text(result["measurements"][index]) for result in results]
+    for name in results:
+        table.add_column(escape(name), justify="right")
+    for index, row in enumerate(first["measurements"]):
+        cells = [value_text(result["measurements"][index]) for result in results.values()]
         table.add_row(row["measure"].partition("@")[0], row["unit"], row["closer"], *cells)
     return table
 

@@ -6,7 +6,7 @@ shape that shares nothing with its source but shape and tokenizer.
 
 from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, cast
 
 from auditor.case import storage_errors
 from auditor.errors import CaseError, InputError
@@ -54,7 +54,9 @@ def _transform(
 
 
 def _save(module: "torch.nn.Module", loaded: "Loaded", out: Path) -> Path:
-    with storage_errors(out):
+    from auditor.models.quiet import quiet
+
+    with storage_errors(out), quiet():
         out.mkdir(parents=True, exist_ok=True)
         module.save_pretrained(out)  # type: ignore[operator]
         loaded.tokenizer.save_pretrained(out)
@@ -81,5 +83,5 @@ def _draw_anew(module: "torch.nn.Module", seed: int) -> "torch.nn.Module":
 
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
-        fresh: torch.nn.Module = AutoModelForCausalLM.from_config(module.config)  # type: ignore[no-untyped-call]
-    return fresh
+        fresh = AutoModelForCausalLM.from_config(module.config)  # type: ignore[no-untyped-call]
+    return cast("torch.nn.Module", fresh)

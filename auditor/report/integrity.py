@@ -1,0 +1,42 @@
+"""Which files of a case a report rests on, and how anybody checks that they are the same."""
+
+from dataclasses import dataclass
+
+from auditor.canon import file_digest
+from auditor.case import Case
+
+# The custody log grows whenever the case is touched; the rest is written by the report itself.
+_NOT_LISTED = ("custody.jsonl",)
+_WRITTEN_HERE = ("report", "result")
+
+
+@dataclass(frozen=True, slots=True)
+class ListedFile:
+    """A file of the case, relative to its data folder."""
+
+    name: str
+    size: int | None
+    """Bytes; None where a file that was recorded is not there."""
+    digest: str
+    """SHA-256, hex."""
+
+
+def listed_files(case: Case) -> list[ListedFile]:
+    """Return the files that the report was made from, sorted by name."""
+    found = []
+    for path in sorted(case.data.rglob("*")):
+        name = path.relative_to(case.data).as_posix()
+        if path.is_file() and not _is_left_out(name):
+            digest = file_digest(path).removeprefix("sha256:")
+            found.append(ListedFile(name, path.stat().st_size, digest))
+    return found
+
+
+def _is_left_out(name: str) -> bool:
+    own = "/" not in name and name.startswith(_WRITTEN_HERE)
+    return own or name in _NOT_LISTED or name.endswith(".part")
+
+
+def checksum_lines(files: list[ListedFile]) -> str:
+    """Return the lines that ``sha256sum -c`` reads, run in the data folder."""
+    return "".join(f"{file.digest}  {file.name}\n" for file in files)
