@@ -1,0 +1,32 @@
+"""Which sequences share a forward pass."""
+
+from collections.abc import Sequence
+
+from auditor.errors import InputError
+
+
+def plan_batches(lengths: Sequence[int], batch_tokens: int) -> list[list[int]]:
+    """Return the indices of `lengths` in batches of at most `batch_tokens` padded tokens.
+
+    A batch costs its longest length times its size. Longest first, so that too large a budget
+    fails at once and not after an hour; equal lengths keep their order. A sequence longer than
+    the budget forms a batch alone. Every index occurs once; no lengths give no batches. The
+    plan depends on the arguments only, never on the machine.
+
+    Raises:
+        InputError: `batch_tokens` is not positive, or a length is negative.
+    """
+    if batch_tokens < 1:
+        raise InputError(f"a batch of {batch_tokens} tokens holds nothing", hint="give 1 or more")
+    if any(length < 0 for length in lengths):
+        raise InputError(f"a sequence of {min(lengths)} tokens does not exist")
+    batches: list[list[int]] = []
+    longest = 0
+    for index in sorted(range(len(lengths)), key=lambda i: (-lengths[i], i)):
+        # Sorted by falling length: the first of a batch is its longest.
+        if batches and longest * (len(batches[-1]) + 1) <= batch_tokens:
+            batches[-1].append(index)
+        else:
+            batches.append([index])
+            longest = max(lengths[index], 1)
+    return batches

@@ -1,0 +1,166 @@
+"""Specifiers: the short texts that name a subject, and what they open.
+
+``scheme:rest[@revision][?option=value]``. A bare path is a folder (``local:``), a GGUF file or a
+file of recorded outputs; a bare ``org/name`` is a hub id. A scheme's own word wins over a file of
+that name: write ``./smollm2`` for a folder called so.
+"""
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING
+from urllib.parse import parse_qsl
+
+from auditor.errors import SubjectError
+from auditor.types import ModelRef
+
+if TYPE_CHECKING:
+    from auditor.models.base import Model
+
+SCHEMES = ("local", "gguf", "hf", "smollm2", "tiny", "records")
+_PATHS = ("local", "gguf", "records")
+_LATER = {
+    "openai": "models behind an OpenAI-compatible server are not available yet: they come with "
+    "the api extra",
+    "case": "subjects of another case are not available yet",
+}
+_FORMS = "local:DIR, gguf:FILE, hf:org/name[@revision], smollm2, tiny:NAME or records:FILE.jsonl"
+_HUB_ID = re.compile(r"[A-Za-z0-9][\w.-]*/[A-Za-z0-9][\w.-]*")
+_SCHEME = re.compile(r"[a-z][a-z0-9]*")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Specifier:
+    """A parsed specifier. Paths in `rest` are absolute."""
+
+    scheme: str
+    rest: str = ""
+    revision: str | None = None
+    options: Mapping[str, str] = field(default_factory=dict)
+
+    @property
+    def canonical(self) -> str:
+        """The form that enters files; it parses to an equal specifier."""
+        text = f"{self.scheme}:{self.rest}" if self.rest else self.scheme
+        return f"{text}@{self.revision}" if self.revision else text
+
+    @property
+    def path(self) -> Path:
+        """The file or folder named by a ``local``, ``gguf`` or ``records`` specifier."""
+        return Path(self.rest)
+
+
+def parse(spec: str) -> Specifier:
+    """Return the parts of a specifier; of bare texts, the file system decides what they mean.
+
+    Raises:
+        SubjectError: empty, of an unknown scheme, of one not available yet, or a bare text that
+            is neither an existing path nor a hub id.
+    """
+    text = spec.strip()
+    if not text:
+        raise SubjectError("an empty text names no model", hint=f"give {_FORMS}")
+    scheme, colon, rest = text.partition(":")
+    if scheme in _LATER and colon:
+        raise SubjectError(f"{text}: {_LATER[scheme]}", hint=f"give {_FORMS}")
+    if scheme in SCHEMES and (colon or scheme == "smollm2"):
+        return _of_scheme(text, scheme, rest)
+    if _exists(text):
+        return _of_path(Path(text).expanduser())
+    if colon and _SCHEME.fullmatch(scheme):
+        raise SubjectError(f"unknown scheme {scheme!r} in {text!r}", hint=f"give {_FORMS}")
+    return _of_missing(text)
+
+
+def _of_scheme(text: str, scheme: str, rest: str) -> Specifier:
+    if scheme == "smollm2":
+        if rest:
+            raise SubjectError(f"smollm2 takes nothing after its name, got {text!r}")
+        return Specifier(scheme=scheme)
+    if not rest:
+        raise SubjectError(f"{text!r} names nothing after {scheme}:", hint=f"give {_FORMS}")
+    if scheme in _PATHS:
+        return Specifier(scheme=scheme, rest=str(Path(rest).expanduser().resolve()))
+    if scheme == "hf":
+        return _of_hub(rest)
+    return Specifier(scheme=scheme, rest=rest)
+
+
+def _of_hub(text: str) -> Specifier:
+    name, _, query = text.partition("?")
+    name, _, revision = name.partition("@")
+    if not _HUB_ID.fullmatch(name):
+        raise SubjectError(f"{name!r} is not a hub id", hint="write hf:org/name or hf:org/name@rev")
+    options = dict(parse_qsl(query))
+    if options:
+        raise SubjectError(f"hf: takes no option, got {query!r}")
+    return Specifier(scheme="hf", rest=name, revision=revision or None)
+
+
+def _exists(text: str) -> bool:
+    try:
+        return Path(text).expanduser().exists()
+    except (OSError, ValueError, RuntimeError):  # too long, a NUL byte, an unknown ~user
+        return False
+
+
+def _of_path(path: Path) -> Specifier:
+    rest = str(path.resolve())
+    if path.is_dir():
+        return Specifier(scheme="local", rest=rest)
+    schemes = {".gguf": "gguf", ".jsonl": "records"}
+    scheme = schemes.get(path.suffix.lower())
+    if scheme is None:
+        raise SubjectError(
+            f"{path} is a file, but neither .gguf nor .jsonl",
+            hint="name the folder that holds the model, or write the scheme: gguf:FILE, "
+            "records:FILE",
+        )
+    return Specifier(scheme=scheme, rest=rest)
+
+
+def _of_missing(text: str) -> Specifier:
+    looks_like_path = text.startswith((".", "/", "~")) or text.endswith((".gguf", ".jsonl"))
+    if not looks_like_path and _HUB_ID.fullmatch(text.partition("@")[0]):
+        return _of_hub(text)
+    raise SubjectError(f"{text} does not exist", hint=f"give an existing path, or {_FORMS}")
+
+
+def open_model(
+    spec: str, *, device: str | None = None, dtype: str | None = None, batch_tokens: int = 2048
+) -> "Model":
+    """Return the model that `spec` names, ready to use.
+
+    Args:
+        spec: A specifier.
+        device: ``cpu``, ``cuda``, ``cuda:1``, ... or ``auto`` to spread a large model over the
+            devices; None takes a GPU where there is one.
+        dtype: ``float32``, ``bfloat16`` or ``float16``; None takes bfloat16 on a GPU, float32
+            on a CPU.
+        batch_tokens: Padded tokens in one forward pass, at most (a longer sequence goes alone).
+
+    Raises:
+        SubjectError: the model cannot be found, read or understood.
+        MissingExtraError: the package that carries or reads it is not installed.
+        RecordsError: a file of recorded outputs is malformed.
+    """
+    parsed = parse(spec)
+    if parsed.scheme == "records":
+        from auditor.models.recorded import RecordedModel
+
+        return RecordedModel(parsed.path)
+    from auditor.models.transformers_model import open_transformers
+
+    return open_transformers(parsed, device=device, dtype=dtype, batch_tokens=batch_tokens)
+
+
+def identify(spec: str) -> ModelRef:
+    """Return what `spec` names, with its digests; reads the files, loads no weights.
+
+    Raises:
+        SubjectError, MissingExtraError, RecordsError: as `open_model`.
+    """
+    from auditor.models.digest import reference
+
+    return reference(parse(spec))
