@@ -81,7 +81,15 @@ def _measure(case: Case, subject: str) -> tuple[Measurement, ...]:
 
     plan = case.read_json("plan.json")
     pair = load_pair(case, plan["subjects"][0]["name"], subject)
-    return measure_pair(pair, seed=plan["seed"])
+    kernel = case.read_json(f"collected/{subject}.json")["implementation"]
+    return tuple(_with_kernel(m, kernel) for m in measure_pair(pair, seed=plan["seed"]))
+
+
+def _with_kernel(measurement: Measurement, kernel: str | None) -> Measurement:
+    """Name the kernel that computed the stored positions beside the arithmetic on them."""
+    if kernel is None or measurement.group != "distribution" or measurement.value is None:
+        return measurement
+    return replace(measurement, implementation=f"{kernel}; {measurement.implementation}")
 
 
 def _placed(

@@ -33,6 +33,10 @@ class _Answer(Strict):
             raise ValueError("the value of a choice must be one of its choices")
         return self
 
+    def noun(self) -> Answer:
+        """Return the core noun."""
+        return Answer(kind=self.kind, value=self.value, choices=tuple(self.choices))
+
 
 class _Item(Strict):
     id: str = Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$")
@@ -52,15 +56,13 @@ class _Item(Strict):
 
     def probe(self) -> Probe:
         """Return the core noun."""
-        answer = self.answer
         return Probe(
             id=self.id,
             category=self.category,
             language=self.language,
             messages=tuple(Message(role=t.role, content=t.content) for t in self.messages or ()),
             text=self.text,
-            answer=answer
-            and Answer(kind=answer.kind, value=answer.value, choices=tuple(answer.choices)),
+            answer=None if self.answer is None else self.answer.noun(),
         )
 
 

@@ -1,0 +1,38 @@
+"""What happened to a case, and when: the only file of a case that holds times."""
+
+from datetime import UTC, datetime
+from types import TracebackType
+from typing import Any, Self
+
+from auditor.case import Case
+from auditor.collect.store import RecordWriter
+
+
+class Custody:
+    """The hash-chained events of ``data/custody.jsonl``, appended one at a time."""
+
+    def __init__(self, case: Case) -> None:
+        """Open the file; the cut of a torn last line is itself an event.
+
+        Raises:
+            CaseError: the chain is broken.
+        """
+        self._lines = RecordWriter(case.data / "custody.jsonl", part=False)
+        if self._lines.cut:
+            self.log("cut", file="custody.jsonl", bytes=self._lines.cut)
+
+    def log(self, event: str, **details: Any) -> None:
+        """Append an event with the time in UTC and its details, which must be JSON values."""
+        time = datetime.now(UTC).isoformat(timespec="milliseconds")
+        self._lines.append([{"time": time, "event": event, **details}])
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self._lines.close()

@@ -1,0 +1,159 @@
+"""The teacher-forced pass of one subject: what is kept of it, and why something is missing."""
+
+from contextlib import ExitStack
+from dataclasses import dataclass, field
+
+from auditor.collect.agreement import (
+    KeptStates,
+    PositionAgreement,
+    has_head,
+    kept_vocabulary,
+    save_head,
+    states_path,
+)
+from auditor.collect.collection import Collection
+from auditor.collect.forcing import Product, force
+from auditor.collect.means import MeanStates, means_path, place_means
+from auditor.collect.sequences import ForcedText, own_sequences, reference_sequences
+from auditor.collect.store import part_path
+from auditor.collect.topk import TopTokens
+from auditor.errors import AccessError, CaseError, InputError
+from auditor.models.base import Model
+from auditor.stored import planned_probes, read_refs
+from auditor.types import Access
+
+_NEEDED = {"topk": Access.TOPK, "positions": Access.LOGITS, "hidden": Access.WEIGHTS}
+
+
+@dataclass(frozen=True, slots=True)
+class Forced:
+    """How the pass of a subject ended."""
+
+    missing: dict[str, str] = field(default_factory=dict)
+    """{what: reason}."""
+    implementation: str | None = None
+    """What computed the positions."""
+
+
+def force_subject(run: Collection, model: Model, name: str) -> Forced:
+    """Write what the case lacks of a subject's top tokens, mean states and agreement.
+
+    Raises:
+        StorageError: the disk is full; the batches written before are kept.
+    """
+    missing = _missing(run, model, name)
+    wanted = [what for what in _NEEDED if what not in missing]
+    if wanted:
+        texts = _texts(run, model, name)
+        try:
+            _force(run, model, _Wanted(name, wanted, texts))
+        except CaseError:
+            raise
+        except InputError as error:
+            # The model cannot take these sequences; what it said itself still counts.
+            missing.update(dict.fromkeys(wanted, error.message))
+    if name == run.reference:
+        # Its half of the comparison; the reason stands at every subject that is compared.
+        missing.pop("positions", None)
+        return Forced(missing)
+    return Forced(missing, None if "positions" in missing else _implementation())
+
+
+def _implementation() -> str:
+    from auditor.kernels.pairwise import chosen_implementation
+
+    return chosen_implementation("auto")
+
+
+def _missing(run: Collection, model: Model, name: str) -> dict[str, str]:
+    """Return what cannot be had of a subject, with the reasons."""
+    reasons = {what: run.access_reason(model.ref, needed) for what, needed in _NEEDED.items()}
+    missing = {what: reason for what, reason in reasons.items() if reason}
+    if len(missing) < len(_NEEDED):
+        try:
+            model.head()
+        except AccessError as error:
+            return dict.fromkeys(_NEEDED, error.message) | missing
+    if name != run.reference and "positions" not in missing:
+        reason = _incomparable(run, model)
+        if reason:
+            missing["positions"] = reason
+    return missing
+
+
+def _incomparable(run: Collection, model: Model) -> str | None:
+    """Return why a subject cannot be compared with the reference position by position."""
+    reference = read_refs(run.case)[run.reference]
+    reason = run.access_reason(reference, Access.LOGITS)
+    if reason:
+        return f"of the reference: {reason}"
+    if not _same_vocabulary(run, model):
+        return (
+            f"different vocabularies: {reference.vocabulary} token ids of the reference, "
+            f"{model.ref.vocabulary} of {model.ref.spec}"
+        )
+    if not states_path(run.case, run.reference).is_file():
+        return "the reference could not be run on its own texts"
+    kept, own = kept_vocabulary(run.case, run.reference), model.head().vocabulary
+    return None if kept == own else f"heads of different height: {kept} and {own} token ids"
+
+
+def _same_vocabulary(run: Collection, model: Model) -> bool:
+    own = model.ref.tokenizer_digest
+    return own is not None and own == read_refs(run.case)[run.reference].tokenizer_digest
+
+
+def _texts(run: Collection, model: Model, name: str) -> list[ForcedText]:
+    if name == run.reference or _same_vocabulary(run, model):
+        return reference_sequences(run.case, run.reference, run.longest_text)
+    return own_sequences(model, run.case, run.reference, run.longest_text)
+
+
+@dataclass(frozen=True, slots=True)
+class _Wanted:
+    name: str
+    what: list[str]
+    texts: list[ForcedText]
+
+
+def _force(run: Collection, model: Model, wanted: _Wanted) -> None:
+    name, texts = wanted.name, wanted.texts
+    with ExitStack() as stack:
+        products = _products(run, model, wanted)
+        for product in products:
+            stack.enter_context(product.writer)
+        if products:
+            steps = force(run, model, texts, products)
+            try:
+                run.show(f"read {name}", len(texts), steps)
+            except InputError:
+                for product in products:
+                    part_path(product.writer.path).unlink(missing_ok=True)
+                raise
+        for product in products:
+            product.writer.finish()
+    if "hidden" in wanted.what and not run.case.array("hidden", name).is_file():
+        place_means(run, name, texts, len(planned_probes(run.case)))
+
+
+def _products(run: Collection, model: Model, wanted: _Wanted) -> list[Product]:
+    """Return the arrays of the pass that are not complete yet."""
+    case, name, texts = run.case, wanted.name, wanted.texts
+    head = model.head()
+    products: list[Product] = []
+    if "positions" in wanted.what and name == run.reference:
+        if not has_head(case, name):
+            save_head(case, name, head)
+        if not states_path(case, name).is_file():
+            products.append(KeptStates(case, name, texts, head))
+    elif "positions" in wanted.what and not case.array("agreement", name).is_file():
+        products.append(PositionAgreement(case, (run.reference, name), texts, head))
+    if "topk" in wanted.what and not case.array("topk", name).is_file():
+        products.append(TopTokens(case, name, texts, head))
+    if "hidden" in wanted.what and not _has_means(run, name):
+        products.append(MeanStates(case, name, texts, int(head.weight.shape[1])))
+    return products
+
+
+def _has_means(run: Collection, name: str) -> bool:
+    return means_path(run.case, name).is_file() or run.case.array("hidden", name).is_file()

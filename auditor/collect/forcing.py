@@ -1,0 +1,116 @@
+"""One forward pass of a model over the teacher-forced sequences, shared by all that is kept of it.
+
+Batches follow from the lengths and the token budget alone, so every model with the reference's
+vocabulary runs through the same batches in the same order: a copy of the reference then produces
+the same bits, and a cut run repeats the cut batch.
+"""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Protocol
+
+import numpy as np
+
+from auditor.collect.arrays import ArrayWriter
+from auditor.collect.collection import Collection
+from auditor.collect.sequences import ForcedText
+from auditor.models.base import Model
+from auditor.models.batching import plan_batches
+from auditor.types import Array
+
+if TYPE_CHECKING:
+    import torch
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class ForcedBatch:
+    """Sequences of one forward pass and their final hidden states."""
+
+    texts: Sequence[ForcedText]
+    states: Sequence["torch.Tensor"]
+    """One (T, D) a sequence."""
+
+    def scored_states(self) -> "torch.Tensor":
+        """Return (n, D): the states at the scored positions of all sequences, one after another."""
+        import torch
+
+        pairs = zip(self.texts, self.states, strict=True)
+        return torch.cat([states[text.first : text.first + text.scored] for text, states in pairs])
+
+    def targets(self) -> Array:
+        """Return (n,) int32: the token that follows each scored position."""
+        return np.concatenate([text.targets for text in self.texts])
+
+    def probes(self) -> Array:
+        """Return (n,) int32: the probe of each scored position."""
+        counts = [text.scored for text in self.texts]
+        return np.repeat(np.array([text.probe for text in self.texts], dtype=np.int32), counts)
+
+
+class Product(Protocol):
+    """An array that grows by some rows with every batch."""
+
+    @property
+    def writer(self) -> ArrayWriter:
+        """The array."""
+        ...
+
+    def count(self, text: ForcedText) -> int:
+        """Return how many rows a sequence has in the array."""
+        ...
+
+    def rows(self, batch: ForcedBatch, start: int) -> Array:
+        """Return the rows of a batch, of which the first is row `start` of the array."""
+        ...
+
+
+def force(
+    run: Collection,
+    model: Model,
+    texts: Sequence[ForcedText],
+    products: Sequence[Product],
+) -> Iterator[int]:
+    """Write what the products still lack; yield the number of sequences done, by batch.
+
+    Raises:
+        InputError: the model cannot take a sequence, or its numbers are not finite.
+        StorageError: the disk is full; the batches written before are kept.
+    """
+    batches = forced_batches(texts, run.plan["batch_tokens"])
+    ends = [batch_ends(product, batches) for product in products]
+    done = min(_batches_done(product, end) for product, end in zip(products, ends, strict=True))
+    for product, end in zip(products, ends, strict=True):
+        product.writer.resume([0, *end[:done]])
+        run.log_cut(product.writer.path, product.writer.cut)
+    for index, batch in enumerate(batches):
+        if index >= done:
+            starts = [end[index - 1] if index else 0 for end in ends]
+            _append(_forward(model, batch), products, starts)
+        yield len(batch)
+
+
+def _forward(model: Model, batch: Sequence[ForcedText]) -> ForcedBatch:
+    return ForcedBatch(batch, list(model.hidden([text.token_ids.tolist() for text in batch])))
+
+
+def _append(batch: ForcedBatch, products: Sequence[Product], starts: Sequence[int]) -> None:
+    # The states live as long as this call: the next forward pass finds their memory free.
+    for product, start in zip(products, starts, strict=True):
+        product.writer.append(product.rows(batch, start))
+
+
+def forced_batches(texts: Sequence[ForcedText], batch_tokens: int) -> list[list[ForcedText]]:
+    """Return the sequences by forward pass."""
+    plan = plan_batches([len(text.token_ids) for text in texts], batch_tokens)
+    return [[texts[index] for index in batch] for batch in plan]
+
+
+def batch_ends(product: Product, batches: Sequence[Sequence[ForcedText]]) -> list[int]:
+    """Return the number of rows of a product after each batch."""
+    counts = [sum(product.count(text) for text in batch) for batch in batches]
+    return np.cumsum(counts, dtype=np.int64).tolist()
+
+
+def _batches_done(product: Product, ends: Sequence[int]) -> int:
+    # A batch without rows counts as done with the one before it; doing it again costs little.
+    return int(np.searchsorted(ends, product.writer.rows, side="right"))

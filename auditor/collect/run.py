@@ -1,0 +1,193 @@
+"""Collect a case: every subject is loaded once, asked everything, and closed.
+
+Only what is missing is done. A run that was killed at any moment and repeated leaves the same
+bytes in ``data/`` as one that was not, but for custody.jsonl, which holds the times.
+"""
+
+import shutil
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import auditor
+from auditor.canon import canonical_json, file_digest, json_digest
+from auditor.case import Case, atomic_write
+from auditor.collect.agreement import has_head, states_path
+from auditor.collect.collection import Collection
+from auditor.collect.custody import Custody
+from auditor.collect.embedding import distinct_texts, embed_texts, place_embeddings
+from auditor.collect.environment import environment
+from auditor.collect.subject import collect_subject, read_stage
+from auditor.collect.suite import copy_suite, load_suite
+from auditor.errors import CaseError, MissingExtraError, SuiteError
+from auditor.progress import Progress
+from auditor.stored import iterate_records
+
+if TYPE_CHECKING:
+    from auditor.collect.embedding import Encoder
+
+SCHEMA = "auditor/collected/1"
+
+
+def collect_case(case: Case, progress: Progress) -> None:
+    """Write every output that the plan asks for and the case lacks. The caller holds the lock.
+
+    Raises:
+        CaseError: a model, a suite or a file is not the one that was planned or written.
+        SubjectError: a model cannot be loaded any more.
+        StorageError: the disk is full; repeat the call to continue.
+    """
+    plan = case.read_json("plan.json")
+    if all(collected_path(case, subject["name"]).is_file() for subject in plan["subjects"]):
+        return
+    with Custody(case) as custody:
+        run = Collection(case=case, plan=plan, custody=custody, progress=progress)
+        custody.log("collecting", plan=json_digest(plan), auditor=auditor.__version__)
+        _copy_suites(run)
+        _write_environment(run)
+        for spec, subjects in _pending(run).items():
+            _collect_model(run, spec, subjects)
+        _finish(run)
+    _drop_scratch(case)
+
+
+def collected_path(case: Case, subject: str) -> Path:
+    """Return the file that says that a subject is complete."""
+    return case.data / "collected" / f"{subject}.json"
+
+
+def _copy_suites(run: Collection) -> None:
+    for entry in run.plan["suites"]:
+        name = f"{entry['name']}@{entry['version']}"
+        folder = run.case.data / "probes" / name
+        if _suite_digest(folder) == entry["digest"]:
+            continue
+        copy_suite(entry.get("source", name), folder)
+        found = _suite_digest(folder)
+        if found != entry["digest"]:
+            raise CaseError(
+                f"the suite {name} is not the one that was planned: "
+                f"its digest is {found}, planned {entry['digest']}",
+                hint="restore the suite, or start a new case with another --out",
+            )
+
+
+def _suite_digest(folder: Path) -> str | None:
+    try:
+        return load_suite(folder).digest
+    except SuiteError:  # no copy yet, or one that was cut short
+        return None
+
+
+def _write_environment(run: Collection) -> None:
+    """Describe the machine of the first run; that of a later one goes to custody if it differs."""
+    found = environment(run.plan)
+    if not (run.case.data / "environment.json").is_file():
+        run.case.write_json("environment.json", found)
+    elif run.case.read_json("environment.json") != found:
+        run.custody.log("environment changed", environment=found)
+
+
+def _pending(run: Collection) -> dict[str, list[dict[str, Any]]]:
+    """Return the subjects whose model is still needed, by specifier, the reference first."""
+    case, subjects = run.case, run.plan["subjects"]
+    waiting = [s for s in subjects if _model_result(case, s["name"]) is None]
+    kept = states_path(case, run.reference).is_file() and has_head(case, run.reference)
+    if waiting and not kept and subjects[0] not in waiting:
+        # Its hidden states lay in work/ and are gone; the others need them again.
+        waiting.insert(0, subjects[0])
+    by_spec: dict[str, list[dict[str, Any]]] = {}
+    for subject in waiting:
+        by_spec.setdefault(subject["spec"], []).append(subject)
+    return by_spec
+
+
+def _collect_model(run: Collection, spec: str, subjects: list[dict[str, Any]]) -> None:
+    from auditor.models import open_model
+
+    plan = run.plan
+    model = open_model(
+        spec, device=plan["device"], dtype=plan["dtype"], batch_tokens=plan["batch_tokens"]
+    )
+    try:
+        for subject in subjects:
+            run.custody.log("subject", name=subject["name"], digest=model.ref.digest)
+            collect_subject(run, model, subject)
+    finally:
+        model.close()
+
+
+def _model_result(case: Case, name: str) -> dict[str, Any] | None:
+    """Return what the model stage of a subject left, or None where it has not ended."""
+    result = read_stage(case, name)
+    if result is None and collected_path(case, name).is_file():
+        result = case.read_json(f"collected/{name}.json")
+    return result
+
+
+def _finish(run: Collection) -> None:
+    """Embed all replies, list the failures, and declare every subject complete."""
+    encoder, reason = _embed(run)
+    names = [subject["name"] for subject in run.plan["subjects"]]
+    _write_errors(run.case, names)
+    for name in names:
+        result = _model_result(run.case, name) or {}
+        missing = dict(result["missing"])
+        missing.pop("embeddings", None)
+        if reason:
+            missing["embeddings"] = reason
+        collected = {
+            "schema": SCHEMA,
+            "implementation": result["implementation"],
+            "missing": missing,
+            "encoder": encoder,
+            "digests": _digests(run.case, name),
+        }
+        run.case.write_json(f"collected/{name}.json", collected)
+        run.custody.log("collected", name=name, digest=json_digest(collected))
+
+
+def _embed(run: Collection) -> tuple[dict[str, Any] | None, str | None]:
+    """Write the embeddings of every subject; return the encoder, or why there is none."""
+    name = run.plan["encoder"]
+    if name is None:
+        return None, "the plan names no encoder"
+    from auditor.models.encoder import open_encoder
+
+    try:
+        encoder: Encoder = open_encoder(name)
+    except MissingExtraError as error:
+        return None, error.message if error.hint is None else f"{error.message}: {error.hint}"
+    subjects = [subject["name"] for subject in run.plan["subjects"]]
+    found = distinct_texts(run.case, subjects)
+    run.show("embed replies", len(found.texts), embed_texts(run, found, encoder))
+    for subject in subjects:
+        place_embeddings(run.case, subject, found, encoder)
+    return dict(encoder.ref), None
+
+
+def _write_errors(case: Case, subjects: list[str]) -> None:
+    """Write errors.jsonl: every planned reply that is not there, with its reason."""
+    lines = [
+        canonical_json({key: record[key] for key in _ERROR_KEYS}) + b"\n"
+        for subject in subjects
+        for record in iterate_records(case, subject)
+        if record["outcome"] == "error"
+    ]
+    atomic_write(case.data / "errors.jsonl", b"".join(lines))
+
+
+_ERROR_KEYS = ("subject", "suite", "probe_id", "repeat", "attempt", "error")
+
+
+def _drop_scratch(case: Case) -> None:
+    """Free the disk: a complete case needs none of the reference's states, nor the caches."""
+    for folder in ("hidden", "head", "means", "embeddings", "stage"):
+        shutil.rmtree(case.work / folder, ignore_errors=True)
+
+
+def _digests(case: Case, subject: str) -> dict[str, str]:
+    files = [
+        *case.data.glob(f"records/{subject}/*.jsonl"),
+        *case.data.glob(f"arrays/*/{subject}.npy"),
+    ]
+    return {path.relative_to(case.data).as_posix(): file_digest(path) for path in sorted(files)}

@@ -1,0 +1,81 @@
+"""Cross-scoring: how likely each subject finds the text that the reference wrote."""
+
+from collections.abc import Iterator, Sequence
+
+import numpy as np
+
+from auditor.collect.arrays import ArrayWriter
+from auditor.collect.collection import Collection
+from auditor.collect.sequences import ReferenceText
+from auditor.models.base import Model
+from auditor.models.batching import plan_batches
+from auditor.types import Array, Score
+
+SCORE = np.dtype(
+    [
+        ("probe", "<i4"),  # index into the probes of the case
+        ("token", "<i4"),  # in the scoring subject's own vocabulary
+        ("logprob", "<f8"),  # natural logarithm
+        ("byte_end", "<i4"),  # in the reference's reply, or in text + reply of a text probe
+    ]
+)
+"""Row of ``arrays/scores/<subject>.npy``. The first token of a reply may hold the end of the
+prompt as well, where the tokenizer joins the two; its `byte_end` is then short of its length."""
+
+
+def score_texts(
+    run: Collection, model: Model, subject: str, texts: Sequence[ReferenceText]
+) -> Iterator[int]:
+    """Write what the scores of a subject still lack; yield the number of texts done, by batch.
+
+    Raises:
+        InputError: the model cannot take a text.
+        StorageError: the disk is full; the batches written before are kept.
+    """
+    path = run.case.array("scores", subject)
+    if path.is_file():
+        yield len(texts)
+        return
+    batches = _batches(model, texts, run.plan["batch_tokens"])
+    with ArrayWriter(path, SCORE, None) as writer:
+        done = _resume(writer, batches)
+        run.log_cut(path, writer.cut)
+        for index, batch in enumerate(batches):
+            if index >= done:
+                scores = model.score([text.prompt + text.reply for text in batch])
+                rows = [_rows(text, score) for text, score in zip(batch, scores, strict=True)]
+                writer.append(np.concatenate(rows))
+            yield len(batch)
+        writer.finish()
+
+
+def _batches(
+    model: Model, texts: Sequence[ReferenceText], batch_tokens: int
+) -> list[list[ReferenceText]]:
+    """Return the texts by forward pass, so that no more than one pass is in memory."""
+    lengths = [len(model.encode(text.prompt + text.reply).token_ids) for text in texts]
+    return [[texts[index] for index in batch] for batch in plan_batches(lengths, batch_tokens)]
+
+
+def _resume(writer: ArrayWriter, batches: Sequence[Sequence[ReferenceText]]) -> int:
+    """Cut the batch that may be incomplete; return how many batches before it are there."""
+    probes = writer.column("probe")
+    if not len(probes):
+        writer.resume([0])
+        return 0
+    # How many rows a batch has is known only after scoring: do the last one again.
+    batch_of = {text.probe: index for index, batch in enumerate(batches) for text in batch}
+    last = batch_of[int(probes[-1])]
+    again = np.isin(probes, [text.probe for text in batches[last]])
+    writer.resume([int(np.argmax(again))])
+    return last
+
+
+def _rows(text: ReferenceText, score: Score) -> Array:
+    scored = score.byte_ends > text.first_byte
+    rows = np.zeros(int(scored.sum()), dtype=SCORE)
+    rows["probe"] = text.probe
+    rows["token"] = score.token_ids[scored]
+    rows["logprob"] = score.logprobs[scored]
+    rows["byte_end"] = score.byte_ends[scored] - text.first_byte
+    return rows

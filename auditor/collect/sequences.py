@@ -1,0 +1,104 @@
+"""The token sequences that models are fed to compare what they expect next.
+
+A sequence is the reference's rendered prompt and its first reply. A scored position is one that
+predicts a token of the reply or, where the probe is a text to continue, of the text.
+"""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from auditor.case import Case
+from auditor.errors import SubjectError
+from auditor.models.base import Model
+from auditor.stored import iterate_records, planned_probes
+from auditor.types import Array, Probe
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class ForcedText:
+    """One sequence of T token ids of which the positions from `first` to T - 2 are scored."""
+
+    probe: int
+    """Index into the probes of the case."""
+    token_ids: Array
+    """(T,) int32."""
+    first: int
+
+    @property
+    def scored(self) -> int:
+        """Number of scored positions."""
+        return max(len(self.token_ids) - 1 - self.first, 0)
+
+    @property
+    def targets(self) -> Array:
+        """(scored,) int32: the token that follows each scored position."""
+        return self.token_ids[self.first + 1 :]
+
+
+def reference_sequences(case: Case, reference: str, limit: int | None) -> list[ForcedText]:
+    """Return the sequences of the probes that the reference answered, in its own token ids.
+
+    Args:
+        case: holds the reference's records.
+        reference: its name.
+        limit: longest sequence in tokens; the rest of a longer one is left out.
+    """
+    sequences = []
+    for index, (probe, record) in enumerate(_first_replies(case, reference)):
+        prompt = len(record["prompt_ids"])
+        ids = np.array([*record["prompt_ids"], *record["token_ids"]][:limit], dtype=np.int32)
+        if record["outcome"] == "error" or not len(ids):
+            continue
+        first = 0 if probe.kind == "text" else max(prompt - 1, 0)
+        sequences.append(ForcedText(index, ids, first))
+    return sequences
+
+
+def own_sequences(model: Model, case: Case, reference: str, limit: int | None) -> list[ForcedText]:
+    """Return the reference's replies after the model's own prompt, in the model's token ids.
+
+    A token that reaches across the border of prompt and reply counts as the reply's.
+    """
+    sequences = []
+    for text in reference_texts(model, case, reference):
+        encoded = model.encode(text.prompt + text.reply)
+        ids = np.array(encoded.token_ids[:limit], dtype=np.int32)
+        if not len(ids):
+            continue
+        ends = np.array(encoded.byte_ends[:limit])
+        own = np.flatnonzero(ends > text.first_byte)
+        start = int(own[0]) if len(own) else len(ids)
+        sequences.append(ForcedText(text.probe, ids, max(start - 1, 0)))
+    return sequences
+
+
+@dataclass(frozen=True, slots=True)
+class ReferenceText:
+    """What the reference said, as text, after the prompt as another model is given it."""
+
+    probe: int
+    prompt: str
+    reply: str
+    first_byte: int
+    """UTF-8 byte of prompt + reply where the scored part starts."""
+
+
+def reference_texts(model: Model, case: Case, reference: str) -> Iterator[ReferenceText]:
+    """Yield the reference's first reply to each probe that it answered, in probe order."""
+    for index, (probe, record) in enumerate(_first_replies(case, reference)):
+        if record["outcome"] == "error":
+            continue
+        try:
+            prompt = model.render(probe)
+        except SubjectError:  # its own record of this probe says so
+            continue
+        first = 0 if probe.kind == "text" else len(prompt.encode())
+        yield ReferenceText(index, prompt, record["text"], first)
+
+
+def _first_replies(case: Case, reference: str) -> Iterator[tuple[Probe, dict[str, Any]]]:
+    first = (record for record in iterate_records(case, reference) if record["repeat"] == 0)
+    yield from zip(planned_probes(case), first, strict=True)

@@ -1,0 +1,101 @@
+"""Everything that is asked of one model while it is loaded."""
+
+import json
+from dataclasses import asdict, replace
+from pathlib import Path
+from typing import Any
+
+from auditor.canon import pretty_json
+from auditor.case import Case, atomic_write
+from auditor.collect.collection import Collection
+from auditor.collect.forced import force_subject
+from auditor.collect.sampling import Sampling, sample_suite
+from auditor.collect.scoring import score_texts
+from auditor.collect.sequences import reference_texts
+from auditor.collect.store import part_path
+from auditor.errors import CaseError, InputError
+from auditor.models.base import Model
+from auditor.stored import planned_suites
+from auditor.types import Access, Decoding, ModelRef
+
+
+def collect_subject(run: Collection, model: Model, subject: dict[str, Any]) -> None:
+    """Write what the case still lacks of a subject, as far as its model is needed for it.
+
+    Raises:
+        CaseError: the model is not the one that was planned.
+        StorageError: the disk is full; what was written before is kept.
+    """
+    name = subject["name"]
+    _check_identity(model, subject)
+    _write_ref(run, name, model.ref)
+    _sample(run, model, name)
+    forced = force_subject(run, model, name)
+    missing = {**forced.missing, **_score(run, model, name)}
+    result = {"implementation": forced.implementation, "missing": missing}
+    atomic_write(stage_path(run.case, name), pretty_json(result))
+
+
+def stage_path(case: Case, name: str) -> Path:
+    """Return the file that says that a subject's model has done its part, and what is missing."""
+    return case.work / "stage" / f"{name}.json"
+
+
+def read_stage(case: Case, name: str) -> dict[str, Any] | None:
+    """Return what `collect_subject` left, or None where it has not ended yet."""
+    path = stage_path(case, name)
+    return json.loads(path.read_bytes()) if path.is_file() else None
+
+
+def _check_identity(model: Model, subject: dict[str, Any]) -> None:
+    if model.ref.digest != subject["digest"]:
+        raise CaseError(
+            f"{subject['spec']} is not the model that was planned: "
+            f"its digest is {model.ref.digest}, planned {subject['digest']}",
+            hint="restore the model, or start a new case with another --out",
+        )
+
+
+def _write_ref(run: Collection, name: str, ref: ModelRef) -> None:
+    """Put the identity of a subject into subjects.json, in plan order."""
+    path = run.case.data / "subjects.json"
+    known = run.case.read_json("subjects.json")["subjects"] if path.is_file() else []
+    rows = {row["name"]: row for row in known}
+    fields = asdict(replace(ref, access=min(ref.access, run.allowed)))
+    fields["access"] = fields["access"].name
+    planned = run.plan["subjects"]
+    for subject in planned:
+        if subject["name"] == name:
+            about = {key: subject[key] for key in ("name", "role", "family")}
+            rows[name] = {**about, "ref": fields}
+    ordered = [rows[subject["name"]] for subject in planned if subject["name"] in rows]
+    run.case.write_json("subjects.json", {"schema": "auditor/subjects/1", "subjects": ordered})
+
+
+def _sample(run: Collection, model: Model, name: str) -> None:
+    plan = run.plan
+    wanted = Sampling(
+        subject=name,
+        repeats=plan["repeats"],
+        decoding=Decoding(**plan["decoding"]),
+        seed=plan["seed"],
+        batch_tokens=plan["batch_tokens"],
+    )
+    suites = planned_suites(run.case)
+    steps = (done for suite in suites for done in sample_suite(run, model, suite, wanted))
+    run.show(f"sample {name}", sum(len(suite.probes) for suite in suites), steps)
+
+
+def _score(run: Collection, model: Model, name: str) -> dict[str, str]:
+    """Write the scores of the reference's texts; return why they are missing, where they are."""
+    reason = run.access_reason(model.ref, Access.LOGITS)
+    if reason:
+        return {"scores": reason}
+    texts = list(reference_texts(model, run.case, run.reference))
+    try:
+        run.show(f"score {name}", len(texts), score_texts(run, model, name, texts))
+    except InputError as error:
+        # The model cannot take these texts; what it said itself still counts.
+        part_path(run.case.array("scores", name)).unlink(missing_ok=True)
+        return {"scores": error.message}
+    return {}
