@@ -1,0 +1,129 @@
+"""From documents and answers to the token sequences of the student: training part and holdout."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from auditor.canon import digest, json_digest
+from auditor.distill.documents import Sources, Split, prompt_digest, split_holdout
+from auditor.distill.recipe import Data
+from auditor.distill.sequences import Sequences, document_rows, sequences
+from auditor.types import Access, Array, ModelRef, Probe, Sample
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedTokenizerFast
+
+    from auditor.distill.student import Student
+
+Row = tuple[Sequence[int] | Array, int, bool]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class TrainingData:
+    """Sequences to train on and to measure on."""
+
+    train: Sequences
+    holdout: Sequences | None
+    """None where nothing is held out."""
+    record: dict[str, Any]
+    """What a lineage says about the data: counts, digests, what was left out and why."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class AnswerFormat:
+    """How the student is shown an answer of the teacher."""
+
+    tokenizer: "PreTrainedTokenizerFast"
+    """The student's."""
+    prompt_ids: Callable[[Probe], Sequence[int]] | None
+    """The student's own rendering; None where it writes prompts and answers with the teacher's ids,
+    which are then taken as they are."""
+
+    def row(self, probe: Probe, sample: Sample) -> Row:
+        """Return the prompt's and the answer's tokens; the answer's are the targets.
+
+        A finished answer ends with the student's end token, one cut off by its budget does not.
+        """
+        if self.prompt_ids is None:
+            prompt, answer = list(sample.prompt_ids), list(sample.token_ids)
+        else:
+            prompt = list(self.prompt_ids(probe))
+            answer = list(self.tokenizer(sample.text, add_special_tokens=False)["input_ids"])
+        if sample.finish_reason == "stop" and self.tokenizer.eos_token_id is not None:
+            answer.append(self.tokenizer.eos_token_id)
+        return [*prompt, *answer], len(prompt), True
+
+
+def training_data(
+    data: Data, sources: Sources, answers: Sequence[Sample], form: AnswerFormat
+) -> TrainingData:
+    """Return the sequences of a recipe. Answers come in order of (prompt, repeat).
+
+    Raises:
+        RecipeError: nothing is left to train on.
+    """
+    documents = split_holdout([digest(text.encode()) for text in sources.documents], data.holdout)
+    prompts = split_holdout([prompt_digest(probe) for probe in sources.prompts], data.holdout)
+    rows, left_out = _answer_rows(data, sources, answers, form)
+
+    def part(of_documents: Sequence[int], of_prompts: Sequence[int]) -> list[Row]:
+        texts = [sources.documents[index] for index in of_documents]
+        written: list[Row] = []
+        written += document_rows(texts, form.tokenizer, data.max_length, packing=data.packing)
+        return written + [row for index in of_prompts for row in rows[index]]
+
+    train = sequences(part(documents.train, prompts.train))
+    held = part(documents.holdout, prompts.holdout)
+    holdout = sequences(held).head(data.holdout_tokens) if held else None
+    return TrainingData(
+        train=train,
+        holdout=holdout,
+        record={
+            "sources": dict(sorted(sources.digests.items())),
+            "documents": _part_record(documents, [digest(t.encode()) for t in sources.documents]),
+            "prompts": _part_record(prompts, [prompt_digest(p) for p in sources.prompts]),
+            "left_out": {**left_out, "repeated_prompts": sources.repeated},
+            "train_sequences": len(train),
+            "train_targets": int(train.targets.sum()),
+            "holdout_targets": 0 if holdout is None else int(holdout.targets.sum()),
+        },
+    )
+
+
+def _answer_rows(
+    data: Data, sources: Sources, answers: Sequence[Sample], form: AnswerFormat
+) -> tuple[list[list[Row]], dict[str, int]]:
+    """Return the rows of each prompt, cut to max_length inputs, and what had to be left out."""
+    rows: list[list[Row]] = [[] for _ in sources.prompts]
+    left_out = {"empty_answers": 0, "too_long_prompts": 0}
+    for number, sample in enumerate(answers):
+        index = number // data.sampling.samples
+        ids, first, generated = form.row(sources.prompts[index], sample)
+        if not sample.token_ids and not sample.text:
+            left_out["empty_answers"] += 1
+        elif first > data.max_length:
+            left_out["too_long_prompts"] += 1
+        else:
+            rows[index].append((ids[: data.max_length + 1], first, generated))
+    return rows, left_out
+
+
+def _part_record(split: Split, digests: Sequence[str]) -> dict[str, Any]:
+    return {
+        name: {"count": len(part), "digest": json_digest(sorted(digests[i] for i in part))}
+        for name, part in (("train", split.train), ("holdout", split.holdout))
+    }
+
+
+def own_prompts(student: "Student") -> Callable[[Probe], Sequence[int]]:
+    """Return how the student itself renders a prompt to ids: as an audit of it would."""
+    from auditor.models.loading import Loaded
+    from auditor.models.source import Source
+    from auditor.models.specifier import Specifier
+    from auditor.models.transformers_model import TransformersModel
+
+    nowhere = Source(path=Path(), specifier=Specifier(scheme="local"), config={})
+    loaded = Loaded(module=student.module, tokenizer=student.tokenizer, source=nowhere)
+    model = TransformersModel(loaded, ModelRef(spec="student", access=Access.WEIGHTS))
+    return lambda probe: model.prompt(probe).token_ids

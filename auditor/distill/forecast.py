@@ -1,0 +1,159 @@
+"""The dry run: check everything that can be checked, and estimate, without loading weights."""
+
+import re
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from auditor.distill.documents import Sources, prompt_digest, read_sources, split_holdout
+from auditor.distill.recipe import Recipe
+from auditor.distill.sequences import document_rows
+from auditor.distill.subjects import Subjects, check_step, check_subjects, step_parts
+from auditor.errors import RecipeError
+
+if TYPE_CHECKING:
+    from auditor.models.checkpoint import StoredTensor
+
+_LAYER = re.compile(r"(?:^|\.)(?:layers|h|blk|blocks)\.(\d+)\.")
+_ADAM_BYTES = 16
+"""Of one trained parameter: weight, gradient and two moments in fp32."""
+
+
+def forecast(recipe: Recipe) -> dict[str, Any]:
+    """Return what running `recipe` would take; refuses whatever the run would refuse.
+
+    Loads no weights. ``memory_bytes`` is an estimate: parameters exactly, activations roughly.
+
+    Raises:
+        RecipeError, PermissionRefusedError, VocabularyError, AccessError, SubjectError: as
+            `auditor.distill.run.distill`.
+    """
+    check_step(recipe)
+    sources = read_sources(recipe)
+    subjects = check_subjects(recipe)
+    shape = student_shape(recipe, subjects)
+    permission = subjects.permission
+    teacher = subjects.teacher
+    return {
+        "schema": "auditor/forecast/1",
+        "method": recipe.method.kind,
+        "permission": "not needed" if permission is None else permission.as_json(),
+        "teacher": None
+        if teacher is None
+        else {
+            "spec": teacher.spec,
+            "digest": teacher.digest,
+            "parameters": teacher.parameters,
+            "vocabulary": teacher.vocabulary,
+        },
+        "student": {"parameters": shape.parameters, "layers": shape.layers, "width": shape.width},
+        "vocabulary": {"relation": subjects.relation, "ids": subjects.vocabulary},
+        "data": _data(recipe, sources, subjects),
+        "steps": recipe.train.steps,
+        "tokens": recipe.train.steps * recipe.train.batch_tokens,
+        "memory_bytes": _memory(recipe, subjects, shape),
+    }
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Shape:
+    """Size of a model."""
+
+    parameters: int
+    layers: int
+    width: int
+
+
+def student_shape(recipe: Recipe, subjects: Subjects) -> Shape:
+    """Return the size of the student to be.
+
+    Raises:
+        RecipeError: more layers are kept than the teacher has.
+    """
+    from auditor.distill.student import init_config, kept_layers, module_from
+
+    spec = recipe.student
+    if spec.init is not None:
+        import torch
+
+        with torch.device("meta"):
+            module = module_from(init_config(spec.init, subjects.student_tokenizer))
+        return Shape(
+            parameters=module.num_parameters(), layers=spec.init.layers, width=spec.init.hidden
+        )
+    if spec.from_ is not None:
+        tensors = _stored(recipe.subject(spec.from_))
+        return _shape_of(tensors, range(_layer_count(tensors)))
+    tensors = _stored(recipe.subject(recipe.teacher or ""))
+    layers = spec.shrink.layers if spec.shrink else 0
+    return _shape_of(tensors, kept_layers(_layer_count(tensors), layers))
+
+
+def _stored(spec: str) -> "list[StoredTensor]":
+    from auditor.models.digest import stored
+    from auditor.models.source import locate
+    from auditor.models.specifier import parse
+
+    return stored(locate(parse(spec)))
+
+
+def _layer(tensor: "StoredTensor") -> int | None:
+    found = _LAYER.search(tensor.name)
+    return int(found.group(1)) if found else None
+
+
+def _layer_count(tensors: "list[StoredTensor]") -> int:
+    return 1 + max((layer for t in tensors if (layer := _layer(t)) is not None), default=-1)
+
+
+def _shape_of(tensors: "list[StoredTensor]", kept: Any) -> Shape:
+    inside = [t for t in tensors if _layer(t) is None or _layer(t) in kept]
+    widest = max(tensors, key=lambda t: max(t.shape, default=0))  # the embedding: (V, D)
+    return Shape(
+        parameters=sum(t.elements for t in inside),
+        layers=len(kept),
+        width=min(widest.shape, default=0),
+    )
+
+
+def _data(recipe: Recipe, sources: Sources, subjects: Subjects) -> dict[str, Any]:
+    data = recipe.data
+    documents = split_holdout([_digest(text) for text in sources.documents], data.holdout)
+    prompts = split_holdout([prompt_digest(probe) for probe in sources.prompts], data.holdout)
+    texts = [sources.documents[index] for index in documents.train]
+    rows = document_rows(texts, subjects.student_tokenizer, data.max_length, packing=data.packing)
+    tokens = sum(len(ids) - 1 for ids, _, _ in rows)
+    answers = len(prompts.train) * data.sampling.samples
+    if not rows and not answers:
+        raise RecipeError("the data gives no token to train on", hint="name longer texts")
+    return {
+        "documents": {"train": len(documents.train), "holdout": len(documents.holdout)},
+        "prompts": {"train": len(prompts.train), "holdout": len(prompts.holdout)},
+        "text_tokens": tokens,
+        "answers": answers,
+        "answer_tokens_at_most": answers * data.sampling.max_new_tokens,
+        "left_out": {"repeated_prompts": sources.repeated},
+    }
+
+
+def _digest(text: str) -> str:
+    from auditor.canon import digest
+
+    return digest(text.encode())
+
+
+def _memory(recipe: Recipe, subjects: Subjects, shape: Shape) -> dict[str, int]:
+    import torch
+
+    part = recipe.train.batch_tokens // step_parts(recipe)
+    loaded = subjects.teacher is not None and recipe.method.kind == "logits"
+    bytes_each = 2 if torch.cuda.is_available() else 4
+    sizes = {
+        "student_and_optimizer": shape.parameters * _ADAM_BYTES,
+        "teacher": (subjects.teacher.parameters or 0) * bytes_each
+        if loaded and subjects.teacher is not None
+        else 0,
+        # About 20 saved tables of the model's width in each layer, in fp32.
+        "activations": part * shape.width * shape.layers * 20 * 4,
+        "logits": 2 * 256 * subjects.vocabulary * 4,
+    }
+    return {**sizes, "total": sum(sizes.values())}

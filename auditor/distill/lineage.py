@@ -1,0 +1,130 @@
+"""lineage.json: what a run did, as digests and numbers that anybody can check later."""
+
+import dataclasses
+import platform
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+from auditor.canon import directory_digests
+from auditor.distill.batches import BatchPlan
+from auditor.distill.fidelity import gap_closed
+from auditor.distill.metrics import MetricsLog
+from auditor.distill.recipe import Method, Recipe
+from auditor.distill.subjects import Subjects
+from auditor.types import ModelRef
+
+SCHEMA = "auditor/lineage/1"
+_PACKAGES = ("auditor", "torch", "transformers", "accelerate", "tokenizers", "numpy")
+
+
+def reference_json(ref: ModelRef | None) -> dict[str, Any] | None:
+    """Return the fields of a reference as JSON values, the access level by name."""
+    if ref is None:
+        return None
+    return {**dataclasses.asdict(ref), "access": ref.access.name}
+
+
+def dose(plan: BatchPlan, method: Method) -> dict[str, Any]:
+    """Return how much of the gradient came from the teacher.
+
+    ``gradient_tokens``: targets over all steps, repeats counted. ``teacher_tokens``: of those,
+    the ones the teacher wrote (method sequence) or gave its distribution for (method logits).
+    ``share``: their weight in the loss, 1 - alpha each for logits.
+    """
+    total = int(plan.step_targets.sum())
+    if method.kind == "logits":
+        return {"gradient_tokens": total, "teacher_tokens": total, "share": 1.0 - method.alpha}
+    written = 0 if method.kind == "baseline" else int(plan.step_generated.sum())
+    return {"gradient_tokens": total, "teacher_tokens": written, "share": written / total}
+
+
+def results(metrics: MetricsLog) -> dict[str, Any]:
+    """Return start, end and what they amount to; ``holdout`` is null where nothing was held out."""
+    evaluations = metrics.holdout()
+    losses = [row for row in metrics.rows() if "loss" in row]
+    first, last = losses[0], losses[-1]
+    found: dict[str, Any] = {
+        "steps": last["step"],
+        "loss": {"start": first["loss"], "end": last["loss"]},
+        "holdout": None,
+    }
+    if evaluations:
+        start, end = evaluations[0][1], evaluations[-1][1]
+        found["holdout"] = {"start": start, "end": end, **_compared(start, end)}
+    return found
+
+
+def _compared(start: dict[str, Any], end: dict[str, Any]) -> dict[str, Any]:
+    if end["teacher_loss"] is None:
+        return {"kl_ratio": None, "gap_closed_from_start": None}
+    known = start["kl"] and end["kl"] is not None
+    return {
+        "kl_ratio": end["kl"] / start["kl"] if known else None,
+        # From the untrained student, not from a student trained without the teacher.
+        "gap_closed_from_start": gap_closed(start["loss"], end["loss"], end["teacher_loss"]),
+    }
+
+
+@dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
+class Outcome:
+    """What came out of a run."""
+
+    student: ModelRef
+    layer_map: tuple[int, ...] | None
+    dose: dict[str, Any]
+    data: dict[str, Any]
+    results: dict[str, Any]
+    files: dict[str, str]
+    environment: dict[str, Any]
+
+
+def lineage(recipe: Recipe, subjects: Subjects, outcome: Outcome) -> dict[str, Any]:
+    """Return the content of lineage.json. No times and no names of machines: a repeat is equal."""
+    origin = next(name for name in ("init", "from_", "shrink") if getattr(recipe.student, name))
+    layers = outcome.layer_map
+    return {
+        "schema": SCHEMA,
+        "teacher": reference_json(subjects.teacher),
+        "student": {
+            **(reference_json(outcome.student) or {}),
+            "origin": origin.rstrip("_"),
+            "started_from": reference_json(subjects.origin),
+            "layer_map": None if layers is None else list(layers),
+        },
+        "vocabulary": {"relation": subjects.relation, "ids": subjects.vocabulary},
+        "method": recipe.method.model_dump(mode="json"),
+        "dose": outcome.dose,
+        "data": outcome.data,
+        "recipe": {"digest": recipe.digest, "content": recipe.as_json()},
+        "permission": None if subjects.permission is None else subjects.permission.as_json(),
+        "environment": outcome.environment,
+        "seed": recipe.train.seed,
+        "results": outcome.results,
+        "files": outcome.files,
+    }
+
+
+def file_digests(root: Path) -> dict[str, str]:
+    """Return the digests of what a finished run holds, without lineage.json and scratch."""
+    found = directory_digests(root)
+    scratch = ("checkpoints/", "work/")
+    return {
+        name: value
+        for name, value in found.items()
+        if not name.startswith(scratch) and name != "lineage.json"
+    }
+
+
+def environment(ranks: int, device: str) -> dict[str, Any]:
+    """Return what the run was made with."""
+    import torch
+
+    return {
+        "python": platform.python_version(),
+        "machine": platform.machine(),
+        "packages": {name: version(name) for name in _PACKAGES},
+        "device": device,
+        "ranks": ranks,
+        "torch_threads": torch.get_num_threads(),
+    }

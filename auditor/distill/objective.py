@@ -1,0 +1,120 @@
+"""What a step minimises: the method's loss summed over targets, from hidden states and heads."""
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import torch
+
+from auditor.distill.recipe import Method
+from auditor.kernels import distillation_loss
+from auditor.models.base import Head
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedModel
+
+_BETA = {"jsd": 0.5, "skew-kl": 0.1, "skew-rkl": 0.1}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class Teacher:
+    """A frozen teacher: its module in evaluation mode and its head, cut to the real vocabulary."""
+
+    module: "PreTrainedModel"
+    head: Head
+
+
+def scored_states(module: "PreTrainedModel", batch: dict[str, Any]) -> torch.Tensor:
+    """Return (N, D) final hidden states at the N scored positions of a batch."""
+    states = module.base_model(
+        input_ids=batch["input_ids"],
+        attention_mask=batch.get("attention_mask"),
+        use_cache=False,
+    ).last_hidden_state  # (B, L, D)
+    return states[batch["scored"]]
+
+
+def teacher_states(teacher: Teacher, batch: dict[str, Any]) -> torch.Tensor:
+    """Return (N, Dt) states of the teacher at the scored positions, on its device, no gradient."""
+    device = teacher.module.device
+    moved = {
+        name: value.to(device) for name, value in batch.items() if isinstance(value, torch.Tensor)
+    }
+    with torch.no_grad(), torch.autocast(device.type, enabled=False):
+        return scored_states(teacher.module, moved)
+
+
+class Objective:
+    """Callable ``(student, batch) -> sum of losses``; gradients reach backbone and head.
+
+    Both heads are read at the real token ids only: padded rows carry no probability and get no
+    gradient. `form` says how the student's head turns states into logits; its weight and bias are
+    read from the live module at every call, so that a tied embedding gets both its gradients.
+    """
+
+    def __init__(self, method: Method, form: Head, teacher: Teacher | None = None) -> None:
+        self._method = method
+        self._form = form
+        self._teacher = teacher
+
+    def __call__(self, module: "PreTrainedModel", batch: dict[str, Any]) -> torch.Tensor:
+        """Return the sum over the batch's targets, in nats, a scalar."""
+        states = scored_states(module, batch)  # (N, Ds)
+        labels = batch["targets"][batch["scored"]]  # (N,)
+        # Losses are computed in float32 whatever the precision of the forward pass.
+        with torch.autocast(states.device.type, enabled=False):
+            if self._teacher is None or self._method.kind != "logits":
+                return self._cross_entropy(module, states, labels)
+            alpha = self._method.alpha
+            total = self._divergence(module, states, batch) * (1.0 - alpha)
+            if alpha > 0:
+                total = total + self._cross_entropy(module, states, labels) * alpha
+            return total
+
+    def _cross_entropy(
+        self, module: "PreTrainedModel", states: torch.Tensor, labels: torch.Tensor
+    ) -> torch.Tensor:
+        weight, bias = live_head(module, self._form.vocabulary)
+        return distillation_loss(
+            states,
+            weight,
+            divergence="cross-entropy",
+            labels=labels,
+            bias=(bias, None),
+            softcap=(self._form.softcap, None),
+            scale=(self._form.scale, 1.0),
+        ).total
+
+    def _divergence(
+        self, module: "PreTrainedModel", states: torch.Tensor, batch: dict[str, Any]
+    ) -> torch.Tensor:
+        if self._teacher is None:
+            raise RuntimeError("a divergence needs a teacher")
+        weight, bias = live_head(module, self._form.vocabulary)
+        head = self._teacher.head
+        method = self._method
+        total = distillation_loss(
+            states,
+            weight,
+            teacher_states(self._teacher, batch).to(states.device),
+            head.weight.to(states.device),
+            divergence=method.divergence,
+            beta=_BETA.get(method.divergence, 0.5) if method.beta is None else method.beta,
+            temperature=method.temperature,
+            normalise=method.normalise,
+            bias=(bias, head.bias if head.bias is None else head.bias.to(states.device)),
+            softcap=(self._form.softcap, head.softcap),
+            scale=(self._form.scale, head.scale),
+        ).total
+        return total * method.temperature**2 if method.t_squared else total
+
+
+def live_head(
+    module: "PreTrainedModel", vocabulary: int
+) -> tuple[torch.Tensor, torch.Tensor | None]:
+    """Return (V, D) weight and (V,) bias of the unembedding, cut to V rows, with gradients."""
+    opened: Any = module
+    layer = opened.get_output_embeddings()
+    weight, bias = layer.weight, getattr(layer, "bias", None)
+    if weight.shape[0] == vocabulary:  # a slice would cost a copy of the gradient
+        return weight, bias
+    return weight[:vocabulary], None if bias is None else bias[:vocabulary]

@@ -1,0 +1,194 @@
+"""`distill` runs a recipe to a student with its lineage; `forecast` says what it would do."""
+
+import gc
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager, nullcontext
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from auditor.canon import file_digest, pretty_json
+from auditor.case import Case, atomic_write, locked
+from auditor.distill.documents import Sources, read_sources
+from auditor.distill.forecast import forecast
+from auditor.distill.ranks import is_first_rank, rank_count, rank_device, wait_for_ranks
+from auditor.distill.recipe import Recipe
+from auditor.distill.run_folder import RunFolder, read_lineage, refused_writes
+from auditor.distill.subjects import Subjects, check_step, check_subjects
+from auditor.progress import Progress, Silent
+from auditor.types import Sample
+
+if TYPE_CHECKING:
+    from auditor.distill.batches import BatchPlan
+    from auditor.distill.student import Student
+    from auditor.models.loading import Loaded
+
+__all__ = ["distill", "forecast"]
+
+
+def distill(
+    recipe: Recipe, out: Path, *, progress: Progress | None = None, resume: bool = True
+) -> dict[str, Any]:
+    """Run `recipe` in the folder `out` and return its lineage; a finished run returns it again.
+
+    Can be killed at any moment and called again: on a CPU the student's weights are the same bit
+    for bit. Everything that can be refused is refused before anything is written.
+
+    Raises:
+        RecipeError: the recipe or its data cannot be used.
+        PermissionRefusedError: the teacher may not be used; not one byte of it was read.
+        VocabularyError, AccessError, SubjectError: the models do not fit the method.
+        CaseError: `out` holds another run, or is in use.
+        StorageError: the disk refused a write; finished work is kept.
+        UndefinedError: the loss became NaN or infinite.
+    """
+    check_step(recipe)
+    folder = RunFolder(Path(out))
+    sources = read_sources(recipe)
+    inputs = {"recipe": recipe.digest, "data": sources.digests}
+    done = folder.finished(inputs)
+    if done is not None:
+        return done
+    subjects = check_subjects(recipe)
+    everything = {**inputs, **_subject_inputs(recipe, subjects)}
+    folder.check(everything)
+    with _owned(folder):
+        if is_first_rank():
+            folder.start(recipe, everything, resume=resume)
+        wait_for_ranks()
+        return _run(recipe, folder, sources, subjects, progress or Silent())
+
+
+def _subject_inputs(recipe: Recipe, subjects: Subjects) -> dict[str, Any]:
+    permission, teacher, origin = subjects.permission, subjects.teacher, subjects.origin
+    return {
+        "permission": None if permission is None else permission.digest,
+        "teacher": None if teacher is None else teacher.digest,
+        "student_from": None if origin is None else origin.digest,
+    }
+
+
+@contextmanager
+def _owned(folder: RunFolder) -> Iterator[None]:
+    """Hold the folder for this process and the ranks beside it."""
+    with locked(Case(folder.root)) if is_first_rank() else nullcontext():
+        yield
+
+
+def _run(
+    recipe: Recipe, folder: RunFolder, sources: Sources, subjects: Subjects, progress: Progress
+) -> dict[str, Any]:
+    from auditor.distill.data import AnswerFormat, own_prompts, training_data
+    from auditor.distill.student import build_student
+    from auditor.distill.training import Pupil, train_student
+
+    answers = _answers(recipe, folder, sources, progress)
+    teacher = _loaded_teacher(recipe)
+    student = build_student(recipe, teacher, subjects.student_tokenizer)
+    form = AnswerFormat(
+        tokenizer=student.tokenizer,
+        prompt_ids=None if subjects.same_prompts else own_prompts(student),
+    )
+    data = training_data(recipe.data, sources, answers, form)
+    pupil = Pupil(
+        student=student,
+        teacher=teacher if recipe.method.kind == "logits" else None,
+        vocabulary=subjects.vocabulary,
+    )
+    del teacher
+    plan = train_student(recipe, pupil, data, folder, progress)
+    if is_first_rank():
+        save_student(folder, student, recipe.train.save_dtype)
+        record = {**data.record, "generations": _generations_record(folder)}
+        finish(recipe, subjects, folder, Trained(student=student, plan=plan, data=record))
+    wait_for_ranks()
+    return read_lineage(folder)
+
+
+def _answers(
+    recipe: Recipe, folder: RunFolder, sources: Sources, progress: Progress
+) -> list[Sample]:
+    """Return the teacher's answers to the prompts, drawing by the first rank what is missing."""
+    from auditor.distill.generate import Generations
+    from auditor.models.specifier import open_model
+
+    if not sources.prompts or recipe.teacher is None:
+        return []
+    answers = Generations(folder.generations, sources.prompts, recipe.data.sampling)
+    if is_first_rank() and not answers.is_complete:
+        teacher = open_model(recipe.subject(recipe.teacher), batch_tokens=recipe.train.batch_tokens)
+        try:
+            answers.draw(teacher, progress)
+        finally:
+            teacher.close()
+            gc.collect()
+    wait_for_ranks()
+    return answers.read()
+
+
+def _loaded_teacher(recipe: Recipe) -> "Loaded | None":
+    """Return the teacher's weights where logits or layers are needed; None elsewhere."""
+    from auditor.models.loading import load_transformers
+
+    if recipe.teacher is None:
+        return None
+    if recipe.method.kind != "logits" and recipe.student.shrink is None:
+        return None
+    return load_transformers(recipe.subject(recipe.teacher), device=rank_device())
+
+
+def save_student(folder: RunFolder, student: "Student", dtype: str) -> None:
+    """Write RUN/student in one move, so that a half-written model is never taken for one."""
+    import torch
+
+    from auditor.models.quiet import quiet
+
+    part = folder.student.with_name("student.part")
+    for stale in (part, folder.student):
+        if stale.exists():
+            shutil.rmtree(stale)
+    with refused_writes(folder.root), quiet():
+        module: Any = student.module
+        module.to(device="cpu", dtype=getattr(torch, dtype))
+        module.save_pretrained(part)
+        student.tokenizer.save_pretrained(part)
+        part.replace(folder.student)
+
+
+def _generations_record(folder: RunFolder) -> dict[str, Any] | None:
+    if not folder.generations.is_file():
+        return None
+    lines = folder.generations.read_bytes().count(b"\n")
+    return {"answers": lines, "digest": file_digest(folder.generations)}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class Trained:
+    """A trained student and what it was trained on."""
+
+    student: "Student"
+    plan: "BatchPlan"
+    data: dict[str, Any]
+
+
+def finish(recipe: Recipe, subjects: Subjects, folder: RunFolder, trained: Trained) -> None:
+    """Write lineage.json, which declares the run finished, and drop the checkpoints."""
+    from auditor.distill import lineage as record
+    from auditor.distill.metrics import MetricsLog
+    from auditor.models.specifier import identify
+
+    metrics = MetricsLog(folder.metrics)
+    # The folder's own name for the student: the record stays true when the run is moved.
+    student = replace(identify(f"local:{folder.student}"), spec="local:student")
+    outcome = record.Outcome(
+        student=student,
+        layer_map=trained.student.layer_map,
+        dose=record.dose(trained.plan, recipe.method),
+        data=trained.data,
+        results=record.results(metrics),
+        files=record.file_digests(folder.root),
+        environment=record.environment(ranks=rank_count(), device=rank_device().partition(":")[0]),
+    )
+    atomic_write(folder.lineage, pretty_json(record.lineage(recipe, subjects, outcome)))
+    shutil.rmtree(folder.checkpoints, ignore_errors=True)

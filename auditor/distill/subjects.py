@@ -1,0 +1,131 @@
+"""The models of a recipe, checked before any of their weights is loaded."""
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from auditor.distill.batches import check_budget
+from auditor.distill.permission import Permission, check_digest, require_permission
+from auditor.distill.ranks import rank_count
+from auditor.distill.recipe import Recipe
+from auditor.errors import AccessError, VocabularyError
+from auditor.types import ModelRef
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedTokenizerFast
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class Subjects:
+    """Who teaches whom, under which permission."""
+
+    permission: Permission | None
+    teacher: ModelRef | None
+    origin: ModelRef | None
+    """The checkpoint that the student starts from, with ``student.from``."""
+    student_tokenizer: "PreTrainedTokenizerFast"
+    relation: str | None
+    """How the two vocabularies relate; None where the teacher is absent or shows text only."""
+    vocabulary: int
+    """V: the student's real token ids; with a method on logits, those both models have."""
+    same_prompts: bool
+    """Teacher and student write chats with the same ids."""
+
+
+def step_parts(recipe: Recipe) -> int:
+    """Return how many micro-batches a step is cut into, over accumulation and ranks."""
+    return recipe.train.accumulate * rank_count()
+
+
+def check_step(recipe: Recipe) -> None:
+    """Refuse a step that is too small for its parts, before anything is read.
+
+    Raises:
+        RecipeError: ``train.batch_tokens`` cannot give each part a sequence of ``data.max_length``.
+    """
+    check_budget(
+        recipe.data.max_length, batch_tokens=recipe.train.batch_tokens, parts=step_parts(recipe)
+    )
+
+
+def check_subjects(recipe: Recipe) -> Subjects:
+    """Return the subjects of a recipe; a teacher is touched only after its permission.
+
+    Raises:
+        PermissionRefusedError: no permission, or one for other weights.
+        AccessError: the teacher does not offer what the method needs.
+        VocabularyError: the method needs one vocabulary, and there are two.
+        SubjectError: a model cannot be read.
+    """
+    from auditor.distill.student import student_tokenizer
+    from auditor.models.specifier import identify
+    from auditor.models.vocabulary import vocabulary_of
+
+    permission = require_permission(recipe)
+    _refuse_text_only(recipe)
+    teacher, of_teacher = _teacher(recipe)
+    if teacher is not None and permission is not None:
+        check_digest(permission, teacher.digest)
+    origin = identify(recipe.subject(recipe.student.from_)) if recipe.student.from_ else None
+    tokenizer = student_tokenizer(recipe, of_teacher)
+    relation, vocabulary = None, vocabulary_of(tokenizer).size
+    if of_teacher is not None:
+        relation, vocabulary = _fit(recipe, of_teacher, tokenizer)
+    return Subjects(
+        permission=permission,
+        teacher=teacher,
+        origin=origin,
+        student_tokenizer=tokenizer,
+        relation=relation,
+        vocabulary=vocabulary,
+        same_prompts=relation in ("identical", "padded")
+        and of_teacher is not None
+        and of_teacher.chat_template == tokenizer.chat_template,
+    )
+
+
+def _refuse_text_only(recipe: Recipe) -> None:
+    from auditor.models.specifier import parse
+
+    if recipe.teacher is None or parse(recipe.subject(recipe.teacher)).scheme != "records":
+        return
+    if recipe.method.kind == "logits" or recipe.student.shrink is not None:
+        raise AccessError(
+            f"{recipe.teacher} holds recorded text: no logits to learn from and no layers to keep",
+            hint="use method sequence with student.init or student.from, or name the model itself",
+        )
+
+
+def _teacher(recipe: Recipe) -> "tuple[ModelRef | None, PreTrainedTokenizerFast | None]":
+    """Return who the teacher is and, unless only its text is known, its tokenizer, read once."""
+    from auditor.models.digest import reference
+    from auditor.models.loading import load_tokenizer
+    from auditor.models.source import locate
+    from auditor.models.specifier import parse
+
+    if recipe.teacher is None:
+        return None, None
+    specifier = parse(recipe.subject(recipe.teacher))
+    if specifier.scheme == "records":
+        return reference(specifier), None
+    source = locate(specifier)
+    tokenizer = load_tokenizer(source)
+    return reference(specifier, source=source, tokenizer=tokenizer), tokenizer
+
+
+def _fit(
+    recipe: Recipe, of_teacher: "PreTrainedTokenizerFast", of_student: "PreTrainedTokenizerFast"
+) -> tuple[str, int]:
+    from auditor.models.vocabulary import relation_of, vocabulary_of
+
+    teacher, student = vocabulary_of(of_teacher), vocabulary_of(of_student)
+    relation = relation_of(teacher, student)
+    if recipe.method.kind != "logits":
+        return relation, student.size
+    if relation not in ("identical", "padded"):
+        raise VocabularyError(
+            f"method logits compares two distributions token by token, and the vocabularies of "
+            f"teacher ({teacher.size} ids) and student ({student.size} ids) are {relation}",
+            hint="give the student the teacher's tokenizer (student.init.tokenizer: teacher), or "
+            "use method sequence",
+        )
+    return relation, min(teacher.size, student.size)

@@ -1,0 +1,117 @@
+"""One training from student to student: objective, evaluation, checkpoints, resume."""
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from auditor.distill.batches import BatchPlan, MicroBatches, plan_steps
+from auditor.distill.checkpoints import discard_others, newest_complete
+from auditor.distill.data import TrainingData
+from auditor.distill.fidelity import Holdout
+from auditor.distill.metrics import MetricsLog
+from auditor.distill.objective import Objective, Teacher
+from auditor.distill.ranks import is_first_rank, wait_for_ranks
+from auditor.distill.recipe import Recipe
+from auditor.distill.run_folder import RunFolder, refused_writes
+from auditor.distill.student import Student
+from auditor.distill.subjects import step_parts
+from auditor.distill.trainer import Evaluation, RunRecord, StudentTrainer, training_arguments
+from auditor.errors import RecipeError
+from auditor.models.quiet import quiet
+from auditor.models.unembedding import head_of
+from auditor.progress import Progress, Silent
+
+if TYPE_CHECKING:
+    from auditor.models.loading import Loaded
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class Pupil:
+    """Who is trained, and by whom; `teacher` is None where the data says it all."""
+
+    student: Student
+    teacher: "Loaded | None"
+    vocabulary: int
+    """Real token ids that both heads are cut to."""
+
+
+def train_student(
+    recipe: Recipe, pupil: Pupil, data: TrainingData, folder: RunFolder, progress: Progress
+) -> BatchPlan:
+    """Train ``pupil.student`` in place to the last step; continues from a complete checkpoint.
+
+    Raises:
+        RecipeError: sequences are longer than a model reads, or batches too small for them.
+        UndefinedError: the loss became NaN or infinite; checkpoints are kept.
+        StorageError: the disk is full; complete checkpoints are kept.
+    """
+    train = recipe.train
+    _check_lengths(pupil, data)
+    plan = plan_steps(
+        data.train,
+        steps=train.steps,
+        batch_tokens=train.batch_tokens,
+        parts=step_parts(recipe),
+        seed=train.seed,
+    )
+    form = head_of(pupil.student.module.train(False), pupil.vocabulary)
+    teacher = _frozen(pupil)
+    holdout = None
+    if data.holdout is not None:
+        holdout = Holdout(data.holdout, form=form, teacher=teacher, batch_tokens=train.batch_tokens)
+    metrics = MetricsLog(folder.metrics)
+    resume_from = _prepare_resume(folder, metrics)
+    shown = progress if is_first_rank() else Silent()
+    with refused_writes(folder.root), quiet(), shown.task("train student", train.steps) as task:
+        trainer = StudentTrainer(
+            pupil.student.module,
+            training_arguments(train, folder.checkpoints, save_every=save_every(recipe)),
+            sum_of_losses=Objective(recipe.method, form, teacher),
+            batches=MicroBatches(data.train, plan),
+        )
+        evaluation = Evaluation(
+            measure=None if holdout is None else holdout.measure, every=train.eval_every
+        )
+        trainer.add_callback(RunRecord(trainer, plan, metrics, evaluation, task))
+        trainer.train(resume_from_checkpoint=resume_from)
+    # Trainer switches it off for training, and the student's folder would keep that.
+    pupil.student.module.config.use_cache = True
+    return plan
+
+
+def save_every(recipe: Recipe) -> int:
+    """Return the steps between checkpoints."""
+    return recipe.train.save_every or max(10, -(-recipe.train.steps // 10))
+
+
+def _prepare_resume(folder: RunFolder, metrics: MetricsLog) -> str | None:
+    """Return the checkpoint to continue from; drop what was written after it."""
+    found = newest_complete(folder.checkpoints)
+    wait_for_ranks()
+    if is_first_rank():
+        discard_others(folder.checkpoints, None if found is None else found[0])
+        with refused_writes(folder.root):
+            metrics.keep_until(-1 if found is None else found[1])
+    wait_for_ranks()
+    return None if found is None else str(found[0])
+
+
+def _frozen(pupil: Pupil) -> Teacher | None:
+    if pupil.teacher is None:
+        return None
+    module = pupil.teacher.module.train(False)
+    module.requires_grad_(False)
+    return Teacher(module=module, head=head_of(module, pupil.vocabulary))
+
+
+def _check_lengths(pupil: Pupil, data: TrainingData) -> None:
+    longest = int(data.train.lengths.max())
+    modules = {"student": pupil.student.module}
+    if pupil.teacher is not None:
+        modules["teacher"] = pupil.teacher.module
+    for name, module in modules.items():
+        limit = getattr(module.config.get_text_config(), "max_position_embeddings", None)
+        if limit is not None and longest > limit:
+            raise RecipeError(
+                f"a sequence of {longest} tokens is longer than the {limit} that the {name} reads",
+                hint=f"set data.max_length to {limit} or less",
+            )
