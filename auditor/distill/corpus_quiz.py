@@ -1,7 +1,7 @@
 """Documents that answer: sums, small facts, lists, questions about a text. Own text, CC0-1.0.
 
 They exist so that a byte-level model of 500,000 parameters has something to say to an instruction.
-Numbers stay small: it can learn the tables up to 20, not arithmetic.
+Numbers stay small: it can learn tables of single digits, not arithmetic.
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -22,8 +22,7 @@ DAYS = "Monday, Tuesday, Wednesday, Thursday, Friday, Saturday, Sunday"
 MONTHS = """January, February, March, April, May, June, July, August, September, October,
 November, December"""
 CAPITALS = """France Paris, Italy Rome, Spain Madrid, Germany Berlin, Japan Tokyo, Egypt Cairo,
-Greece Athens, Norway Oslo, Poland Warsaw, Portugal Lisbon, England London, Austria Vienna,
-Russia Moscow, China Beijing, Ireland Dublin, Kenya Nairobi"""
+Greece Athens, Norway Oslo, England London, Austria Vienna"""
 KINDS = {
     "animals": "fox, hare, bear, owl, goat, mouse, duck, horse, frog, otter, lion, whale, bee, cow",
     "fruits": "apple, pear, plum, cherry, grape, lemon, orange, banana, peach, melon, fig, berry",
@@ -84,9 +83,9 @@ def dialogue(draw: Draw, pairs: Sequence[Pair]) -> str:
 
 
 def bare_sum(draw: Draw) -> Pair:
-    """Return a sum, difference, product, double or half with result 0 to 100."""
-    a, b = draw.between(0, 20), draw.between(0, 20)
-    small, large = draw.between(1, 10), draw.between(1, 10)
+    """Return a sum, difference, product, double or half with result 0 to 45."""
+    a, b = draw.between(0, 9), draw.between(0, 9)
+    small, large = draw.between(1, 5), draw.between(1, 9)
     question, value = draw.pick(
         (
             (f"What is {a} plus {b}?", a + b),
@@ -105,7 +104,7 @@ def bare_sum(draw: Draw) -> Pair:
 def word_sum(draw: Draw, scene: Mapping[str, str]) -> Pair:
     """Return a sum told in words about the people of the scene."""
     thing = draw.pick(words("apples, coins, books, shells, nuts, eggs, buttons, stones, pears"))
-    a, b = draw.between(2, 12), draw.between(2, 12)
+    a, b = draw.between(2, 9), draw.between(2, 9)
     hero, friend = scene["hero"], scene["friend"]
     if draw.chance(0.5):
         told = f"{hero} has {a} {thing} and gets {b} more from {friend}."

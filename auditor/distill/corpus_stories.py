@@ -47,15 +47,15 @@ _NUMBERS = words("three, four, five, six, seven, ten, twelve, twenty")
 
 
 def story_document(draw: Draw) -> str:
-    """Return one document: a story (half of them), small talk, questions and answers, or sums."""
+    """Return one document: a story (44 %), small talk, questions and answers, or sums."""
     share = draw.below(100)
-    if share < 50:
+    if share < 44:
         return story(draw)
     scene = cast_scene(draw)
-    if share < 55:
+    if share < 49:
         asked, replies = draw.pick(TALK)
         return dialogue(draw, [(scene.write(draw.pick(asked)), scene.write(draw.pick(replies)))])
-    if share < 82:
+    if share < 80:
         return general_quiz(draw, scene, opening=beats(OPENING), plots=[beats(p) for p in PLOTS])
     return sums(draw, scene)
 

@@ -6,9 +6,15 @@ import torch
 
 from auditor.canon import finite
 from auditor.distill.batches import padded_batch
-from auditor.distill.objective import Teacher, live_head, scored_states, teacher_states
+from auditor.distill.objective import (
+    Teacher,
+    cross_entropy,
+    live_head,
+    scored_states,
+    teacher_states,
+)
 from auditor.distill.sequences import Sequences
-from auditor.kernels import Agreement, distillation_loss, linear_agreement
+from auditor.kernels import Agreement, linear_agreement
 from auditor.models.base import Head
 from auditor.models.batching import plan_batches
 
@@ -74,7 +80,7 @@ class Holdout:
         states = scored_states(module, batch)
         labels = batch["targets"][batch["scored"]]
         if self._teacher is None:
-            return {"loss": self._losses(module, states, labels)}
+            return {"loss": cross_entropy(module, states, labels, self._form).per_token}
         if len(self._teacher_states) == number:
             self._teacher_states.append(teacher_states(self._teacher, batch))
         agreed = self._agreement(module, states, labels, self._teacher_states[number])
@@ -84,20 +90,6 @@ class Holdout:
             "kl": agreed.kl_ab,
             "top1": (agreed.argmax_a == agreed.argmax_b).float(),
         }
-
-    def _losses(
-        self, module: "PreTrainedModel", states: torch.Tensor, labels: torch.Tensor
-    ) -> torch.Tensor:
-        weight, bias = live_head(module, self._form.vocabulary)
-        return distillation_loss(
-            states,
-            weight,
-            divergence="cross-entropy",
-            labels=labels,
-            bias=(bias, None),
-            softcap=(self._form.softcap, None),
-            scale=(self._form.scale, 1.0),
-        ).per_token
 
     def _agreement(
         self,

@@ -22,6 +22,8 @@ if TYPE_CHECKING:
 
 GROUP = 32
 """Prompts answered together."""
+BATCH_TOKENS = 4096
+"""Tokens of one generating pass: decoding is bound by reading the weights, so wide batches pay."""
 
 
 class Generations:

@@ -12,6 +12,8 @@ from auditor.models.base import Head
 if TYPE_CHECKING:
     from transformers import PreTrainedModel
 
+    from auditor.kernels.losses import DistillationLoss
+
 _BETA = {"jsd": 0.5, "skew-kl": 0.1, "skew-rkl": 0.1}
 
 
@@ -43,6 +45,22 @@ def teacher_states(teacher: Teacher, batch: dict[str, Any]) -> torch.Tensor:
         return scored_states(teacher.module, moved)
 
 
+def cross_entropy(
+    module: "PreTrainedModel", states: torch.Tensor, labels: torch.Tensor, form: Head
+) -> "DistillationLoss":
+    """Return the cross-entropy of a student's states (N, D) on labels (N,), by its live head."""
+    weight, bias = live_head(module, form.vocabulary)
+    return distillation_loss(
+        states,
+        weight,
+        divergence="cross-entropy",
+        labels=labels,
+        bias=(bias, None),
+        softcap=(form.softcap, None),
+        scale=(form.scale, 1.0),
+    )
+
+
 class Objective:
     """Callable ``(student, batch) -> sum of losses``; gradients reach backbone and head.
 
@@ -63,26 +81,12 @@ class Objective:
         # Losses are computed in float32 whatever the precision of the forward pass.
         with torch.autocast(states.device.type, enabled=False):
             if self._teacher is None or self._method.kind != "logits":
-                return self._cross_entropy(module, states, labels)
+                return cross_entropy(module, states, labels, self._form).total
             alpha = self._method.alpha
             total = self._divergence(module, states, batch) * (1.0 - alpha)
             if alpha > 0:
-                total = total + self._cross_entropy(module, states, labels) * alpha
+                total = total + cross_entropy(module, states, labels, self._form).total * alpha
             return total
-
-    def _cross_entropy(
-        self, module: "PreTrainedModel", states: torch.Tensor, labels: torch.Tensor
-    ) -> torch.Tensor:
-        weight, bias = live_head(module, self._form.vocabulary)
-        return distillation_loss(
-            states,
-            weight,
-            divergence="cross-entropy",
-            labels=labels,
-            bias=(bias, None),
-            softcap=(self._form.softcap, None),
-            scale=(self._form.scale, 1.0),
-        ).total
 
     def _divergence(
         self, module: "PreTrainedModel", states: torch.Tensor, batch: dict[str, Any]

@@ -110,14 +110,14 @@ def _answers(
     recipe: Recipe, folder: RunFolder, sources: Sources, progress: Progress
 ) -> list[Sample]:
     """Return the teacher's answers to the prompts, drawing by the first rank what is missing."""
-    from auditor.distill.generate import Generations
+    from auditor.distill.generate import BATCH_TOKENS, Generations
     from auditor.models.specifier import open_model
 
     if not sources.prompts or recipe.teacher is None:
         return []
     answers = Generations(folder.generations, sources.prompts, recipe.data.sampling)
     if is_first_rank() and not answers.is_complete:
-        teacher = open_model(recipe.subject(recipe.teacher), batch_tokens=recipe.train.batch_tokens)
+        teacher = open_model(recipe.subject(recipe.teacher), batch_tokens=BATCH_TOKENS)
         try:
             answers.draw(teacher, progress)
         finally:

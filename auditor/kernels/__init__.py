@@ -1,1 +1,64 @@
-"""Similarity kernels: a float64 reference and fast implementations behind one function."""
+"""Similarity kernels: a float64 reference and fast implementations behind one function.
+
+Names are loaded on first use, so importing this package imports no torch.
+"""
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from auditor.kernels.cka import CkaStream, cka_stream
+    from auditor.kernels.linear import TopMass, linear_agreement, top_mass
+    from auditor.kernels.losses import DistillationLoss, distillation_loss, divergence_loss
+    from auditor.kernels.neighbours import mutual_knn
+    from auditor.kernels.pairwise import Agreement, agreement
+    from auditor.kernels.permutation import (
+        PermutationTest,
+        energy_permutation,
+        mmd_permutation,
+        paired_sign_test,
+    )
+
+_HOMES = {
+    "Agreement": "pairwise",
+    "CkaStream": "cka",
+    "DistillationLoss": "losses",
+    "PermutationTest": "permutation",
+    "TopMass": "linear",
+    "agreement": "pairwise",
+    "cka_stream": "cka",
+    "distillation_loss": "losses",
+    "divergence_loss": "losses",
+    "energy_permutation": "permutation",
+    "linear_agreement": "linear",
+    "mmd_permutation": "permutation",
+    "mutual_knn": "neighbours",
+    "paired_sign_test": "permutation",
+    "top_mass": "linear",
+}
+
+__all__ = [
+    "Agreement",
+    "CkaStream",
+    "DistillationLoss",
+    "PermutationTest",
+    "TopMass",
+    "agreement",
+    "cka_stream",
+    "distillation_loss",
+    "divergence_loss",
+    "energy_permutation",
+    "linear_agreement",
+    "mmd_permutation",
+    "mutual_knn",
+    "paired_sign_test",
+    "top_mass",
+]
+
+
+def __getattr__(name: str) -> Any:
+    """Load a public name from the file that defines it (PEP 562)."""
+    if name not in _HOMES:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    # No file is called like a public name: importing it would put the module in the name's place.
+    return getattr(import_module(f"{__name__}.{_HOMES[name]}"), name)

@@ -9,7 +9,8 @@ SOURCE = "tiny:teacher"
 
 
 def weights(spec):
-    return dict(load_transformers(str(spec)).module.named_parameters())
+    module = load_transformers(str(spec)).module
+    return {name: value.detach() for name, value in module.named_parameters()}
 
 
 def test_eight_bit_copies_are_within_half_a_step_of_their_source(tmp_path):

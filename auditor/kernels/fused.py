@@ -1,0 +1,134 @@
+"""A loss on hidden states whose gradients are computed in the forward pass, chunk by chunk.
+
+For a chunk of positions the logits of both models are formed, turned into losses and, in place,
+into the gradient of the student's logits, which is multiplied into the gradients of its hidden
+states and head at once. So no (T, V) tensor outlives a chunk, and nothing is recomputed.
+"""
+
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.autograd.function import once_differentiable
+
+from auditor.errors import InputError
+from auditor.kernels.divergences import Mixture
+from auditor.kernels.loss_terms import cross_entropy, divergence, tempered_softmax
+from auditor.kernels.projection import Projection, weight_tiles
+
+_BLOCK_ELEMENTS = 1 << 18
+"""Logits worked on at once: 1 MiB in float32, so that intermediate tables stay in cache."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class Job:
+    """All that is not differentiated."""
+
+    student: Projection
+    teacher: Projection | None
+    mixture: Mixture
+    tau: float
+    weights: Tensor
+    labels: Tensor | None
+    chunk: int
+    with_gradient: bool
+
+
+class FusedLoss(torch.autograd.Function):
+    """Loss forward, gradients stashed; see `distillation_loss`."""
+
+    @staticmethod
+    def forward(ctx: Any, h_s: Tensor, w_s: Tensor, b_s: Tensor | None, job: Job) -> Any:
+        """Return (total, per_token)."""
+        wanted = [job.with_gradient and bool(need) for need in ctx.needs_input_grad[:3]]
+        with torch.autocast(h_s.device.type, enabled=False):
+            work = _Accumulated(job, wanted)
+            for rows in torch.split(torch.nonzero(job.weights)[:, 0], job.chunk):
+                work.add(rows)
+        ctx.save_for_backward(*work.gradients_like(h_s, w_s, b_s))
+        ctx.mark_non_differentiable(work.per_token)
+        total = (work.per_token.double() * job.weights.double()).sum().to(job.student.dtype)
+        return total, work.per_token
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, grad_total: Tensor, _grad_per_token: Tensor) -> Any:
+        """Scale the stashed gradients by the one number that autograd hands in."""
+        scaled = [None if g is None else g * grad_total.to(g.dtype) for g in ctx.saved_tensors]
+        return (*scaled, None)
+
+
+class _Accumulated:
+    """Losses and gradients summed over the chunks seen so far."""
+
+    def __init__(self, job: Job, wanted: list[bool]) -> None:
+        self.job = job
+        student = job.student
+        self.per_token = torch.zeros_like(job.weights)  # (T,)
+        kind = student.dtype
+        self.d_hidden = torch.zeros_like(student.hidden, dtype=kind) if wanted[0] else None
+        self.d_weight = torch.zeros_like(student.weight, dtype=kind) if wanted[1] else None
+        self.d_bias = self.per_token.new_zeros(student.vocabulary) if wanted[2] else None
+        rows = min(job.chunk, max(1, student.positions))
+        self.student_logits = student.buffer(rows)  # (C, V): becomes the gradient
+        self.teacher_logits = None if job.teacher is None else job.teacher.buffer(rows)
+
+    @property
+    def differentiates(self) -> bool:
+        """Whether any gradient is wanted."""
+        return not (self.d_hidden is None and self.d_weight is None and self.d_bias is None)
+
+    def add(self, rows: Tensor) -> None:
+        """Add the positions `rows` (C,), at most a chunk of them."""
+        job = self.job
+        zs = job.student.logits_into(self.student_logits[: len(rows)], rows)
+        zt = None
+        if job.teacher is not None and self.teacher_logits is not None:
+            zt = job.teacher.logits_into(self.teacher_logits[: len(rows)], rows)
+        step = max(1, _BLOCK_ELEMENTS // zs.shape[1])
+        for start in range(0, len(rows), step):
+            pick = slice(start, start + step)
+            self._block(zs[pick], None if zt is None else zt[pick], rows[pick])
+        if self.differentiates:
+            self._pull_back(zs, rows)
+
+    def _block(self, zs: Tensor, zt: Tensor | None, rows: Tensor) -> None:
+        """Set the losses of a few rows and overwrite their student logits by the gradient."""
+        job = self.job
+        student = tempered_softmax(zs, job.tau)
+        if zt is not None:
+            teacher = tempered_softmax(zt, job.tau)
+            terms = divergence(job.mixture.kind, student, teacher, job.mixture.beta)
+        elif job.labels is not None:
+            terms = cross_entropy(student, job.labels[rows])
+        else:
+            raise InputError("a loss needs a teacher or labels")
+        self.per_token[rows] = (terms.value * job.mixture.factor).clamp_(min=0.0)
+        if self.differentiates:
+            rate = job.weights[rows] * (job.mixture.factor / job.tau)  # (R,)
+            gradient = terms.gradient.mul_(rate[:, None])
+            zs.copy_(job.student.unshape_gradient(gradient, zs))
+
+    def _pull_back(self, gradient: Tensor, rows: Tensor) -> None:
+        """Multiply the gradient (C, V) of h W^T + b into those of h, W and b."""
+        student = self.job.student
+        hidden = None if self.d_weight is None else student.hidden_rows(rows)  # (C, D)
+        d_hidden = None
+        if self.d_hidden is not None:
+            d_hidden = gradient.new_zeros((len(rows), self.d_hidden.shape[1]))
+        for start, tile in weight_tiles(student.weight, student.dtype):
+            part = gradient[:, start : start + tile.shape[0]]  # (C, <= TILE)
+            if d_hidden is not None:
+                d_hidden.addmm_(part, tile)
+            if self.d_weight is not None and hidden is not None:
+                self.d_weight[start : start + tile.shape[0]].addmm_(part.T, hidden)
+        if self.d_hidden is not None and d_hidden is not None:
+            self.d_hidden[rows] = d_hidden
+        if self.d_bias is not None:
+            self.d_bias.add_(gradient.sum(0))
+
+    def gradients_like(self, h: Tensor, w: Tensor, b: Tensor | None) -> list[Tensor | None]:
+        """Return the gradients in the types of the inputs; None where not wanted."""
+        pairs = ((self.d_hidden, h), (self.d_weight, w), (self.d_bias, b))
+        return [None if g is None or x is None else g.to(x.dtype) for g, x in pairs]

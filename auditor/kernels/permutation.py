@@ -1,0 +1,274 @@
+"""Permutation tests between two clouds of points, all permutations in one matrix product.
+
+With V in {0, 1}^{N x B} marking the points that permutation b calls x, the within-group sums of
+the zero-diagonal kernel K are the columns of V * (K @ V), and the other sums follow from the row
+sums of K. K is centred first (the unbiased statistics do not change): float32 then loses nothing
+that matters. Permutations within rounding of the observed value are computed again in float64, so
+ties are counted as ties.
+
+p = (1 + #{b: stat_b >= stat}) / (1 + B), never 0 (Phipson & Smyth 2010). Draws come from
+`np.random.RandomState`, whose stream is frozen, and do not depend on how work is split.
+"""
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from auditor.errors import InputError
+from auditor.types import Array
+
+_DRAWS_AT_ONCE = 1 << 22
+"""Random numbers held at once."""
+_NEAR = 1e-3
+"""In standard deviations of the null: how far float32 may be off, with much to spare."""
+
+Points = Array | Tensor
+Statistic = Callable[[Tensor], Tensor]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class PermutationTest:
+    """An observed statistic and what relabelling the points makes of it."""
+
+    statistic: float
+    p_value: float
+    """In [1 / (1 + B), 1]: share of relabellings at least as extreme, the observed one included."""
+    null: Array
+    """(B,) float64: the statistic under each drawn relabelling."""
+    bandwidth: float | None = None
+    """Of the Gaussian kernel; None for a kernel without one."""
+
+
+def mmd_permutation(
+    x: Points,
+    y: Points,
+    *,
+    seed: int,
+    permutations: int = 1000,
+    bandwidth: float | None = None,
+    blocks: Points | None = None,
+) -> PermutationTest:
+    """Test whether x and y come from one distribution by unbiased MMD^2 with a Gaussian kernel.
+
+    Gretton et al. 2012, eq. 3, with k(u, v) = exp(-|u - v|^2 / (2 bandwidth^2)). The statistic is
+    0 on average for equal distributions and may be negative.
+
+    Args:
+        x: (m, E), m >= 2.
+        y: (n, E), n >= 2.
+        seed: of the draws.
+        permutations: B >= 1.
+        bandwidth: positive; None takes the median distance between pooled points (if that is 0,
+            the median positive one).
+        blocks: (m + n,) integer labels of the pooled points, x first; points change places only
+            within a block (say, a prompt).
+
+    Raises:
+        InputError: shapes do not fit, too few points, a value is not finite.
+    """
+    pooled, first = _pooled(x, y)
+    distance2 = _squared_distances(pooled)
+    width = _checked_bandwidth(bandwidth, distance2)
+    kernel = distance2.div_(-2.0 * width * width).exp_()
+    return _two_sample(kernel, first, _Draws(seed, permutations, blocks), width)
+
+
+def energy_permutation(
+    x: Points, y: Points, *, seed: int, permutations: int = 1000, blocks: Points | None = None
+) -> PermutationTest:
+    """Test as `mmd_permutation`, by the unbiased energy distance 2 E|X-Y| - E|X-X'| - E|Y-Y'|.
+
+    Székely & Rizzo 2004. No bandwidth to choose; it sees any difference of distributions.
+    """
+    pooled, first = _pooled(x, y)
+    kernel = _squared_distances(pooled).sqrt_().neg_()
+    return _two_sample(kernel, first, _Draws(seed, permutations, blocks), None)
+
+
+def paired_sign_test(
+    x: Points,
+    y: Points,
+    *,
+    seed: int,
+    permutations: int = 1000,
+    bandwidth: float | None = None,
+) -> PermutationTest:
+    """Test whether x_i and y_i are exchangeable within each pair i, by MMD^2 over random swaps.
+
+    With H = K_xx + K_yy - K_xy - K_xy^T (zero diagonal) the statistic is the sum of e_i e_j H_ij
+    over n (n - 1), all e = 1 as observed; swapping pair i turns e_i to -1. The right null when both
+    models answered the same n prompts.
+
+    Args:
+        x: (n, E), n >= 2.
+        y: (n, E); row i belongs to row i of x.
+        seed: of the draws.
+        permutations: B >= 1.
+        bandwidth: as in `mmd_permutation`.
+
+    Raises:
+        InputError: shapes do not fit, too few pairs, a value is not finite.
+    """
+    pooled, n = _pooled(x, y)
+    if pooled.shape[0] != 2 * n:
+        raise InputError(f"pairs need equal counts, found {n} and {pooled.shape[0] - n} rows")
+    distance2 = _squared_distances(pooled)
+    width = _checked_bandwidth(bandwidth, distance2)
+    kernel = distance2.div_(-2.0 * width * width).exp_()
+    cross = kernel[:n, n:]
+    h = kernel[:n, :n] + kernel[n:, n:] - cross - cross.T  # (n, n)
+    h.fill_diagonal_(0.0)
+    draws = _Draws(seed, permutations, None)
+    return _tested(_sign_statistic(h), torch.ones(n), draws.signs(n), width)
+
+
+def _sign_statistic(h: Tensor) -> Statistic:
+    n = h.shape[0]
+    tables = {h.dtype: h, torch.float32: h.float()}
+
+    def statistic(signs: Tensor) -> Tensor:
+        e = signs.to(h.device)
+        return (e * (tables[e.dtype] @ e)).sum(0).double() / (n * (n - 1))
+
+    return statistic
+
+
+def _two_sample(
+    kernel: Tensor, first: int, draws: "_Draws", bandwidth: float | None
+) -> PermutationTest:
+    """Test with a symmetric float64 kernel (N, N) of pooled points, the first `first` being x."""
+    total = kernel.shape[0]
+    kernel.fill_diagonal_(0.0)
+    kernel.sub_(kernel.sum() / (total * (total - 1))).fill_diagonal_(0.0)
+    observed = torch.zeros(total)
+    observed[:first] = 1.0
+    return _tested(_mean_statistic(kernel, first), observed, draws.labels(observed), bandwidth)
+
+
+def _mean_statistic(kernel: Tensor, m: int) -> Statistic:
+    n = kernel.shape[0] - m
+    rows = kernel.sum(1)  # (N,)
+    everything = rows.sum()
+    tables = {kernel.dtype: kernel, torch.float32: kernel.float()}
+
+    def statistic(labels: Tensor) -> Tensor:
+        v = labels.to(kernel.device)  # (N, B), m ones in each column
+        xx = (v * (tables[v.dtype] @ v)).sum(0).double()
+        touching = rows.to(v.dtype) @ v
+        xy = touching.double() - xx
+        yy = everything - 2.0 * touching.double() + xx
+        return xx / (m * (m - 1)) + yy / (n * (n - 1)) - 2.0 * xy / (m * n)
+
+    return statistic
+
+
+def _tested(
+    statistic: Statistic, observed: Tensor, columns: Iterator[Tensor], bandwidth: float | None
+) -> PermutationTest:
+    """Return the test of the float32 (N,) `observed` against blocks of (N, b) columns."""
+    value = float(statistic(observed.double()[:, None])[0])
+    null, extreme = [], 0
+    for block in columns:
+        drawn = statistic(block)
+        spread = float(drawn.square().mean().sqrt()) + abs(value)
+        near = (drawn - value).abs() <= _NEAR * spread
+        if bool(near.any()):
+            drawn[near] = statistic(block[:, near.cpu()].double())
+        extreme += int((drawn >= value - 1e-10 * spread).sum())
+        null.append(drawn.cpu().numpy())
+    drawn_all = np.concatenate(null)
+    return PermutationTest(
+        statistic=value,
+        p_value=(1 + extreme) / (1 + len(drawn_all)),
+        null=drawn_all,
+        bandwidth=bandwidth,
+    )
+
+
+class _Draws:
+    """Random relabellings, in blocks of columns (N, b)."""
+
+    def __init__(self, seed: int, permutations: int, blocks: Points | None) -> None:
+        if permutations < 1:
+            raise InputError(f"permutations must be at least 1, found {permutations}")
+        self.stream = np.random.RandomState(seed)
+        self.permutations = permutations
+        self.blocks = None if blocks is None else np.asarray(blocks)
+
+    def _uniform(self, width: int) -> Iterator[Array]:
+        """Yield (b, width) uniform numbers until there are as many rows as permutations."""
+        step = max(1, _DRAWS_AT_ONCE // width)
+        for start in range(0, self.permutations, step):
+            yield self.stream.random_sample((min(step, self.permutations - start), width))
+
+    def signs(self, pairs: int) -> Iterator[Tensor]:
+        """Yield float32 columns of independent -1 and 1."""
+        for uniform in self._uniform(pairs):
+            yield torch.from_numpy(np.where(uniform.T < 0.5, np.float32(-1), np.float32(1)))
+
+    def labels(self, observed: Tensor) -> Iterator[Tensor]:
+        """Yield float32 columns of 0 and 1 with as many ones in each block as `observed` has."""
+        ones = observed.numpy() > 0
+        groups = self._groups(len(ones))
+        for uniform in self._uniform(len(ones)):
+            marked = np.zeros(uniform.shape, dtype=np.float32)
+            for group in groups:
+                count = int(ones[group].sum())
+                marked[:, group] = _smallest(uniform[:, group], count)
+            yield torch.from_numpy(marked).T
+
+    def _groups(self, total: int) -> list[Array | slice]:
+        if self.blocks is None:
+            return [slice(None)]
+        if self.blocks.shape != (total,):
+            raise InputError(f"blocks must be ({total},), found {self.blocks.shape}")
+        return [np.flatnonzero(self.blocks == label) for label in np.unique(self.blocks)]
+
+
+def _smallest(uniform: Array, count: int) -> Array:
+    """Return True at the `count` smallest numbers of each row: a random subset of that size."""
+    if count == 0:
+        return np.zeros(uniform.shape, dtype=bool)
+    limit = np.partition(uniform, count - 1, axis=1)[:, count - 1 : count]
+    chosen = uniform <= limit
+    for row in np.flatnonzero(chosen.sum(1) != count):  # two equal draws, once in 2^50
+        chosen[row] = False
+        chosen[row, np.argsort(uniform[row], kind="stable")[:count]] = True
+    return chosen
+
+
+def _pooled(x: Points, y: Points) -> tuple[Tensor, int]:
+    """Return the (m + n, E) float64 points around their mean, and m."""
+    parts = [torch.as_tensor(points) for points in (x, y)]
+    for name, part in zip("xy", parts, strict=True):
+        if part.ndim != 2 or part.shape[0] < 2:
+            raise InputError(f"{name} must be at least 2 rows of points, found {tuple(part.shape)}")
+    if parts[0].shape[1] != parts[1].shape[1]:
+        raise InputError(f"x has width {parts[0].shape[1]} and y {parts[1].shape[1]}")
+    pooled = torch.cat([part.detach().double() for part in parts])
+    if not bool(torch.isfinite(pooled).all()):
+        raise InputError("x and y must be finite")
+    return pooled - pooled.mean(0), int(parts[0].shape[0])
+
+
+def _squared_distances(points: Tensor) -> Tensor:
+    norms = points.square().sum(1)
+    distance2 = torch.addmm(norms[:, None] + norms, points, points.T, alpha=-2.0)
+    return distance2.clamp_(min=0.0).fill_diagonal_(0.0)
+
+
+def _checked_bandwidth(bandwidth: float | None, distance2: Tensor) -> float:
+    if bandwidth is not None:
+        if not 0.0 < bandwidth < float("inf"):
+            raise InputError(f"bandwidth must be positive, found {bandwidth}")
+        return float(bandwidth)
+    n = distance2.shape[0]
+    pairs = np.triu_indices(n, 1)
+    between = distance2.cpu().numpy()[pairs]
+    middle = float(np.median(between))
+    if middle == 0.0 and between.any():
+        middle = float(np.median(between[between > 0]))
+    return middle**0.5 if middle > 0 else 1.0  # all points equal: every bandwidth says the same

@@ -1,0 +1,122 @@
+"""Hidden states to logits, a chunk of positions at a time, in float32 and in reused buffers.
+
+``logits = softcap * tanh(scale * (h W^T + b) / softcap)``, as `auditor.models.base.Head` has it.
+
+The weight is read in tiles of vocabulary rows. Tiles of another type than the buffers are
+converted one at a time, so a half-precision or memory-mapped head needs no second copy. Hidden
+states and unaligned tiles are always copied: two models with equal numbers then meet the same
+matrix product on equally aligned memory, and their logits agree to the last bit.
+"""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from auditor.errors import InputError, VocabularyError
+
+TILE = 4096
+"""Vocabulary rows per matrix product."""
+_ALIGNMENT = 64
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class Projection:
+    """One model's final hidden states and head."""
+
+    name: str
+    """What messages call this side, e.g. ``a`` or ``s``."""
+    hidden: Tensor
+    """(T, D)."""
+    weight: Tensor
+    """(V, D)."""
+    bias: Tensor | None = None
+    """(V,)."""
+    softcap: float | None = None
+    scale: float = 1.0
+
+    @property
+    def positions(self) -> int:
+        """T."""
+        return int(self.hidden.shape[0])
+
+    @property
+    def vocabulary(self) -> int:
+        """V."""
+        return int(self.weight.shape[0])
+
+    @property
+    def dtype(self) -> torch.dtype:
+        """What logits are computed in: float64 for float64 input, else float32."""
+        wide = torch.float64 in (self.hidden.dtype, self.weight.dtype)
+        return torch.float64 if wide else torch.float32
+
+    def check(self) -> None:
+        """Raise `InputError` where shapes, types, devices, softcap or scale do not fit."""
+        n = self.name
+        for label, table in ((f"h_{n}", self.hidden), (f"w_{n}", self.weight)):
+            if table.ndim != 2:
+                raise InputError(f"{label} must have two axes, found {tuple(table.shape)}")
+            if not table.dtype.is_floating_point:
+                raise InputError(f"{label} must be floating point, found {table.dtype}")
+        if self.hidden.shape[1] != self.weight.shape[1]:
+            raise InputError(
+                f"h_{n} has width {self.hidden.shape[1]} and w_{n} reads {self.weight.shape[1]}"
+            )
+        if self.vocabulary == 0:
+            raise VocabularyError(f"w_{n} has no token id (V = 0)")
+        self._check_head()
+
+    def _check_head(self) -> None:
+        n = self.name
+        if self.bias is not None and self.bias.shape != (self.vocabulary,):
+            raise InputError(
+                f"bias of {n} must be ({self.vocabulary},), found {tuple(self.bias.shape)}"
+            )
+        if self.softcap is not None and not self.softcap > 0:
+            raise InputError(f"softcap of {n} must be positive, found {self.softcap}")
+        if self.scale == 0:
+            raise InputError(f"scale of {n} must not be 0")
+        if self.hidden.device != self.weight.device:
+            raise InputError(f"h_{n} is on {self.hidden.device}, w_{n} on {self.weight.device}")
+
+    def buffer(self, rows: int) -> Tensor:
+        """Return an uninitialised (rows, V) table for `logits_into`."""
+        return torch.empty((rows, self.vocabulary), dtype=self.dtype, device=self.hidden.device)
+
+    def logits_into(self, out: Tensor, rows: Tensor | slice) -> Tensor:
+        """Write the logits of the picked positions into `out` (R, V) and return it."""
+        hidden = self.hidden_rows(rows)  # (R, D)
+        for start, tile in weight_tiles(self.weight, self.dtype):
+            torch.mm(hidden, tile.T, out=out[:, start : start + tile.shape[0]])
+        if self.bias is not None:
+            out.add_(self.bias.to(self.dtype))
+        return self._shaped(out)
+
+    def hidden_rows(self, rows: Tensor | slice) -> Tensor:
+        """Return a fresh (R, D) copy of the picked hidden states in the compute type."""
+        return self.hidden[rows].to(self.dtype, copy=True).contiguous()
+
+    def _shaped(self, logits: Tensor) -> Tensor:
+        if self.softcap is None:
+            return logits if self.scale == 1.0 else logits.mul_(self.scale)
+        return logits.mul_(self.scale / self.softcap).tanh_().mul_(self.softcap)
+
+    def unshape_gradient(self, gradient: Tensor, logits: Tensor) -> Tensor:
+        """Turn dL/dlogits (R, V) in place into the gradient of h W^T + b; `logits` is used up."""
+        if self.softcap is not None:  # d softcap tanh(u) / du = softcap (1 - tanh^2)
+            gradient.mul_(logits.div_(self.softcap).square_().neg_().add_(1.0))
+        return gradient if self.scale == 1.0 else gradient.mul_(self.scale)
+
+
+def weight_tiles(weight: Tensor, dtype: torch.dtype) -> Iterator[tuple[int, Tensor]]:
+    """Yield (first row, rows of `weight` as `dtype`), TILE rows at a time; each lives one step."""
+    usable = (
+        weight.dtype == dtype and weight.is_contiguous() and weight.data_ptr() % _ALIGNMENT == 0
+    )
+    width = int(weight.shape[1])
+    buffer = None if usable else torch.empty((TILE, width), dtype=dtype, device=weight.device)
+    for start in range(0, int(weight.shape[0]), TILE):
+        tile = weight[start : start + TILE]
+        yield start, tile if buffer is None else buffer[: tile.shape[0]].copy_(tile)

@@ -1,0 +1,165 @@
+"""Divergences of two distributions from sums over the vocabulary that lose no digits.
+
+With s = p + q, d = log p - log q, x = d / 2 and t = tanh x = (p - q) / s, every divergence is a
+sum over tokens of terms that are all >= 0:
+
+    KL(p||q) = sum s (t x + (x - t))       KL(q||p) = sum s (t x - (x - t))
+    JS = 1/2 sum s (t x - ln cosh x)       TV = 1/2 sum s |t|       H^2 = 1/2 sum s (1 - sech x)
+
+(kernels.md 2.3 in other variables.) Where |d| < NEAR these are power series in y = d^2, so they
+follow from the moments sum s y^k, sum s d y^k, sum s |d| y^k: no logarithm, no cancellation, and
+equal logits give exactly 0. Elsewhere p - q has lost few digits and the direct forms are used.
+"""
+
+import math
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+NEAR = 0.4
+"""Largest |d| for the series; four terms then err by 1e-7."""
+_TINY = 1e-30
+_ROOT_SCALE = 2.0**50
+_LN2 = math.log(2.0)
+
+# Coefficients of y^1, y^2, ... with y = d^2 = 4 x^2.
+_TX = (1 / 4, -1 / 48, 2 / 960, -17 / 80640)
+"""t x = x^2 - x^4/3 + 2 x^6/15 - 17 x^8/315"""
+_JS = (1 / 8, -1 / 64, 1 / 576, -17 / 92160)
+"""t x - ln cosh x = x^2/2 - x^4/4 + x^6/9 - 17 x^8/360"""
+_SECH = (1 / 8, -5 / 384, 61 / 46080, -277 / 2064384)
+"""1 - sech x = x^2/2 - 5 x^4/24 + 61 x^6/720 - 277 x^8/8064"""
+_X_MINUS_T = (1 / 24, -2 / 480, 17 / 40320)
+"""(x - t) / d: x^3/3 - 2 x^5/15 + 17 x^7/315 over 2 x"""
+_T = (1 / 2, -1 / 24, 2 / 480, -17 / 40320)
+"""t / d, from y^0: (x - x^3/3 + 2 x^5/15 - 17 x^7/315) over 2 x"""
+_TERMS_BELOW = ((1e-7, 1), (2e-3, 2), (3e-2, 3), (math.inf, 4))
+"""Number of terms that reach float32 precision, by the largest y."""
+
+_NAMES = (
+    *(f"even{k}" for k in range(5)),
+    *(f"odd{k}" for k in range(1, 4)),
+    *(f"size{k}" for k in range(4)),
+    *("far_p", "far_q", "far_pd", "far_qd", "far_gap", "far_root", "far_js"),
+)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class Block:
+    """R rows of both models in buffers that may be overwritten, all (R, V) float32."""
+
+    p: Tensor
+    q: Tensor
+    d: Tensor
+    s: Tensor
+    y: Tensor
+    w: Tensor
+    v: Tensor
+
+
+class DivergenceSums:
+    """The sums of every row, (T,) float32 each, filled block by block."""
+
+    def __init__(self, positions: int, full: bool, device: torch.device) -> None:
+        self.full = full
+        self.sums = {name: torch.zeros(positions, device=device) for name in _NAMES}
+        self._tiny = torch.tensor(_TINY, device=device)
+        self._rows = slice(0, 0)
+
+    def add(self, block: Block, rows: slice) -> bool:
+        """Set the sums of `rows` from p, q and d; False, with nothing set, if d is too large."""
+        self._rows = rows
+        torch.mul(block.d, block.d, out=block.y)
+        largest = float(block.y.amax())
+        if not math.isfinite(largest):
+            return False
+        torch.add(block.p, block.q, out=block.s)
+        if largest >= NEAR * NEAR:
+            self._far(block)
+        self._near(block, next(n for limit, n in _TERMS_BELOW if largest < limit))
+        return True
+
+    def _sum(self, name: str, table: Tensor) -> None:
+        torch.sum(table, 1, out=self.sums[name][self._rows])
+
+    def _near(self, block: Block, terms: int) -> None:
+        """Add the moments of y and d under weights s; few terms also keep clear of denormals."""
+        s, d, y, w, v = block.s, block.d, block.y, block.w, block.v
+        self._sum("even0", s)
+        torch.mul(s, d, out=v)
+        torch.mul(s, y, out=w)
+        for k in range(1, terms + 1):
+            self._sum(f"even{k}", w)
+            if k < terms:
+                w.mul_(y)
+        for k in range(terms):
+            if k > 0:
+                self._sum(f"odd{k}", v.mul_(y))
+            if self.full:
+                self._sum(f"size{k}", torch.abs(v, out=w))
+        if terms == 1:
+            self._sum("odd1", v.mul_(y))
+
+    def _far(self, block: Block) -> None:
+        """Add the direct sums over |d| >= NEAR and take these tokens out of the weights s."""
+        p, q, d, y, w = block.p, block.q, block.d, block.y, block.w
+        torch.ge(y, NEAR * NEAR, out=w)
+        p.mul_(w)
+        q.mul_(w)
+        self._sum("far_p", p)
+        self._sum("far_q", q)
+        self._sum("far_pd", torch.mul(p, d, out=w))
+        self._sum("far_qd", torch.mul(q, d, out=w))
+        self._far_root(block)
+        far = torch.add(p, q, out=block.v)
+        block.s.sub_(far)  # exact: an entry is removed whole or kept whole
+        if self.full:
+            gap = torch.sub(p, q, out=w).abs_()
+            self._sum("far_gap", gap)
+            self._far_js(block, far, gap)
+
+    def _far_root(self, block: Block) -> None:
+        """Add sum of sqrt(p q), scaled: (2^100 p) q is a normal number where p q would not be."""
+        scaled = torch.addcmul(self._tiny, block.p, block.q, value=_ROOT_SCALE**2, out=block.w)
+        # torch.sqrt is several times slower on the zeros of masked tokens; rsqrt is not
+        inverse = torch.rsqrt(scaled, out=block.v)
+        self._sum("far_root", scaled.mul_(inverse))
+
+    def _far_js(self, block: Block, far: Tensor, gap: Tensor) -> None:
+        """Add sum of s ln(s / (2 max(p, q))) + min(p, q) |d|, where 2 max = far + gap."""
+        loss = torch.sub(far, gap, out=block.q).mul_(torch.abs(block.d, out=block.p))
+        # 1/2 <= s / (2 max) <= 1; the clamps only act where both are 0 and so is the factor s
+        share = torch.div(far, gap.add_(far).clamp_(min=_TINY), out=gap).clamp_(min=0.5)
+        self._sum("far_js", loss.mul_(0.5).add_(share.log_().mul_(far)))
+
+    def fields(self) -> dict[str, Tensor]:
+        """Return kl_ab, kl_ba, log_bc, and in the full tier js, tv, hellinger2; float64."""
+        sums = {name: table.double() for name, table in self.sums.items()}
+        sums["far_root"] /= _ROOT_SCALE
+        symmetric = _series(_TX, sums, "even", 1)
+        skew = _series(_X_MINUS_T, sums, "odd", 1)
+        gap = sums["far_p"] - sums["far_q"]
+        hellinger2 = _series(_SECH, sums, "even", 1) / 2
+        bc = sums["even0"] / 2 - hellinger2 + sums["far_root"]
+        hellinger2 = hellinger2 + (sums["far_p"] + sums["far_q"]) / 2 - sums["far_root"]
+        hellinger2 = hellinger2.clamp(0.0, 1.0)
+        fields = {
+            "kl_ab": (symmetric + skew + sums["far_pd"] - gap).clamp(min=0.0),
+            "kl_ba": (symmetric - skew - sums["far_qd"] + gap).clamp(min=0.0),
+            "log_bc": torch.where(hellinger2 < 0.5, torch.log1p(-hellinger2), bc.log()),
+        }
+        if self.full:
+            js = _series(_JS, sums, "even", 1) - sums["far_js"]
+            tv = _series(_T, sums, "size", 0) + sums["far_gap"]
+            fields["js"] = (js / 2).clamp(0.0, _LN2)
+            fields["tv"] = (tv / 2).clamp(0.0, 1.0)
+            fields["hellinger2"] = hellinger2
+        return fields
+
+
+def _series(
+    coefficients: tuple[float, ...], sums: dict[str, Tensor], kind: str, first: int
+) -> Tensor:
+    terms = [c * sums[f"{kind}{first + i}"] for i, c in enumerate(coefficients)]
+    return torch.stack(terms).sum(0)
