@@ -6,6 +6,7 @@ import signal
 import subprocess
 import sys
 import time
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -15,7 +16,7 @@ from auditor.canon import directory_digests
 from auditor.outputs import POSITION
 from auditor.plan import AuditRequest, ControlSpec, parse_control, plan_audit
 from auditor.progress import Silent
-from auditor.stored import load_pair
+from auditor.stored import load_pair, read_records
 from auditor.types import Decoding
 
 REQUEST = AuditRequest(
@@ -129,3 +130,19 @@ def test_the_plan_names_every_subject_once_and_is_repeatable():
     assert names == ["teacher", "teacher-2", "independent", "sibling"]
     assert plan == plan_audit(REQUEST)
     assert sum(len(suite["probes"]) for suite in plan["suites"]) == 16
+
+
+def test_recorded_outputs_give_the_same_text_measures_and_reasons_for_the_rest(case, tmp_path):
+    lines = [
+        {"probe_id": record["probe_id"], "text": record["text"]}
+        for record in read_records(case, "independent")
+    ]
+    recorded = tmp_path / "suspect.jsonl"
+    recorded.write_text("".join(json.dumps(line) + "\n" for line in lines))
+    request = replace(REQUEST, command="compare", suspects=(str(recorded),), controls=())
+    found = values(audit(request, tmp_path / "case"), "suspect")
+    wanted = values(case, "independent")
+    for name in ("text-chrf", "text-ngram-overlap", "embedding-cosine"):
+        assert found[name]["value"] == pytest.approx(wanted[name]["value"], rel=1e-6)
+    assert found["logit-kl-forward"]["value"] is None
+    assert "TEXT" in found["logit-kl-forward"]["undefined"]

@@ -99,7 +99,8 @@ def test_the_corpus_that_a_model_was_trained_on_can_still_be_written(name, pack,
     choice = load_recipe(pack / f"{name}.yaml").data.corpus
     assert choice.name == CORPUS_OF[name]
     written = list(generate_corpus(choice.name, seed=choice.seed, documents=choice.documents))
-    assert lineages[name]["data"]["sources"][f"corpus:{choice.name}"] == json_digest(written)
+    key = f"corpus:{choice.name}@{CORPORA[choice.name].version}"
+    assert lineages[name]["data"]["sources"] == {key: json_digest(written)}
 
 
 def test_the_sibling_saw_the_same_documents_and_the_independent_model_others(lineages):
@@ -130,8 +131,8 @@ def test_weights_are_half_precision_and_of_one_shape(name, pack):
     with safe_open(pack / name / "model.safetensors", "pt") as file:
         kinds = {file.get_slice(key).get_dtype() for key in file.keys()}  # noqa: SIM118
         count = sum(math.prod(file.get_slice(key).get_shape()) for key in file.keys())  # noqa: SIM118
-    # 259 x 112 embedding, tied; 3 layers of 4 x 112^2 + 3 x 112 x 288 + 2 x 112; 112 at the end.
-    assert count == 259 * 112 + 3 * (4 * 112**2 + 3 * 112 * 288 + 2 * 112) + 112
+    # 259 x 96 embedding, tied; 4 layers of 4 x 96^2 + 3 x 96 x 256 + 2 x 96; 96 at the end.
+    assert count == 259 * 96 + 4 * (4 * 96**2 + 3 * 96 * 256 + 2 * 96) + 96
     assert kinds == {"F16"}
 
 
@@ -162,16 +163,14 @@ def test_the_sibling_is_as_good_as_the_teacher(bits):
     assert bits["sibling", "stories"] == pytest.approx(bits["teacher", "stories"], rel=0.1)
 
 
-@pytest.mark.parametrize("name", CORPUS_OF)
-def test_a_model_answers_a_chat_and_stops(name):
+@pytest.mark.parametrize("name", ["teacher", "sibling"])
+def test_a_model_of_the_stories_answers_a_sum_with_a_number_and_stops(name):
     model = open_model(f"tiny:{name}", device="cpu")
-    asked = (
-        Probe(id="a", category="x", messages=(Message(role="user", content="Heads or tails?"),)),
-        Probe(id="b", category="x", messages=(Message(role="user", content="What is 2 plus 3?"),)),
+    asked = Probe(
+        id="a", category="x", messages=(Message(role="user", content="What is 2 plus 3?"),)
     )
-    greedy = Decoding(temperature=0.0, max_new_tokens=60)
-    coin, number = model.sample(asked, 1, greedy, 0)
+    (reply,) = model.sample((asked,), 1, Decoding(temperature=0.0, max_new_tokens=60), 0)
     model.close()
-    assert re.fullmatch(r"(Heads|Tails)\.?", coin.text)
-    assert re.fullmatch(r"(The answer is )?\d+\.?", number.text)
-    assert {coin.finish_reason, number.finish_reason} == {"stop"}
+    # Which number is another matter: sums are beyond these models.
+    assert re.fullmatch(r"(The answer is )?\d+\.?", reply.text)
+    assert reply.finish_reason == "stop"
