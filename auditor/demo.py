@@ -49,7 +49,7 @@ def demonstrate(out: Path, progress: Progress) -> Demonstration:
     from auditor.audit import audit
 
     _claim(out)
-    run = out / "run"
+    run = out / "distilled"
     lineage = _distill(out, run, progress)
     copy = _eight_bit_copy(out / "copy-8bit")
     case = audit(_request(run / "student", copy), out / "case", progress)

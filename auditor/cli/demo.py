@@ -34,6 +34,6 @@ def demo(out: Path, as_json: bool) -> int:
 
 def _say_next(out: Path) -> None:
     click.echo(f"\nall reports: {out / 'case' / 'data' / 'report.html'}")
-    click.echo(f"distillation: {out / 'run' / 'report.html'}")
+    click.echo(f"distillation: {out / 'distilled' / 'report.html'}")
     click.echo("next: compare two models of your own, with a control that you know is independent:")
     click.echo("  auditor compare SUSPECT REFERENCE --control CONTROL")

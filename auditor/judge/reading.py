@@ -41,6 +41,7 @@ def conclude(standings: Sequence[Standing]) -> Conclusion:
     ranks = [s.rank_p for s in standings if s.rank_p is not None]
     closest = sum(rank <= 1.0 / (families + 1) + 1e-12 for rank in ranks)
     noun = "family" if families == 1 else "families"
+    everyone = "the one control family" if families == 1 else f"all {families} control families"
     limits = [
         f"With {families} control {noun} no rank p-value can be below 1/{families + 1}.",
         "The measures share probes, so their ranks are not independent of each other.",
@@ -51,7 +52,7 @@ def conclude(standings: Sequence[Standing]) -> Conclusion:
         limits.append(_ADD)
     return Conclusion(
         reading="inconclusive",
-        basis=f"screening: closer to the reference than all {families} control {noun} "
+        basis=f"screening: closer to the reference than {everyone} "
         f"on {closest} of {len(ranks)} measures",
         cap=f"rank among {families} control {noun}",
         limits=(*limits, *_ALWAYS),
