@@ -25,7 +25,7 @@ data:
   holdout_tokens: 4096
   max_length: 256
 method: {kind: logits, divergence: forward-kl}
-train: {steps: 120, batch_tokens: 2048, lr: 3.0e-3, schedule: cosine, save_every: 60, eval_every: 30, seed: 1}
+train: {steps: 120, batch_tokens: 2048, lr: 3.0e-3, save_every: 60, eval_every: 30, seed: 1}
 permission: permission.json
 """
 _SUITES = ("instructions", "continuations", "reasoning", "ood")
