@@ -1,7 +1,7 @@
 """A transformers folder on disk: is it whole, and which tensors are in its safetensors files.
 
 Headers are parsed here, so that a folder can be checked and digested without torch and without
-loading a tensor. Format: https://huggingface.co/docs/safetensors (8 bytes of header length,
+loading a tensor. Format: safetensors' README, section "Format" (8 bytes of header length,
 little-endian; a JSON header; the data, tightly packed).
 """
 
