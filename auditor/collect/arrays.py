@@ -3,18 +3,17 @@
 import io
 from collections.abc import Sequence
 from pathlib import Path
-from types import TracebackType
-from typing import Any, Self
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
-from auditor.collect.store import Appender, complete, part_path
+from auditor.collect.store import Appender, Closing, complete, part_path
 from auditor.errors import CaseError
 from auditor.types import Array
 
 
-class ArrayWriter:
+class ArrayWriter(Closing):
     """A ``.npy`` file (format 1.0) that grows by whole batches of rows.
 
     Plain writes, never a memory map: on a full disk a map kills the process, a write raises.
@@ -117,17 +116,6 @@ class ArrayWriter:
     def close(self) -> None:
         """Close the file, complete or not."""
         self._file.close()
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        self.close()
 
 
 def _npy_header(dtype: np.dtype[Any], shape: tuple[int, ...]) -> bytes:

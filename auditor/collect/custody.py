@@ -1,14 +1,13 @@
 """What happened to a case, and when: the only file of a case that holds times."""
 
 from datetime import UTC, datetime
-from types import TracebackType
-from typing import Any, Self
+from typing import Any
 
 from auditor.case import Case
-from auditor.collect.store import RecordWriter
+from auditor.collect.store import Closing, RecordWriter
 
 
-class Custody:
+class Custody(Closing):
     """The hash-chained events of ``data/custody.jsonl``, appended one at a time."""
 
     def __init__(self, case: Case) -> None:
@@ -26,13 +25,6 @@ class Custody:
         time = datetime.now(UTC).isoformat(timespec="milliseconds")
         self._lines.append([{"time": time, "event": event, **details}])
 
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    def close(self) -> None:
+        """Close the log."""
         self._lines.close()

@@ -6,6 +6,7 @@ Plain writes, never a memory map: a full disk must raise an error, not kill the 
 """
 
 import os
+from abc import ABC, abstractmethod
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 from types import TracebackType
@@ -76,7 +77,26 @@ def complete(part: Path, path: Path) -> None:
             os.close(folder)
 
 
-class RecordWriter:
+class Closing(ABC):
+    """Closes itself at the end of a ``with`` block, complete or not."""
+
+    @abstractmethod
+    def close(self) -> None:
+        """Close the file."""
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self.close()
+
+
+class RecordWriter(Closing):
     """Record lines of one file, each chained to the one before it by ``seq`` and ``prev``."""
 
     def __init__(self, path: Path, ends: Sequence[int] | None = None, *, part: bool = True) -> None:
@@ -121,17 +141,6 @@ class RecordWriter:
     def close(self) -> None:
         """Close the file, complete or not."""
         self._file.close()
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        self.close()
 
 
 def _whole_batches(path: Path, ends: Sequence[int] | None) -> tuple[int, int, str]:
