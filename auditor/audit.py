@@ -10,6 +10,7 @@ from typing import Any
 from auditor.canon import json_digest
 from auditor.case import Case, locked, open_case
 from auditor.errors import CaseError
+from auditor.pairing import Pairs
 from auditor.plan import AuditRequest, plan_audit
 from auditor.progress import Progress, Silent
 from auditor.types import Measurement
@@ -58,8 +59,9 @@ def measure_case(case: Case, progress: Progress) -> None:
     controls = [s for s in subjects if s["role"] not in ("reference", "suspect")]
     with progress.task("measure", len(suspects) + len(controls)) as task:
         measured = {}
+        pairs = Pairs(case)
         for subject in [*suspects, *controls]:
-            measured[subject["name"]] = _measure(case, subject["name"])
+            measured[subject["name"]] = _measure(case, pairs, subject["name"])
             task.advance()
     families = [control["family"] for control in controls]
     control_rows = [measured[control["name"]] for control in controls]
@@ -75,12 +77,11 @@ def measure_case(case: Case, progress: Progress) -> None:
     case.write_json("statistics.json", {"schema": "auditor/statistics/1", "suspects": statistics})
 
 
-def _measure(case: Case, subject: str) -> tuple[Measurement, ...]:
+def _measure(case: Case, pairs: Pairs, subject: str) -> tuple[Measurement, ...]:
     from auditor.measures._run import measure_pair
-    from auditor.stored import load_pair
 
     plan = case.read_json("plan.json")
-    pair = load_pair(case, plan["subjects"][0]["name"], subject)
+    pair = pairs.load(plan["subjects"][0]["name"], subject)
     kernel = case.read_json(f"collected/{subject}.json")["implementation"]
     return tuple(_with_kernel(m, kernel) for m in measure_pair(pair, seed=plan["seed"]))
 

@@ -6,10 +6,12 @@ models at one position, both fed the same token ids (the reference's rendering a
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from typing import Any
 
 import numpy as np
 
 from auditor.errors import UndefinedError
+from auditor.panel import Control, Crossing
 from auditor.types import Array, ModelRef, Probe, frozen_array
 
 TOPK = (1, 5, 10, 50)
@@ -71,9 +73,12 @@ class OutputSet:
     """(P, N, E) float32, unit length, of the replies."""
     hidden: Array | None = None
     """(P, D) float32: final hidden state, averaged over the positions of the reference's text."""
+    topk: Array | None = None
+    """(T,) rows with ``probe``, ``ids`` (k), ``logprobs`` (k) and ``tail``: what the subject
+    expects next at the scored positions of the reference's text."""
 
     def __post_init__(self) -> None:
-        for name in ("embeddings", "hidden"):
+        for name in ("embeddings", "hidden", "topk"):
             values = getattr(self, name)
             if values is not None:
                 object.__setattr__(self, name, frozen_array(values))
@@ -87,6 +92,7 @@ class OutputSet:
             texts=None if self.texts is None else tuple(self.texts[i] for i in index),
             embeddings=None if self.embeddings is None else self.embeddings[index],
             hidden=None if self.hidden is None else self.hidden[index],
+            topk=taken_rows(self.topk, index, len(self.probes)),
         )
 
 
@@ -100,10 +106,24 @@ class Pair:
     """(T,) of dtype POSITION, `a` = reference, `b` = suspect; None where not computable."""
     why: dict[str, str] | None = None
     """Reasons why a field is missing: {"positions": "different vocabularies", ...}."""
+    pool: tuple[Control, ...] = ()
+    """Controls without a link to the reference; none of the suspect's own family."""
+    crossing: Crossing | None = None
+    neurons: Array | None = None
+    """(L * H,) of dtype NEURON."""
+    span: Array | None = None
+    """(min(D, D'),) cosines of the principal angles between the spans of the unembeddings, each
+    in [0, 1], largest first; the spans live in V - 1 dimensions."""
+    weight_cka: Array | None = None
+    """(L, L', 2) debiased CKA of the query and key weights of each pair of layers."""
+    transcripts: tuple[Array, Array] | None = None
+    """(n,) TRANSCRIPT rows of the reference and of the suspect, in the committed order."""
 
     def __post_init__(self) -> None:
-        if self.positions is not None:
-            object.__setattr__(self, "positions", frozen_array(self.positions))
+        for name in ("positions", "neurons", "span", "weight_cka"):
+            values = getattr(self, name)
+            if values is not None:
+                object.__setattr__(self, name, frozen_array(values))
 
     @property
     def probes(self) -> tuple[Probe, ...]:
@@ -112,29 +132,60 @@ class Pair:
 
     def require(self, field: str) -> None:
         """Raise UndefinedError, with the recorded reason, where `field` is missing on a side."""
-        if field == "positions":
-            missing = self.positions is None
-        else:
-            missing = any(getattr(s, field) is None for s in (self.reference, self.suspect))
+        sides = (self,) if field in OF_THE_PAIR else (self.reference, self.suspect)
+        missing = any(_lacks(field, getattr(side, field)) for side in sides)
         if missing:
             reasons = self.why or {}
-            raise UndefinedError(reasons.get(field, f"no {field} were collected for both subjects"))
+            raise UndefinedError(reasons.get(field, _UNEXPLAINED.get(field, _NONE.format(field))))
         if not self.probes:
             raise UndefinedError("no probe was answered by both models")
 
     def take(self, rows: Sequence[int]) -> "Pair":
         """Return the pair on a selection of distinct probes, positions re-indexed."""
         index = np.asarray(rows, dtype=np.int64)
-        positions = self.positions
-        if positions is not None:
-            new_index = np.full(len(self.probes), -1, dtype=np.int32)
-            new_index[index] = np.arange(len(index), dtype=np.int32)
-            moved = positions[new_index[positions["probe"]] >= 0].copy()
-            moved["probe"] = new_index[moved["probe"]]
-            positions = moved[np.argsort(moved["probe"], kind="stable")]
+        total = len(self.probes)
         return replace(
             self,
             reference=self.reference.take(rows),
             suspect=self.suspect.take(rows),
-            positions=positions,
+            positions=taken_rows(self.positions, index, total),
+            pool=tuple(_taken_control(control, index, total) for control in self.pool),
+            crossing=None if self.crossing is None else self.crossing.take(index),
         )
+
+
+OF_THE_PAIR = ("positions", "pool", "crossing", "neurons", "span", "weight_cka", "transcripts")
+"""Fields of a Pair itself; every other field is one of both subjects."""
+_NONE = "no {} were collected for both subjects"
+_UNEXPLAINED = {"pool": "no control without a link to the reference was given"}
+
+
+def _lacks(field: str, value: Any) -> bool:
+    return value is None or (field == "pool" and not value)
+
+
+def taken_rows(rows: Array | None, index: Array, probes: int) -> Array | None:
+    """Return the rows of the probes `index`, renumbered and in their order; None stays None.
+
+    Args:
+        rows: (T,) with a column ``probe``.
+        index: (n,) distinct probes out of `probes`.
+        probes: how many there are.
+    """
+    if rows is None:
+        return None
+    new_index = np.full(probes, -1, dtype=np.int32)
+    new_index[index] = np.arange(len(index), dtype=np.int32)
+    moved = rows[new_index[rows["probe"]] >= 0].copy()
+    moved["probe"] = new_index[moved["probe"]]
+    return moved[np.argsort(moved["probe"], kind="stable")]
+
+
+def _taken_control(control: Control, index: Array, probes: int) -> Control:
+    texts = control.texts
+    return replace(
+        control,
+        positions=taken_rows(control.positions, index, probes),
+        topk=taken_rows(control.topk, index, probes),
+        texts=None if texts is None else tuple(texts[i] for i in index),
+    )

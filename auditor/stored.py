@@ -15,7 +15,7 @@ import numpy as np
 from auditor.canon import json_digest, leaf_hash
 from auditor.case import Case
 from auditor.errors import CaseError
-from auditor.outputs import POSITION, OutputSet, Pair
+from auditor.outputs import OutputSet
 from auditor.types import Access, Answer, Array, Message, ModelRef, Probe
 
 
@@ -193,7 +193,7 @@ def read_array(case: Case, kind: str, subject: str) -> Array | None:
 
 
 @dataclass(frozen=True, slots=True)
-class _Stored:
+class Answered:
     """All P probes of one subject, and which of them it answered."""
 
     outputs: OutputSet
@@ -206,41 +206,16 @@ def load_outputs(case: Case, subject: str) -> OutputSet:
     N is the number of repeats that keeps the most replies; probes with fewer are left out and
     stand in errors.jsonl.
     """
-    stored = _load(case, subject)
+    stored = load_answered(case, subject)
     return stored.outputs.take(sorted(stored.answered))
 
 
-def load_pair(case: Case, reference: str, suspect: str) -> Pair:
-    """Return two subjects on the probes that both answered, with the reasons for what is missing.
+def load_answered(case: Case, subject: str) -> Answered:
+    """Return all P probes of a subject, and which of them it answered.
 
     Raises:
-        CaseError: one of them was not collected, or a file of it was changed.
+        CaseError: it was not collected, or a file of it was changed.
     """
-    a, b = _load(case, reference), _load(case, suspect)
-    why = _reasons(case, reference, suspect)
-    positions = None
-    if "positions" not in why:
-        positions = read_array(case, "agreement", suspect)
-    if positions is not None and positions.dtype != POSITION:
-        raise CaseError(f"{case.array('agreement', suspect)} has unknown columns")
-    pair = Pair(reference=a.outputs, suspect=b.outputs, positions=positions, why=why)
-    return pair.take(sorted(a.answered & b.answered))
-
-
-def _reasons(case: Case, reference: str, suspect: str) -> dict[str, str]:
-    why: dict[str, str] = {}
-    for name in dict.fromkeys((reference, suspect)):
-        for field, reason in case.read_json(f"collected/{name}.json")["missing"].items():
-            why[field] = f"{why[field]}; {name}: {reason}" if field in why else f"{name}: {reason}"
-    first = case.read_json("plan.json")["subjects"][0]["name"]
-    if reference != first:
-        why["positions"] = f"positions were collected against {first}, not {reference}"
-    elif suspect == first:
-        why["positions"] = f"{first} is the reference itself"
-    return why
-
-
-def _load(case: Case, subject: str) -> _Stored:
     refs = read_refs(case)
     if subject not in refs:
         raise CaseError(f"{subject!r} was not collected; collected: {', '.join(sorted(refs))}")
@@ -266,8 +241,9 @@ def _load(case: Case, subject: str) -> _Stored:
         texts=tuple(tuple(replies_of[:n]) for replies_of in texts),
         embeddings=embeddings,
         hidden=read_array(case, "hidden", subject),
+        topk=read_array(case, "topk", subject),
     )
-    return _Stored(outputs, frozenset(i for i, count in enumerate(replies) if count >= n))
+    return Answered(outputs, frozenset(i for i, count in enumerate(replies) if count >= n))
 
 
 def _kept_repeats(replies: Sequence[int]) -> int:

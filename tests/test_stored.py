@@ -9,10 +9,10 @@ from auditor.canon import canonical_json, leaf_hash
 from auditor.case import Case
 from auditor.errors import CaseError, UndefinedError
 from auditor.outputs import POSITION
+from auditor.pairing import load_pair
 from auditor.stored import (
     chained_lines,
     load_outputs,
-    load_pair,
     planned_probes,
     read_array,
     read_records,
@@ -57,7 +57,10 @@ def write_case(root, texts, repeats=2):
     case.write_json(
         "plan.json",
         {
-            "subjects": [{"name": name} for name in SUBJECTS],
+            "subjects": [
+                {"name": name, "role": role, "family": name, "digest": None}
+                for name, role in zip(SUBJECTS, ("reference", "suspect"), strict=True)
+            ],
             "suites": [{"name": "s", "version": 1, "probes": order}],
             "repeats": repeats,
         },

@@ -18,6 +18,8 @@ CORE = {
     "data",
     "case",
     "outputs",
+    "panel",
+    "pairing",
     "stored",
     "answers",
     "progress",

@@ -15,19 +15,31 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from types import ModuleType
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
 from auditor.canon import file_digest
 from auditor.errors import InputError, RegistryError
 from auditor.outputs import Pair
 from auditor.types import Access, Array
 
-Group = Literal["text", "distribution", "idiosyncrasy", "representation", "weights"]
-Field = Literal["positions", "texts", "embeddings", "hidden"]
+Group = Literal["text", "distribution", "idiosyncrasy", "representation", "weights", "identity"]
+Field = Literal[
+    "positions",
+    "texts",
+    "embeddings",
+    "hidden",
+    "topk",
+    "pool",
+    "crossing",
+    "neurons",
+    "span",
+    "weight_cka",
+    "transcripts",
+]
 Subsets = Callable[[Pair, Array], Array]
 
-GROUPS: tuple[Group, ...] = ("text", "distribution", "idiosyncrasy", "representation", "weights")
-FIELDS: tuple[Field, ...] = ("positions", "texts", "embeddings", "hidden")
+GROUPS: tuple[Group, ...] = get_args(Group)
+FIELDS: tuple[Field, ...] = get_args(Field)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -41,8 +53,8 @@ class Measure:
     unit: str
     bounds: tuple[float, float]
     """Every value lies in here, up to rounding; infinities mean no limit."""
-    identical: float
-    """The value of a subject against itself."""
+    identical: float | None
+    """The value of a subject against itself; None where it depends on the controls."""
     closer: Literal["higher", "lower"]
     """Which way a suspect moves that resembles the reference more."""
     symmetric: bool
@@ -61,6 +73,9 @@ class Measure:
     subsets: Subsets | None = None
     """Pooled only: the same statistic on many subsets of the probes at once, (B, P) bool -> (B,).
     Declared where recomputing per subset would be too slow; held to `function` by the contract."""
+    resampled: bool = True
+    """Whether other probes could have given another value; False for statistics of the weights,
+    which have no interval over probes."""
 
     @property
     def id(self) -> str:
@@ -119,7 +134,7 @@ def measure(
     group: Group,
     unit: str,
     bounds: tuple[float, float],
-    identical: float,
+    identical: float | None,
     closer: Literal["higher", "lower"],
     symmetric: bool,
     needs: tuple[Field, ...],
@@ -127,6 +142,7 @@ def measure(
     access: Access = Access.TEXT,
     library: str = "numpy",
     subsets: Subsets | None = None,
+    resampled: bool = True,
 ) -> Callable[[Callable[[Pair], Array | float]], Measure]:
     """Turn a pure function of a `Pair` into a `Measure`; see the fields of that class.
 
@@ -150,6 +166,7 @@ def measure(
             library=library,
             function=function,
             subsets=subsets,
+            resampled=resampled,
         )
         _check(declared)
         return declared
@@ -164,10 +181,11 @@ def _check(declared: Measure) -> None:
         f"group must be one of {', '.join(GROUPS)}": declared.group not in GROUPS,
         f"needs must name some of {', '.join(FIELDS)}": not declared.needs
         or not set(declared.needs) <= set(FIELDS),
-        "identical must be a number within bounds": not (
-            low <= declared.identical <= high and math.isfinite(declared.identical)
-        ),
+        "identical must be a number within bounds": declared.identical is not None
+        and not (low <= declared.identical <= high and math.isfinite(declared.identical)),
         "subsets is for pooled measures": declared.subsets is not None
+        and declared.reduce == "mean",
+        "only a pooled measure can have no interval": not declared.resampled
         and declared.reduce == "mean",
         "the function has no docstring": not declared.summary,
     }

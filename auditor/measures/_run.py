@@ -17,7 +17,7 @@ from auditor.measures._resample import (
     half_sample_interval,
     mean_interval,
 )
-from auditor.outputs import Pair
+from auditor.outputs import OF_THE_PAIR, Pair
 from auditor.types import Array, Measurement
 
 
@@ -99,6 +99,8 @@ def apply(measure: Measure, pair: Pair, *, seed: int, resamples: int = 1000) -> 
 
 def _pooled(measure: Measure, pair: Pair, raw: Array | float, draws: _Draws) -> _Estimate:
     value, probes = float(raw), len(pair.probes)
+    if not measure.resampled:
+        return _Estimate(value, None, probes, "")
     interval = half_sample_interval(
         value, probes, _on_subsets(measure, pair), seed=draws.seed, resamples=draws.resamples
     )
@@ -146,10 +148,14 @@ def _present(field: Field, pair: Pair) -> Array:
     if field == "positions" and pair.positions is not None:
         return np.bincount(pair.positions["probe"], minlength=count) > 0
     present = np.ones(count, dtype=bool)
+    if field in OF_THE_PAIR:
+        return present
     for side in (pair.reference, pair.suspect):
         values = getattr(side, field)
         if field == "texts":
             present &= np.array([len(replies) > 0 for replies in values])
+        elif field == "topk":
+            present &= np.bincount(values["probe"], minlength=count) > 0
         else:
             vectors = np.isfinite(values).all(axis=-1) & values.any(axis=-1)
             present &= vectors.reshape(count, -1).all(axis=1)
@@ -185,12 +191,22 @@ def _within(interval: Interval, bounds: Interval) -> Interval:
 
 def input_files(measure: Measure, pair: Pair) -> tuple[str, ...]:
     """Return the files of the case that the fields come from, relative to its data folder."""
-    both = (pair.reference.subject, pair.suspect.subject)
+    suspect = pair.suspect.subject
+    both = (pair.reference.subject, suspect)
+    pool = tuple(control.name for control in pair.pool)
+    scorers = () if pair.crossing is None else pair.crossing.scorers
     files: dict[Field, list[str]] = {
         # One row compares the two models, so it is stored with the suspect alone.
-        "positions": [f"arrays/agreement/{pair.suspect.subject}.npy"],
+        "positions": [f"arrays/agreement/{suspect}.npy"],
         "texts": [f"records/{subject}" for subject in both],
         "embeddings": [f"arrays/embeddings/{subject}.npy" for subject in both],
         "hidden": [f"arrays/hidden/{subject}.npy" for subject in both],
+        "topk": [f"arrays/topk/{subject}.npy" for subject in (*both, *pool)],
+        "pool": [f"arrays/agreement/{subject}.npy" for subject in pool],
+        "crossing": [f"arrays/crossing/{subject}.npy" for subject in scorers],
+        "neurons": [f"arrays/neurons/{suspect}.npy"],
+        "span": [f"arrays/span/{suspect}.npy"],
+        "weight_cka": [f"arrays/weight_cka/{suspect}.npy"],
+        "transcripts": [f"arrays/transcript/{subject}.npy" for subject in both],
     }
     return tuple(name for field in measure.needs for name in files[field])

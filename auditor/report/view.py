@@ -100,7 +100,7 @@ class _Numbers:
 
 def report_view(findings: Findings, files: Sequence[ListedFile] | None = None) -> View:
     """Return the report on one suspect; `files` saves reading all files of the case again."""
-    from auditor.stored import load_pair
+    from auditor.pairing import load_pair
 
     names = findings.suspect.name, findings.reference.name
     pair = load_pair(findings.case, findings.reference.name, findings.suspect.name)

@@ -1,0 +1,137 @@
+"""Put two subjects of a case side by side, with the pool of controls that places them."""
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+from auditor.case import Case
+from auditor.errors import CaseError
+from auditor.outputs import POSITION, Pair
+from auditor.panel import CROSSING, NEURON, NULL_ROLES, TEMPERATURES, TRANSCRIPT, Control, Crossing
+from auditor.stored import Answered, load_answered, planned_probes, read_array, read_refs
+from auditor.types import Array
+
+
+def load_pair(case: Case, reference: str, suspect: str) -> Pair:
+    """Return two subjects of a case as a pair; see `Pairs.load`."""
+    return Pairs(case).load(reference, suspect)
+
+
+class Pairs:
+    """The pairs of one collected case. What a subject answered is read from the disk once."""
+
+    def __init__(self, case: Case) -> None:
+        self._case = case
+        self._subjects = case.read_json("plan.json")["subjects"]
+        self._refs = read_refs(case)
+        self._read: dict[str, Answered] = {}
+
+    def load(self, reference: str, suspect: str) -> Pair:
+        """Return two subjects on the probes that both answered, and why something is missing.
+
+        The pool holds the controls without a link to the reference, but none of the suspect's
+        family and none with the suspect's weights: so a control is placed among the others.
+
+        Raises:
+            CaseError: one of them was not collected, or a file of it was changed.
+        """
+        case = self._case
+        a, b = self._answered(reference), self._answered(suspect)
+        why = _reasons(case, reference, suspect)
+        pool = tuple(self._control(subject) for subject in self._pool_of(suspect))
+        pair = Pair(
+            reference=a.outputs,
+            suspect=b.outputs,
+            positions=None if "positions" in why else _rows(case, "agreement", suspect, POSITION),
+            why=why,
+            pool=pool,
+            crossing=_crossing(case, (reference, suspect), pool),
+            neurons=_rows(case, "neurons", suspect, NEURON),
+            span=read_array(case, "span", suspect),
+            weight_cka=read_array(case, "weight_cka", suspect),
+            transcripts=_transcripts(case, reference, suspect),
+        )
+        return pair.take(sorted(a.answered & b.answered))
+
+    def _answered(self, name: str) -> Answered:
+        if name not in self._read:
+            self._read[name] = load_answered(self._case, name)
+        return self._read[name]
+
+    def _pool_of(self, suspect: str) -> list[dict[str, Any]]:
+        own = next(subject for subject in self._subjects if subject["name"] == suspect)
+        return [
+            subject
+            for subject in self._subjects
+            if subject["role"] in NULL_ROLES
+            and subject["family"] != own["family"]
+            and (subject["digest"] is None or subject["digest"] != own["digest"])
+        ]
+
+    def _control(self, subject: dict[str, Any]) -> Control:
+        name = subject["name"]
+        answered = self._answered(name)
+        return Control(
+            name=name,
+            role=subject["role"],
+            family=subject["family"],
+            architecture=self._refs[name].architecture,
+            positions=_rows(self._case, "agreement", name, POSITION),
+            topk=answered.outputs.topk,
+            texts=answered.outputs.texts,
+        )
+
+
+def _rows(case: Case, kind: str, subject: str, dtype: "np.dtype[Any]") -> Array | None:
+    """Return a stored array of rows.
+
+    Raises:
+        CaseError: its columns are not those of this release.
+    """
+    rows = read_array(case, kind, subject)
+    if rows is not None and rows.dtype != dtype:
+        raise CaseError(f"{case.array(kind, subject)} has unknown columns")
+    return rows
+
+
+def _transcripts(case: Case, reference: str, suspect: str) -> tuple[Array, Array] | None:
+    ours = _rows(case, "transcript", reference, TRANSCRIPT)
+    theirs = _rows(case, "transcript", suspect, TRANSCRIPT)
+    return None if ours is None or theirs is None else (ours, theirs)
+
+
+def _crossing(case: Case, pair: tuple[str, str], pool: Sequence[Control]) -> Crossing | None:
+    """Return who finds whose replies likely, or None where the reference scored nobody."""
+    reference, suspect = pair
+    scorers = [reference, *(control.name for control in pool)]
+    files = {name: _rows(case, "crossing", name, CROSSING) for name in scorers}
+    found = {name: rows for name, rows in files.items() if rows is not None}
+    if reference not in found:
+        return None
+    authors = (suspect, reference, *(control.name for control in pool))
+    plan = case.read_json("plan.json")
+    shape = (len(planned_probes(case)), plan["repeats"])
+    number = {subject["name"]: index for index, subject in enumerate(plan["subjects"])}
+    logprob = np.full((len(found), len(authors), *shape, len(TEMPERATURES)), np.nan)
+    length = np.zeros((len(authors), *shape))
+    place = {number[name]: index for index, name in enumerate(authors)}
+    for scorer, rows in enumerate(found.values()):
+        rows = rows[np.isin(rows["author"], list(place))]
+        author = np.array([place[number] for number in rows["author"].tolist()], dtype=np.int64)
+        logprob[scorer, author, rows["probe"], rows["repeat"]] = rows["logprob"]
+        length[author, rows["probe"], rows["repeat"]] = rows["bytes"]
+    return Crossing(scorers=tuple(found), authors=authors, logprob=logprob, bytes=length)
+
+
+def _reasons(case: Case, reference: str, suspect: str) -> dict[str, str]:
+    why: dict[str, str] = {}
+    for name in dict.fromkeys((reference, suspect)):
+        for field, reason in case.read_json(f"collected/{name}.json")["missing"].items():
+            why[field] = f"{why[field]}; {name}: {reason}" if field in why else f"{name}: {reason}"
+    first = case.read_json("plan.json")["subjects"][0]["name"]
+    if reference != first:
+        why["positions"] = f"positions were collected against {first}, not {reference}"
+    elif suspect == first:
+        why["positions"] = f"{first} is the reference itself"
+    return why

@@ -1,0 +1,100 @@
+"""What places a suspect among others: its pool of controls, and who finds whose text likely.
+
+Axes beside those of `auditor.types`: S scorers, A authors, G temperatures, L layers, H neurons.
+"""
+
+from dataclasses import dataclass, replace
+
+import numpy as np
+
+from auditor.types import Array, Role, frozen_array
+
+NULL_ROLES: tuple[Role, ...] = ("independent", "sibling", "base")
+"""Roles of controls that have no link to the reference: only these form a null distribution."""
+
+TEMPERATURES = (0.4, 0.55, 0.7, 0.85, 1.0, 1.2)
+"""Each crossed text is scored at all of these, so that the author's own can be estimated."""
+
+CROSSING = np.dtype(
+    [
+        ("author", "<i4"),  # index into the subjects of the plan
+        ("probe", "<i4"),  # index into the probes of the case
+        ("repeat", "<i4"),
+        ("bytes", "<i4"),  # UTF-8 bytes of the author's reply that were scored
+        ("tokens", "<i4"),  # in the scorer's vocabulary
+        ("logprob", "<f8", (len(TEMPERATURES),)),  # of the whole reply, natural, at each
+    ]
+)
+"""Row of ``arrays/crossing/<scorer>.npy``: the reply of another subject as the scorer finds it,
+after the scorer's own rendering of the probe. ``log softmax(logits / temperature)``, summed."""
+
+NEURON = np.dtype(
+    [
+        ("layer", "<i4"),
+        ("neuron", "<i4"),  # of the suspect
+        # Neuron of the reference that the optimal assignment of the layer gives it, by cosine.
+        ("gate", "<i4"),  # activations of the gate (plain MLP: of the neuron)
+        ("up", "<i4"),  # activations of the up projection (plain MLP: what it writes)
+        ("weight", "<i4"),  # rows of the up projection (plain MLP: incoming weights)
+        # Cosine to that partner.
+        ("gate_cosine", "<f4"),
+        ("up_cosine", "<f4"),
+        ("weight_cosine", "<f4"),
+    ]
+)
+"""Row of ``arrays/neurons/<suspect>.npy``: a neuron and its partners in the reference."""
+
+TRANSCRIPT = np.dtype(
+    [
+        ("step", "<i8"),  # training step of the reference at which it saw the text
+        ("text", "<i4"),  # index of the text in the committed order
+        ("bytes", "<i4"),
+        ("logprob", "<f8"),  # of the whole text, natural
+    ]
+)
+"""Row of ``arrays/transcript/<subject>.npy``."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class Control:
+    """One control of a pool: what it did on the probes of the pair."""
+
+    name: str
+    role: Role
+    family: str
+    architecture: str | None = None
+    positions: Array | None = None
+    """(T,) POSITION rows, `a` = reference, `b` = this control; row i is the same position as row
+    i of the pair."""
+    topk: Array | None = None
+    """(T,) rows of its likeliest tokens, see `auditor.outputs.OutputSet.topk`."""
+    texts: tuple[tuple[str, ...], ...] | None = None
+    """(P)(N) replies."""
+
+    def __post_init__(self) -> None:
+        for name in ("positions", "topk"):
+            values = getattr(self, name)
+            if values is not None:
+                object.__setattr__(self, name, frozen_array(values))
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class Crossing:
+    """How likely each scorer finds each author's replies. NaN where a reply was not scored."""
+
+    scorers: tuple[str, ...]
+    """(S): the reference first, then the controls of the pool that can score."""
+    authors: tuple[str, ...]
+    """(A): the suspect first, then the reference, then the controls of the pool."""
+    logprob: Array
+    """(S, A, P, N, G) float64, natural logarithm of the whole reply."""
+    bytes: Array
+    """(A, P, N) float64, UTF-8 bytes of the reply; 0 where there is none."""
+
+    def __post_init__(self) -> None:
+        for name in ("logprob", "bytes"):
+            object.__setattr__(self, name, frozen_array(getattr(self, name)))
+
+    def take(self, rows: Array) -> "Crossing":
+        """Return the crossing on a selection of probes."""
+        return replace(self, logprob=self.logprob[:, :, rows], bytes=self.bytes[:, rows])
