@@ -118,9 +118,15 @@ class Pair:
     """(L, L', 2) debiased CKA of the query and key weights of each pair of layers."""
     transcripts: tuple[Array, Array] | None = None
     """(n,) TRANSCRIPT rows of the reference and of the suspect, in the committed order."""
+    rederivation: Array | None = None
+    """(n,) REDERIVATION rows, one a transform."""
+    merge: Array | None = None
+    """(n,) MIXTURE rows, one a block of weights."""
+    parents: tuple[str, ...] = ()
+    """Names of the parents in `merge`, the reference first."""
 
     def __post_init__(self) -> None:
-        for name in ("positions", "neurons", "span", "weight_cka"):
+        for name in ("positions", "neurons", "span", "weight_cka", "rederivation", "merge"):
             values = getattr(self, name)
             if values is not None:
                 object.__setattr__(self, name, frozen_array(values))
@@ -154,7 +160,17 @@ class Pair:
         )
 
 
-OF_THE_PAIR = ("positions", "pool", "crossing", "neurons", "span", "weight_cka", "transcripts")
+OF_THE_PAIR = (
+    "positions",
+    "pool",
+    "crossing",
+    "neurons",
+    "span",
+    "weight_cka",
+    "transcripts",
+    "rederivation",
+    "merge",
+)
 """Fields of a Pair itself; every other field is one of both subjects."""
 _NONE = "no {} were collected for both subjects"
 _UNEXPLAINED = {"pool": "no control without a link to the reference was given"}

@@ -8,7 +8,17 @@ import numpy as np
 from auditor.case import Case
 from auditor.errors import CaseError
 from auditor.outputs import POSITION, Pair
-from auditor.panel import CROSSING, NEURON, NULL_ROLES, TEMPERATURES, TRANSCRIPT, Control, Crossing
+from auditor.panel import (
+    CROSSING,
+    MIXTURE,
+    NEURON,
+    NULL_ROLES,
+    REDERIVATION,
+    TEMPERATURES,
+    TRANSCRIPT,
+    Control,
+    Crossing,
+)
 from auditor.stored import Answered, load_answered, planned_probes, read_array, read_refs
 from auditor.types import Array
 
@@ -40,6 +50,7 @@ class Pairs:
         a, b = self._answered(reference), self._answered(suspect)
         why = _reasons(case, reference, suspect)
         pool = tuple(self._control(subject) for subject in self._pool_of(suspect))
+        mixture = _rows(case, "merge", suspect, MIXTURE)
         pair = Pair(
             reference=a.outputs,
             suspect=b.outputs,
@@ -51,6 +62,9 @@ class Pairs:
             span=read_array(case, "span", suspect),
             weight_cka=read_array(case, "weight_cka", suspect),
             transcripts=_transcripts(case, reference, suspect),
+            rederivation=_rows(case, "rederivation", suspect, REDERIVATION),
+            merge=mixture,
+            parents=self._parents(mixture),
         )
         return pair.take(sorted(a.answered & b.answered))
 
@@ -69,6 +83,11 @@ class Pairs:
             and (subject["digest"] is None or subject["digest"] != own["digest"])
         ]
 
+    def _parents(self, mixture: Array | None) -> tuple[str, ...]:
+        if mixture is None or not len(mixture):
+            return ()
+        return tuple(self._subjects[i]["name"] for i in mixture["parents"][0].tolist() if i >= 0)
+
     def _control(self, subject: dict[str, Any]) -> Control:
         name = subject["name"]
         answered = self._answered(name)
@@ -80,6 +99,7 @@ class Pairs:
             positions=_rows(self._case, "agreement", name, POSITION),
             topk=answered.outputs.topk,
             texts=answered.outputs.texts,
+            transcript=_rows(self._case, "transcript", name, TRANSCRIPT),
         )
 
 

@@ -54,6 +54,36 @@ TRANSCRIPT = np.dtype(
 )
 """Row of ``arrays/transcript/<subject>.npy``."""
 
+REDERIVATION = np.dtype(
+    [
+        ("transform", "<U24"),  # what was recomputed from the reference: "int4", "merged", ...
+        ("partner", "<i4"),  # index into the subjects of the plan: the other parent; -1: none
+        ("tensors_equal", "<i4"),  # bit for bit, every element
+        ("tensors", "<i4"),  # of the suspect, without those that any two models share
+        ("elements_equal", "<i8"),  # other than 0, bit for bit
+        ("elements", "<i8"),  # other than 0 in the suspect or in what was recomputed
+    ]
+)
+"""Row of ``arrays/rederivation/<suspect>.npy``: one deterministic transform of the reference."""
+
+PARENTS = 8
+"""Most candidates of a mixture, the reference among them."""
+MIXTURE = np.dtype(
+    [
+        ("layer", "<i4"),  # -1: outside the layers
+        ("group", "<i4"),  # index into TENSOR_GROUPS
+        ("block", "<i4"),  # number of the part of the tensors of this layer and group
+        ("elements", "<i8"),
+        # Index into the subjects of the plan of each parent; the reference first; -1: none.
+        ("parents", "<i4", (PARENTS,)),
+        # Inner products over the block of: suspect - reference, reference, parent - reference
+        # for each further parent. Zeros where there is none.
+        ("gram", "<f8", (PARENTS + 1, PARENTS + 1)),
+    ]
+)
+"""Row of ``arrays/merge/<suspect>.npy``: a block of weights as a mixture of aligned parents."""
+TENSOR_GROUPS = ("embedding", "attention", "feed-forward", "other")
+
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class Control:
@@ -70,9 +100,11 @@ class Control:
     """(T,) rows of its likeliest tokens, see `auditor.outputs.OutputSet.topk`."""
     texts: tuple[tuple[str, ...], ...] | None = None
     """(P)(N) replies."""
+    transcript: Array | None = None
+    """(n,) TRANSCRIPT rows of the reference's committed order, as this control finds its texts."""
 
     def __post_init__(self) -> None:
-        for name in ("positions", "topk"):
+        for name in ("positions", "topk", "transcript"):
             values = getattr(self, name)
             if values is not None:
                 object.__setattr__(self, name, frozen_array(values))

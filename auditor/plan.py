@@ -9,10 +9,14 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from auditor.errors import InputError
+from auditor.judge.reading import Thresholds
+from auditor.panel import NULL_ROLES
 from auditor.types import CONTROL_ROLES, Access, Decoding, ModelRef, Role
 
 SCHEMA = "auditor/plan/1"
 DEFAULT_PROBES = 96
+PACK = "pack:"
+"""Starts a control that stands for all controls of a shipped pack."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -100,6 +104,7 @@ def plan_audit(request: AuditRequest) -> dict[str, Any]:
         "dtype": request.dtype,
         "batch_tokens": request.batch_tokens,
         "encoder": request.encoder,
+        "rules": Thresholds().as_json(),
     }
 
 
@@ -113,30 +118,85 @@ def _check_numbers(request: AuditRequest) -> None:
 
 
 def _subjects(request: AuditRequest) -> list[dict[str, Any]]:
-    from auditor.models.specifier import identify, parse
-
-    wanted = [ControlSpec(spec=request.reference)]
-    wanted += [ControlSpec(spec=spec) for spec in request.suspects]
-    wanted += request.controls
+    examined = [ControlSpec(spec=spec) for spec in (request.reference, *request.suspects)]
     roles: list[str] = ["reference", *["suspect"] * len(request.suspects)]
-    roles += [control.role for control in request.controls]
-    identified: dict[str, ModelRef] = {}
-    subjects: list[dict[str, Any]] = []
-    for control, role in zip(wanted, roles, strict=True):
-        spec = parse(control.spec).canonical
-        if spec not in identified:
-            identified[spec] = identify(spec)
-        name = _unique_name(spec, [subject["name"] for subject in subjects])
-        subjects.append(
+    listed = _Listed()
+    for model, role in zip(examined, roles, strict=True):
+        listed.add(model, role)
+    for control in request.controls:
+        if control.spec.startswith(PACK):
+            listed.add_pack(control.spec.removeprefix(PACK))
+        else:
+            listed.add(control, control.role)
+    _check_controls(listed.subjects)
+    return listed.subjects
+
+
+class _Listed:
+    """The subjects of a plan as they are added, each model identified once."""
+
+    def __init__(self) -> None:
+        self.subjects: list[dict[str, Any]] = []
+        self._identified: dict[str, ModelRef] = {}
+
+    def add(self, model: ControlSpec, role: str) -> None:
+        from auditor.models.specifier import parse
+
+        spec = parse(model.spec).canonical
+        name = _unique_name(spec, [subject["name"] for subject in self.subjects])
+        self.subjects.append(
             {
                 "name": name,
                 "role": role,
-                "family": control.family or name,
+                "family": model.family or name,
                 "spec": spec,
-                "digest": identified[spec].digest,
+                "digest": self._identify(spec).digest,
             }
         )
-    return subjects
+
+    def add_pack(self, name: str) -> None:
+        """Add the controls of a shipped pack, but for those that are examined themselves."""
+        from auditor.models.tiny import pack_controls
+
+        examined = {subject["digest"] for subject in self.subjects}
+        for control in pack_controls(name):
+            if self._identify(control.spec).digest not in examined:
+                self.add(ControlSpec(spec=control.spec, family=control.family), control.role)
+
+    def _identify(self, spec: str) -> ModelRef:
+        from auditor.models.specifier import identify
+
+        if spec not in self._identified:
+            self._identified[spec] = identify(spec)
+        return self._identified[spec]
+
+
+def _check_controls(subjects: list[dict[str, Any]]) -> None:
+    """Refuse controls that would make every number after them wrong.
+
+    Raises:
+        InputError: a control is the reference or a suspect, by its weights, or one family holds
+            controls with and without a link to the reference.
+    """
+    examined = [s for s in subjects if s["role"] in ("reference", "suspect")]
+    controls = [s for s in subjects if s not in examined]
+    by_digest = {s["digest"]: s for s in examined if s["digest"] is not None}
+    linked: dict[str, bool] = {}
+    for control in controls:
+        twin = by_digest.get(control["digest"])
+        if twin is not None:
+            raise InputError(
+                f"the control {control['spec']} is the {twin['role']} {twin['spec']} itself: "
+                "both have the same weights",
+                hint="leave it out, or name another model",
+            )
+        link = control["role"] not in NULL_ROLES
+        if linked.setdefault(control["family"], link) != link:
+            raise InputError(
+                f"the family {control['family']!r} holds controls with and without a link to the "
+                "reference",
+                hint="a family is one or the other: give them different families, or roles",
+            )
 
 
 def _unique_name(spec: str, taken: Sequence[str]) -> str:

@@ -169,6 +169,7 @@ class Measurement:
     control_values: tuple[float | None, ...] = ()
     z: float | None = None
     rank_p: float | None = None
+    predictive_p: float | None = None
     inputs: tuple[str, ...] = ()
     """Files of the case the value was computed from, relative to its data folder."""
 
@@ -184,6 +185,7 @@ class Measurement:
             "control_values": list(self.control_values),
             "z": self.z,
             "rank_p": self.rank_p,
+            "predictive_p": self.predictive_p,
             "probes": self.probes,
             "undefined": self.undefined,
             "implementation": self.implementation,

@@ -11,12 +11,14 @@ from pathlib import Path
 
 import pytest
 
-from auditor.audit import audit, judge_case, measure_case
+from auditor.audit import audit, judge_case
 from auditor.canon import directory_digests
+from auditor.measuring import measure_case
 from auditor.outputs import POSITION
+from auditor.pairing import load_pair
 from auditor.plan import AuditRequest, ControlSpec, parse_control, plan_audit
 from auditor.progress import Silent
-from auditor.stored import load_pair, read_records
+from auditor.stored import read_records
 from auditor.types import Decoding
 
 REQUEST = AuditRequest(

@@ -16,7 +16,8 @@ _OPTIONS = (
         "controls",
         multiple=True,
         metavar="SPEC[=ROLE]",
-        help="A control model. ROLE: independent (default), sibling, base, imitation, replication.",
+        help="A control model. ROLE: independent (default), sibling, base, imitation, replication. "
+        "pack:NAME stands for all controls of a shipped pack.",
     ),
     click.option("--base", metavar="SPEC", help="The suspect's declared base model."),
     click.option(

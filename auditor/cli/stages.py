@@ -27,8 +27,9 @@ def collect(folder: Path) -> None:
 @_CASE
 def measure(folder: Path) -> None:
     """Compute the measures of a collected CASE; loads no model."""
-    from auditor.audit import existing_case, measure_case
+    from auditor.audit import existing_case
     from auditor.case import locked
+    from auditor.measuring import measure_case
 
     case = existing_case(folder)
     with locked(case):

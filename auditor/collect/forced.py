@@ -3,6 +3,7 @@
 from contextlib import ExitStack
 from dataclasses import dataclass, field
 
+from auditor.collect.activations import NeuronActivations
 from auditor.collect.agreement import (
     KeptStates,
     PositionAgreement,
@@ -14,10 +15,12 @@ from auditor.collect.agreement import (
 from auditor.collect.collection import Collection
 from auditor.collect.forcing import Product, force
 from auditor.collect.means import MeanStates, means_path, place_means
+from auditor.collect.neurons import open_activations
 from auditor.collect.sequences import ForcedText, own_sequences, reference_sequences
+from auditor.collect.spaces import needs_logits
 from auditor.collect.store import part_path
 from auditor.collect.topk import TopTokens
-from auditor.errors import AccessError, CaseError, InputError
+from auditor.errors import AccessError, CaseError, InputError, UndefinedError
 from auditor.models.base import Model
 from auditor.stored import planned_probes, read_refs
 from auditor.types import Access
@@ -45,16 +48,15 @@ def force_subject(run: Collection, model: Model, name: str) -> Forced:
     wanted = [what for what in _NEEDED if what not in missing]
     if wanted:
         texts = _texts(run, model, name)
+        tap = _tap(run, model, name, texts, missing)
         try:
-            _force(run, model, _Wanted(name, wanted, texts))
+            _force(run, model, _Wanted(name, wanted, texts, tap))
         except CaseError:
             raise
         except InputError as error:
             # The model cannot take these sequences; what it said itself still counts.
             missing.update(dict.fromkeys(wanted, error.message))
     if name == run.reference:
-        # Its half of the comparison; the reason stands at every subject that is compared.
-        missing.pop("positions", None)
         return Forced(missing)
     return Forced(missing, None if "positions" in missing else _implementation())
 
@@ -109,11 +111,25 @@ def _texts(run: Collection, model: Model, name: str) -> list[ForcedText]:
     return own_sequences(model, run.case, run.reference, run.longest_text)
 
 
+def _tap(
+    run: Collection, model: Model, name: str, texts: list[ForcedText], missing: dict[str, str]
+) -> NeuronActivations | None:
+    """Return what catches the activations of the neurons; None, with the reason, where nothing."""
+    if "positions" in missing or run.access_reason(model.ref, Access.WEIGHTS):
+        return None
+    try:
+        return open_activations(run, model, name, texts)
+    except UndefinedError as error:
+        missing["neurons"] = error.message
+        return None
+
+
 @dataclass(frozen=True, slots=True)
 class _Wanted:
     name: str
     what: list[str]
     texts: list[ForcedText]
+    tap: NeuronActivations | None
 
 
 def _force(run: Collection, model: Model, wanted: _Wanted) -> None:
@@ -123,7 +139,7 @@ def _force(run: Collection, model: Model, wanted: _Wanted) -> None:
         for product in products:
             stack.enter_context(product.writer)
         if products:
-            steps = force(run, model, texts, products)
+            steps = force(run, model, texts, products, wanted.tap)
             try:
                 run.show(f"read {name}", len(texts), steps)
             except InputError:
@@ -140,18 +156,27 @@ def _products(run: Collection, model: Model, wanted: _Wanted) -> list[Product]:
     """Return the arrays of the pass that are not complete yet."""
     case, name, texts = run.case, wanted.name, wanted.texts
     head = model.head()
-    products: list[Product] = []
-    if "positions" in wanted.what and name == run.reference:
-        if not has_head(case, name):
-            save_head(case, name, head)
-        if not states_path(case, name).is_file():
-            products.append(KeptStates(case, name, texts, head))
-    elif "positions" in wanted.what and not case.array("agreement", name).is_file():
-        products.append(PositionAgreement(case, (run.reference, name), texts, head))
+    products = _comparisons(run, model, wanted) if "positions" in wanted.what else []
     if "topk" in wanted.what and not case.array("topk", name).is_file():
         products.append(TopTokens(case, name, texts, head))
     if "hidden" in wanted.what and not _has_means(run, name):
         products.append(MeanStates(case, name, texts, int(head.weight.shape[1])))
+    if wanted.tap is not None:
+        products.append(wanted.tap)
+    return products
+
+
+def _comparisons(run: Collection, model: Model, wanted: _Wanted) -> list[Product]:
+    """Return what the pass of the reference keeps for the others, or what it is compared in."""
+    case, name, texts, head = run.case, wanted.name, wanted.texts, model.head()
+    is_reference, products = name == run.reference, list[Product]()
+    if is_reference and not has_head(case, name):
+        save_head(case, name, head)
+    if not is_reference and not case.array("agreement", name).is_file():
+        products.append(PositionAgreement(case, (run.reference, name), texts, head))
+    by_logits = needs_logits(run, model) and not case.array("span", name).is_file()
+    if (is_reference or by_logits) and not states_path(case, name).is_file():
+        products.append(KeptStates(case, name, texts, head))
     return products
 
 

@@ -6,6 +6,7 @@ the same bits, and a cut run repeats the cut batch.
 """
 
 from collections.abc import Iterator, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Protocol
 
@@ -64,13 +65,29 @@ class Product(Protocol):
         ...
 
 
+class Tap(Product, Protocol):
+    """A product that reads inside the model, not only its final states."""
+
+    def watching(self, batch: Sequence[ForcedText]) -> AbstractContextManager[None]:
+        """Return the context in which the forward pass of a batch runs."""
+        ...
+
+
 def force(
     run: Collection,
     model: Model,
     texts: Sequence[ForcedText],
     products: Sequence[Product],
+    tap: "Tap | None" = None,
 ) -> Iterator[int]:
     """Write what the products still lack; yield the number of sequences done, by batch.
+
+    Args:
+        run: the collection.
+        model: runs the sequences.
+        texts: the sequences.
+        products: what grows with each batch, the tap among them.
+        tap: sees what happens inside the model during each forward pass.
 
     Raises:
         InputError: the model cannot take a sequence, or its numbers are not finite.
@@ -85,7 +102,10 @@ def force(
     for index, batch in enumerate(batches):
         if index >= done:
             starts = [end[index - 1] if index else 0 for end in ends]
-            _append(_forward(model, batch), products, starts)
+            with nullcontext() if tap is None else tap.watching(batch):
+                forwarded = _forward(model, batch)
+            _append(forwarded, products, starts)
+            del forwarded  # the next forward pass finds the memory of the states free
         yield len(batch)
 
 
@@ -94,7 +114,6 @@ def _forward(model: Model, batch: Sequence[ForcedText]) -> ForcedBatch:
 
 
 def _append(batch: ForcedBatch, products: Sequence[Product], starts: Sequence[int]) -> None:
-    # The states live as long as this call: the next forward pass finds their memory free.
     for product, start in zip(products, starts, strict=True):
         product.writer.append(product.rows(batch, start))
 

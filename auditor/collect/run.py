@@ -1,4 +1,4 @@
-"""Collect a case: every subject is loaded once, asked everything, and closed.
+"""Collect a case: every subject is asked everything, then the scorers are given what all replied.
 
 Only what is missing is done. A run that was killed at any moment and repeated leaves the same
 bytes in ``data/`` as one that was not, but for custody.jsonl, which holds the times.
@@ -13,9 +13,11 @@ from auditor.canon import canonical_json, file_digest, json_digest
 from auditor.case import Case, atomic_write
 from auditor.collect.agreement import has_head, states_path
 from auditor.collect.collection import Collection
+from auditor.collect.crossing import collect_crossing, scorers
 from auditor.collect.custody import Custody
 from auditor.collect.embedding import distinct_texts, embed_texts, place_embeddings
 from auditor.collect.environment import environment
+from auditor.collect.shelf import Shelf
 from auditor.collect.subject import collect_subject, read_stage
 from auditor.collect.suite import copy_suite, load_suite
 from auditor.errors import CaseError, MissingExtraError, SuiteError
@@ -44,9 +46,12 @@ def collect_case(case: Case, progress: Progress) -> None:
         custody.log("collecting", plan=json_digest(plan), auditor=auditor.__version__)
         _copy_suites(run)
         _write_environment(run)
-        for spec, subjects in _pending(run).items():
-            _collect_model(run, spec, subjects)
-        _finish(run)
+        again = {subject["spec"] for subject in scorers(run)}
+        with Shelf(plan, again) as shelf:
+            for subjects in _pending(run).values():
+                _collect_model(run, shelf, subjects)
+            uncrossed = collect_crossing(run, shelf)
+        _finish(run, uncrossed)
     _drop_scratch(case)
 
 
@@ -101,19 +106,12 @@ def _pending(run: Collection) -> dict[str, list[dict[str, Any]]]:
     return by_spec
 
 
-def _collect_model(run: Collection, spec: str, subjects: list[dict[str, Any]]) -> None:
-    from auditor.models import open_model
-
-    plan = run.plan
-    model = open_model(
-        spec, device=plan["device"], dtype=plan["dtype"], batch_tokens=plan["batch_tokens"]
-    )
-    try:
+def _collect_model(run: Collection, shelf: Shelf, subjects: list[dict[str, Any]]) -> None:
+    """Ask one model everything, for each of the subjects that it is."""
+    with shelf.use(*subjects) as model:
         for subject in subjects:
             run.custody.log("subject", name=subject["name"], digest=model.ref.digest)
             collect_subject(run, model, subject)
-    finally:
-        model.close()
 
 
 def _model_result(case: Case, name: str) -> dict[str, Any] | None:
@@ -124,17 +122,21 @@ def _model_result(case: Case, name: str) -> dict[str, Any] | None:
     return result
 
 
-def _finish(run: Collection) -> None:
-    """Embed all replies, list the failures, and declare every subject complete."""
+def _finish(run: Collection, uncrossed: dict[str, str]) -> None:
+    """Embed all replies, list the failures, and declare every subject complete.
+
+    Args:
+        run: the collection, with everything that models say.
+        uncrossed: why the crossing lacks something, by subject.
+    """
     encoder, reason = _embed(run)
     names = [subject["name"] for subject in run.plan["subjects"]]
     _write_errors(run.case, names)
     for name in names:
         result = _model_result(run.case, name) or {}
-        missing = dict(result["missing"])
-        missing.pop("embeddings", None)
-        if reason:
-            missing["embeddings"] = reason
+        late = {"embeddings": reason, "crossing": uncrossed.get(name)}
+        missing = {what: why for what, why in result["missing"].items() if what not in late}
+        missing |= {what: why for what, why in late.items() if why}
         collected = {
             "schema": SCHEMA,
             "implementation": result["implementation"],
@@ -181,8 +183,21 @@ _ERROR_KEYS = ("subject", "suite", "probe_id", "repeat", "attempt", "error")
 
 def _drop_scratch(case: Case) -> None:
     """Free the disk: a complete case needs none of the reference's states, nor the caches."""
-    for folder in ("hidden", "head", "means", "embeddings", "stage"):
+    for folder in _SCRATCH:
         shutil.rmtree(case.work / folder, ignore_errors=True)
+
+
+_SCRATCH = (
+    "activations",
+    "crossing",
+    "embeddings",
+    "head",
+    "hidden",
+    "means",
+    "stage",
+    "tensors",
+    "weights",
+)
 
 
 def _digests(case: Case, subject: str) -> dict[str, str]:

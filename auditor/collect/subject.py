@@ -13,8 +13,12 @@ from auditor.collect.sampling import Sampling, sample_suite
 from auditor.collect.scoring import score_texts
 from auditor.collect.sequences import reference_texts
 from auditor.collect.store import part_path
-from auditor.errors import CaseError, InputError
+from auditor.collect.tensors import compare_tensors
+from auditor.collect.transcript import score_transcript
+from auditor.collect.weights import read_weights
+from auditor.errors import InputError
 from auditor.models.base import Model
+from auditor.outputs import OF_THE_PAIR
 from auditor.stored import planned_suites
 from auditor.types import Access, Decoding, ModelRef
 
@@ -23,15 +27,19 @@ def collect_subject(run: Collection, model: Model, subject: dict[str, Any]) -> N
     """Write what the case still lacks of a subject, as far as its model is needed for it.
 
     Raises:
-        CaseError: the model is not the one that was planned.
         StorageError: the disk is full; what was written before is kept.
     """
     name = subject["name"]
-    _check_identity(model, subject)
     _write_ref(run, name, model.ref)
     _sample(run, model, name)
     forced = force_subject(run, model, name)
-    missing = {**forced.missing, **_score(run, model, name)}
+    weighed = read_weights(run, model, name, forced.missing)
+    missing = {**forced.missing, **weighed, **_score(run, model, name)}
+    missing.update(score_transcript(run, model, name))
+    missing.update(compare_tensors(run, model, name))
+    if name == run.reference:
+        # Its half of each comparison; the reasons stand at every subject that is compared.
+        missing = {what: why for what, why in missing.items() if what not in OF_THE_PAIR}
     result = {"implementation": forced.implementation, "missing": missing}
     atomic_write(stage_path(run.case, name), pretty_json(result))
 
@@ -45,15 +53,6 @@ def read_stage(case: Case, name: str) -> dict[str, Any] | None:
     """Return what `collect_subject` left, or None where it has not ended yet."""
     path = stage_path(case, name)
     return json.loads(path.read_bytes()) if path.is_file() else None
-
-
-def _check_identity(model: Model, subject: dict[str, Any]) -> None:
-    if model.ref.digest != subject["digest"]:
-        raise CaseError(
-            f"{subject['spec']} is not the model that was planned: "
-            f"its digest is {model.ref.digest}, planned {subject['digest']}",
-            hint="restore the model, or start a new case with another --out",
-        )
 
 
 def _write_ref(run: Collection, name: str, ref: ModelRef) -> None:

@@ -40,7 +40,7 @@ def plan_steps(
         RecipeError: the budget is smaller than one longest sequence for each part.
     """
     check_budget(int(store.lengths.max()), batch_tokens=batch_tokens, parts=parts)
-    chosen = _choose(store.lengths, steps, batch_tokens, seed)
+    chosen = training_order(store.lengths, steps=steps, batch_tokens=batch_tokens, seed=seed)
     targets = store.targets
     members = [part for rows in chosen for part in _cut(rows, store.lengths, parts)]
     return BatchPlan(
@@ -67,14 +67,17 @@ def check_budget(longest: int, *, batch_tokens: int, parts: int) -> None:
         )
 
 
-def _choose(lengths: Array, steps: int, batch_tokens: int, seed: int) -> list[Array]:
+def training_order(lengths: Array, *, steps: int, batch_tokens: int, seed: int) -> list[Array]:
+    """Return the sequence numbers of each step, in the order in which they were drawn."""
     chosen: list[Array] = []
     rows: list[int] = []
     room = batch_tokens
     epoch = 0
     while True:
-        # RandomState: its stream is frozen across numpy versions.
-        for row in np.random.RandomState((seed + epoch) % 2**32).permutation(len(lengths)):
+        # RandomState: its stream is frozen across numpy versions. Never seed + epoch: the run of
+        # the next seed would repeat the order of this one, an epoch earlier.
+        random = np.random.RandomState([seed, epoch] if epoch else seed)
+        for row in random.permutation(len(lengths)):
             if lengths[row] > room:
                 chosen.append(np.array(rows, dtype=np.int64))
                 rows, room = [], batch_tokens

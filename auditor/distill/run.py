@@ -21,6 +21,7 @@ from auditor.types import Sample
 
 if TYPE_CHECKING:
     from auditor.distill.batches import BatchPlan
+    from auditor.distill.sequences import Sequences
     from auditor.distill.student import Student
     from auditor.models.loading import Loaded
 
@@ -101,7 +102,8 @@ def _run(
     if is_first_rank():
         save_student(folder, student, recipe.train.save_dtype)
         record = {**data.record, "generations": _generations_record(folder)}
-        finish(recipe, subjects, folder, Trained(student=student, plan=plan, data=record))
+        trained = Trained(student=student, plan=plan, data=record, sequences=data.train)
+        finish(recipe, subjects, folder, trained)
     wait_for_ranks()
     return read_lineage(folder)
 
@@ -170,15 +172,20 @@ class Trained:
     student: "Student"
     plan: "BatchPlan"
     data: dict[str, Any]
+    sequences: "Sequences"
 
 
 def finish(recipe: Recipe, subjects: Subjects, folder: RunFolder, trained: Trained) -> None:
     """Write lineage.json, which declares the run finished, and drop the checkpoints."""
     from auditor.distill import lineage as record
     from auditor.distill.metrics import MetricsLog
+    from auditor.distill.transcript import transcript
     from auditor.models.specifier import identify
 
     metrics = MetricsLog(folder.metrics)
+    # Before lineage.json, whose digests commit to it.
+    content = transcript(recipe, trained.sequences, trained.student.tokenizer)
+    atomic_write(folder.transcript, content)
     # The folder's own name for the student: the record stays true when the run is moved.
     student = replace(identify(f"local:{folder.student}"), spec="local:student")
     outcome = record.Outcome(

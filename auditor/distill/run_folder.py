@@ -3,6 +3,7 @@
 student/          transformers format, tokenizer included
 lineage.json      what was done; written last, so it marks a finished run
 metrics.jsonl     a row a step, and the evaluations
+transcript.jsonl  texts of the training data in the order in which they were last seen
 recipe.yaml       as used, every default filled in
 generations.jsonl the teacher's answers, where prompts were answered
 inputs.json       digests of what went in: a run is continued with the same inputs only
@@ -39,6 +40,7 @@ class RunFolder:
         self.student = root / "student"
         self.lineage = root / "lineage.json"
         self.metrics = root / "metrics.jsonl"
+        self.transcript = root / "transcript.jsonl"
         self.recipe = root / "recipe.yaml"
         self.generations = root / "generations.jsonl"
         self.inputs = root / "inputs.json"

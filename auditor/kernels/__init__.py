@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from auditor.kernels.cka import CkaStream, cka_stream
+    from auditor.kernels.cka_table import pairwise_cka, u_centred_gram
     from auditor.kernels.linear import TopMass, linear_agreement, top_mass
     from auditor.kernels.losses import DistillationLoss, distillation_loss, divergence_loss
     from auditor.kernels.neighbours import mutual_knn
@@ -34,7 +35,9 @@ _HOMES = {
     "mmd_permutation": "permutation",
     "mutual_knn": "neighbours",
     "paired_sign_test": "permutation",
+    "pairwise_cka": "cka_table",
     "top_mass": "linear",
+    "u_centred_gram": "cka_table",
 }
 
 __all__ = [
@@ -52,7 +55,9 @@ __all__ = [
     "mmd_permutation",
     "mutual_knn",
     "paired_sign_test",
+    "pairwise_cka",
     "top_mass",
+    "u_centred_gram",
 ]
 
 

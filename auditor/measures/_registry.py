@@ -35,8 +35,12 @@ Field = Literal[
     "span",
     "weight_cka",
     "transcripts",
+    "rederivation",
+    "merge",
 ]
 Subsets = Callable[[Pair, Array], Array]
+
+OwnInterval = Callable[[Pair, int, int], tuple[float, float] | None]
 
 GROUPS: tuple[Group, ...] = get_args(Group)
 FIELDS: tuple[Field, ...] = get_args(Field)
@@ -76,6 +80,9 @@ class Measure:
     resampled: bool = True
     """Whether other probes could have given another value; False for statistics of the weights,
     which have no interval over probes."""
+    interval: OwnInterval | None = None
+    """Only where `resampled` is False: (pair, seed, resamples) -> the 95 % interval of the value
+    over units of its own, such as blocks of weights; None for none."""
 
     @property
     def id(self) -> str:
@@ -143,6 +150,7 @@ def measure(
     library: str = "numpy",
     subsets: Subsets | None = None,
     resampled: bool = True,
+    interval: OwnInterval | None = None,
 ) -> Callable[[Callable[[Pair], Array | float]], Measure]:
     """Turn a pure function of a `Pair` into a `Measure`; see the fields of that class.
 
@@ -167,6 +175,7 @@ def measure(
             function=function,
             subsets=subsets,
             resampled=resampled,
+            interval=interval,
         )
         _check(declared)
         return declared
@@ -187,6 +196,8 @@ def _check(declared: Measure) -> None:
         and declared.reduce == "mean",
         "only a pooled measure can have no interval": not declared.resampled
         and declared.reduce == "mean",
+        "an interval of its own is for what is not resampled": declared.interval is not None
+        and declared.resampled,
         "the function has no docstring": not declared.summary,
     }
     found = [fault for fault, present in faults.items() if present]

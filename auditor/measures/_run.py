@@ -100,7 +100,9 @@ def apply(measure: Measure, pair: Pair, *, seed: int, resamples: int = 1000) -> 
 def _pooled(measure: Measure, pair: Pair, raw: Array | float, draws: _Draws) -> _Estimate:
     value, probes = float(raw), len(pair.probes)
     if not measure.resampled:
-        return _Estimate(value, None, probes, "")
+        own = measure.interval
+        interval = None if own is None else own(pair, draws.seed, draws.resamples)
+        return _Estimate(value, interval, probes, "resamples of its own units")
     interval = half_sample_interval(
         value, probes, _on_subsets(measure, pair), seed=draws.seed, resamples=draws.resamples
     )
@@ -194,11 +196,13 @@ def input_files(measure: Measure, pair: Pair) -> tuple[str, ...]:
     suspect = pair.suspect.subject
     both = (pair.reference.subject, suspect)
     pool = tuple(control.name for control in pair.pool)
+    answering = pool if "pool" in measure.needs else ()
+    reading = tuple(control.name for control in pair.pool if control.transcript is not None)
     scorers = () if pair.crossing is None else pair.crossing.scorers
     files: dict[Field, list[str]] = {
         # One row compares the two models, so it is stored with the suspect alone.
         "positions": [f"arrays/agreement/{suspect}.npy"],
-        "texts": [f"records/{subject}" for subject in both],
+        "texts": [f"records/{subject}" for subject in (*both, *answering)],
         "embeddings": [f"arrays/embeddings/{subject}.npy" for subject in both],
         "hidden": [f"arrays/hidden/{subject}.npy" for subject in both],
         "topk": [f"arrays/topk/{subject}.npy" for subject in (*both, *pool)],
@@ -207,6 +211,8 @@ def input_files(measure: Measure, pair: Pair) -> tuple[str, ...]:
         "neurons": [f"arrays/neurons/{suspect}.npy"],
         "span": [f"arrays/span/{suspect}.npy"],
         "weight_cka": [f"arrays/weight_cka/{suspect}.npy"],
-        "transcripts": [f"arrays/transcript/{subject}.npy" for subject in both],
+        "transcripts": [f"arrays/transcript/{subject}.npy" for subject in (*both, *reading)],
+        "rederivation": [f"arrays/rederivation/{suspect}.npy"],
+        "merge": [f"arrays/merge/{suspect}.npy"],
     }
     return tuple(name for field in measure.needs for name in files[field])

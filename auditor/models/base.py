@@ -51,6 +51,16 @@ class Model(Protocol):
         """Identity and access level."""
         ...
 
+    @property
+    def longest(self) -> int | None:
+        """Most tokens that it can read at once; None where nothing but memory limits them."""
+        ...
+
+    @property
+    def shares_prefixes(self) -> bool:
+        """Whether `hidden_after` reads a prefix once, and not with every ending."""
+        ...
+
     def render(self, probe: Probe) -> str:
         """Return the text the model is given for `probe`, after its own chat template."""
         ...
@@ -77,6 +87,15 @@ class Model(Protocol):
 
         On the model's device, in its dtype. Batches by token budget; padding changes no result
         beyond rounding.
+        """
+        ...
+
+    def hidden_after(
+        self, prefix: Sequence[int], endings: Sequence[Sequence[int]]
+    ) -> "list[torch.Tensor]":
+        """Return the (T, D) final hidden states of each ending, read after `prefix`.
+
+        As `hidden` of the whole texts, rounding aside. An ending holds at least one token.
         """
         ...
 

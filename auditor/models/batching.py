@@ -4,6 +4,9 @@ from collections.abc import Sequence
 
 from auditor.errors import InputError
 
+_SMALL = 8_000_000
+_ROOMIEST = 8
+
 
 def plan_batches(lengths: Sequence[int], batch_tokens: int) -> list[list[int]]:
     """Return the indices of `lengths` in batches of at most `batch_tokens` padded tokens.
@@ -30,3 +33,14 @@ def plan_batches(lengths: Sequence[int], batch_tokens: int) -> list[list[int]]:
             batches.append([index])
             longest = max(lengths[index], 1)
     return batches
+
+
+def roomy_budget(batch_tokens: int, parameters: int | None) -> int:
+    """Return the budget of passes whose tokens hold a cache but are mostly not computed.
+
+    There a pass of a small model costs its overhead: up to 8 times `batch_tokens`, below 8
+    million parameters. Depends on the arguments only, so that copies of a model share batches.
+    """
+    if parameters is None:
+        return batch_tokens
+    return batch_tokens * min(max(_SMALL // max(parameters, 1), 1), _ROOMIEST)

@@ -100,6 +100,16 @@ class RecordedModel:
         """Identity: the digest is that of the file."""
         return self._ref
 
+    @property
+    def longest(self) -> int | None:
+        """None: nothing is read here."""
+        return None
+
+    @property
+    def shares_prefixes(self) -> bool:
+        """False."""
+        return False
+
     def missing(self, probes: Sequence[Probe], n: int = 1) -> tuple[tuple[str, int], ...]:
         """Return the (probe id, repeat) that were asked for and not recorded, in order."""
         return tuple(
@@ -154,6 +164,13 @@ class RecordedModel:
     def hidden(self, sequences: Sequence[Sequence[int]]) -> "Iterator[torch.Tensor]":
         """Refuse."""
         del sequences
+        self._refuse("hidden states")
+
+    def hidden_after(
+        self, prefix: Sequence[int], endings: Sequence[Sequence[int]]
+    ) -> "list[torch.Tensor]":
+        """Refuse."""
+        del prefix, endings
         self._refuse("hidden states")
 
     def head(self) -> Head:

@@ -1,17 +1,37 @@
-"""The byte-level models of a few hundred kB that ship with the package."""
+"""The models of a few hundred kB that ship with the package, and the packs they come in."""
 
+import json
+from dataclasses import dataclass
 from pathlib import Path
 
 from auditor.data import data_dir
-from auditor.errors import SubjectError
+from auditor.errors import InputError, SubjectError
+from auditor.types import Role
+
+_PLAIN = "tiny"
+"""The pack whose models go by their bare names."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PackControl:
+    """A model of a pack that serves as a control."""
+
+    spec: str
+    role: Role
+    family: str
 
 
 def tiny_models() -> dict[str, Path]:
-    """Return the folders of the shipped tiny models by name, sorted."""
-    packs = data_dir("probes") / "packs" / "tiny"
+    """Return the folders of the shipped models by name, sorted: ``teacher``, ``zoo/gpt2-00``."""
+    packs = data_dir("probes") / "packs"
     if not packs.is_dir():
         return {}
-    return {path.name: path for path in sorted(packs.iterdir()) if (path / "config.json").is_file()}
+    found = {}
+    for config in packs.glob("*/**/config.json"):
+        pack = config.relative_to(packs).parts[0]
+        name = config.parent.name
+        found[name if pack == _PLAIN else f"{pack}/{name}"] = config.parent
+    return dict(sorted(found.items()))
 
 
 def tiny_folder(name: str) -> Path:
@@ -25,3 +45,33 @@ def tiny_folder(name: str) -> Path:
         names = ", ".join(f"tiny:{other}" for other in known) or "none are installed"
         raise SubjectError(f"there is no tiny model {name!r}", hint=f"known: {names}")
     return known[name]
+
+
+def pack_folder(name: str) -> Path:
+    """Return the folder of a shipped pack of controls.
+
+    Raises:
+        InputError: there is none of that name; the hint lists those there are.
+    """
+    packs = data_dir("probes") / "packs"
+    folder = packs / name
+    if not (folder / "controls.json").is_file():
+        known = sorted(path.parent.name for path in packs.glob("*/controls.json"))
+        raise InputError(
+            f"there is no pack of controls {name!r}",
+            hint=f"known: {', '.join(f'pack:{other}' for other in known) or 'none'}",
+        )
+    return folder
+
+
+def pack_controls(name: str) -> tuple[PackControl, ...]:
+    """Return the controls of a shipped pack, in its order.
+
+    Raises:
+        InputError: there is no such pack.
+    """
+    listed = json.loads((pack_folder(name) / "controls.json").read_bytes())["controls"]
+    return tuple(
+        PackControl(spec=f"tiny:{name}/{row['name']}", role=row["role"], family=row["family"])
+        for row in listed
+    )

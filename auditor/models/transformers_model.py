@@ -8,11 +8,12 @@ import numpy as np
 
 from auditor.errors import AccessError, SubjectError
 from auditor.models.base import Encoded, Head
-from auditor.models.batching import plan_batches
+from auditor.models.batching import plan_batches, roomy_budget
 from auditor.models.digest import reference
-from auditor.models.forward import embedding_rows, final_states
+from auditor.models.forward import embedding_rows, final_states, learned_positions
 from auditor.models.generation import Job, generate_batch
 from auditor.models.loading import Loaded, load_transformers
+from auditor.models.shared_prefix import ending_states, shares_prefixes
 from auditor.models.specifier import Specifier
 from auditor.models.text_encoding import TextEncoder
 from auditor.models.unembedding import head_of, logits_of
@@ -33,9 +34,11 @@ class TransformersModel:
         self._ref = ref
         self._loaded: Loaded | None = loaded
         self._batch_tokens = batch_tokens
+        self._roomy_tokens = roomy_budget(batch_tokens, ref.parameters)
         self._vocabulary = vocabulary_of(loaded.tokenizer, embedding_rows(loaded.module))
         self._encoder = TextEncoder(loaded.tokenizer, self._vocabulary)
         self._head: Head | None = None
+        self._shares_prefixes: bool | None = None
 
     @property
     def ref(self) -> ModelRef:
@@ -121,7 +124,7 @@ class TransformersModel:
         lengths = [len(job.prompt_ids) + decoding.max_new_tokens for job in jobs]
         waiting: dict[int, Sample] = {}
         done = 0
-        for batch in plan_batches(lengths, self._batch_tokens):
+        for batch in plan_batches(lengths, self._roomy_tokens):
             drawn = generate_batch(
                 self.module,
                 self.tokenizer,
@@ -194,6 +197,37 @@ class TransformersModel:
                 holds an id beyond its vocabulary.
         """
         return final_states(self.module, sequences, padding_side=padding_side)
+
+    @property
+    def longest(self) -> int | None:
+        """Number of positions that the model learned; None for computed ones."""
+        return learned_positions(self.module)
+
+    @property
+    def shares_prefixes(self) -> bool:
+        """Whether `hidden_after` reads a prefix once; recurrent architectures do not."""
+        if self._shares_prefixes is None:
+            self._shares_prefixes = shares_prefixes(self.module, self._vocabulary.size)
+        return self._shares_prefixes
+
+    def hidden_after(
+        self, prefix: Sequence[int], endings: Sequence[Sequence[int]]
+    ) -> "list[torch.Tensor]":
+        """Return the (T, D) final hidden states of each ending, at least a token, after `prefix`.
+
+        Raises:
+            SubjectError: as `hidden_batch`.
+        """
+        if not prefix or not self.shares_prefixes:
+            whole = self.hidden([[*prefix, *ending] for ending in endings])
+            return [states[len(prefix) :] for states in whole]
+        lengths = [len(prefix) + len(ending) for ending in endings]
+        batches = plan_batches(lengths, self._roomy_tokens)
+        grouped = [[endings[index] for index in batch] for batch in batches]
+        found: dict[int, torch.Tensor] = {}
+        for batch, states in zip(batches, ending_states(self.module, prefix, grouped), strict=True):
+            found.update(zip(batch, states, strict=True))
+        return [found[index] for index in range(len(endings))]
 
     def head(self) -> Head:
         """Return the unembedding, cut to the real vocabulary; no copy of the weights.

@@ -9,14 +9,16 @@ PROBES = 10
 SUITES = ("reasoning", "continuations")
 
 
-def save_model(folder: Path, seed: int, *, extra_tokens: int = 0, width: int = 32) -> Path:
+def save_model(
+    folder: Path, seed: int, *, extra_tokens: int = 0, width: int = 32, tokenizer=None
+) -> Path:
     """Save a random 2-layer Llama over bytes; extra tokens make it another vocabulary."""
     import torch
     from transformers import LlamaConfig, LlamaForCausalLM
 
     from auditor.models.byte_tokenizer import byte_tokenizer
 
-    tokenizer = byte_tokenizer()
+    tokenizer = tokenizer or byte_tokenizer()
     tokenizer.add_tokens([f"<extra{i}>" for i in range(extra_tokens)])
     torch.manual_seed(seed)
     module = LlamaForCausalLM(

@@ -18,7 +18,8 @@ from auditor.collect.forcing import ForcedBatch
 from auditor.collect.sequences import ForcedText
 from auditor.models.base import Head
 from auditor.outputs import TOPK
-from auditor.stored import load_pair, read_records
+from auditor.pairing import load_pair
+from auditor.stored import read_records
 
 
 def head_of(dtype, *, bias):

@@ -5,7 +5,8 @@ import pytest
 from collect_world import PROBES, collected
 
 from auditor.models.encoder import Encoder, open_encoder
-from auditor.stored import load_pair, read_array, read_records
+from auditor.pairing import load_pair
+from auditor.stored import read_array, read_records
 
 
 @pytest.fixture(scope="module")

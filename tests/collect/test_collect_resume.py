@@ -12,7 +12,7 @@ from collect_world import collected, plan_of
 
 from auditor.canon import directory_digests
 from auditor.errors import CaseError, StorageError
-from auditor.stored import load_pair
+from auditor.pairing import load_pair
 
 KILLER = Path(__file__).with_name("collect_killer.py")
 

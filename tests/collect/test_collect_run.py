@@ -9,7 +9,8 @@ from auditor.canon import directory_digests
 from auditor.case import Case
 from auditor.collect.suite import suite_path
 from auditor.errors import CaseError
-from auditor.stored import load_pair, planned_probes, read_records
+from auditor.pairing import load_pair
+from auditor.stored import planned_probes, read_records
 
 
 def test_different_vocabularies_leave_texts_and_states_comparable(case):

@@ -5,7 +5,8 @@ from collect_world import collected, plan_of
 
 from auditor.errors import SubjectError
 from auditor.models.transformers_model import TransformersModel
-from auditor.stored import load_pair, planned_probes, read_records
+from auditor.pairing import load_pair
+from auditor.stored import planned_probes, read_records
 
 
 @pytest.fixture

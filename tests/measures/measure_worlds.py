@@ -1,18 +1,34 @@
 """Synthetic subjects for the contract: each has its own token preferences, words and geometry.
 
-With uniform random outputs "closer scores closer" would fail by noise: independent subjects must
-really differ. All axes have different sizes.
+A pair has all that can be collected, and a pool of controls beside it. With uniform random outputs
+"closer scores closer" would fail by noise: independent subjects must really differ. All axes have
+different sizes.
 """
 
 import functools
 from dataclasses import dataclass, replace
+from typing import Any
 
 import numpy as np
+from measure_positions import positions_of, topk_of
+from measure_weights import (
+    Weights,
+    blended_weights,
+    neurons_of,
+    span_of,
+    transcripts_of,
+    weight_cka_of,
+    weights,
+)
 
-from auditor.outputs import POSITION, TOPK, OutputSet, Pair
+from auditor.outputs import OutputSet, Pair
+from auditor.panel import TEMPERATURES, Control, Crossing
 from auditor.types import Access, Answer, Array, Message, ModelRef, Probe
 
 P, N, T, V, E, D = 48, 3, 5, 60, 8, 11
+WORDS = tuple(f"w{i}" for i in range(30))
+POOL = 6
+CATEGORIES = ("open", "arithmetic", "ood", "reasoning")
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -24,6 +40,9 @@ class Subject:
     texts: tuple[tuple[str, ...], ...]
     embeddings: Array
     hidden: Array
+    taste: Array
+    """(W,) probability of each word in its replies."""
+    weights: Weights
 
 
 def probes(count: int = P) -> tuple[Probe, ...]:
@@ -31,7 +50,9 @@ def probes(count: int = P) -> tuple[Probe, ...]:
     return tuple(
         Probe(
             id=f"probe-{i:04d}",
-            category="arithmetic" if i % 2 else "open",
+            category=CATEGORIES[i % len(CATEGORIES)],
+            # of no language: the tag of out-of-distribution probes
+            language="zxx" if CATEGORIES[i % len(CATEGORIES)] == "ood" else "en",
             messages=(Message(role="user", content=f"question {i}"),),
             answer=Answer(kind="number", value="7") if i % 2 else None,
         )
@@ -46,8 +67,8 @@ def subject(name: str, seed: int) -> Subject:
     random = np.random.RandomState(seed)
     # (P, T, V): what this model likes in general, and what each position adds
     logits = 2.0 * random.normal(size=V) + random.normal(size=(P, T, V))
-    words = np.array([f"w{i}" for i in range(30)])
-    taste = random.dirichlet(np.full(30, 0.3))
+    words = np.array(WORDS)
+    taste = random.dirichlet(np.full(len(WORDS), 0.3))
     answers = random.choice([7, 7, 1, 2, 3, 4, 5], size=(P, N))
     texts = tuple(
         tuple(
@@ -67,6 +88,8 @@ def subject(name: str, seed: int) -> Subject:
         texts=texts,
         embeddings=vectors / np.linalg.norm(vectors, axis=2, keepdims=True),
         hidden=random.normal(size=(P, D)) + random.normal(size=D),
+        taste=taste,
+        weights=weights(seed, trained_on_the_texts=name == "alpha"),
     )
 
 
@@ -83,6 +106,8 @@ def blend(reference: Subject, other: Subject, share: float) -> Subject:
         ),
         embeddings=np.where(copied[:, None, None], reference.embeddings, other.embeddings),
         hidden=np.where(copied[:, None], reference.hidden, other.hidden),
+        taste=other.taste,
+        weights=blended_weights(reference.weights, other.weights, share),
     )
 
 
@@ -95,6 +120,64 @@ def outputs(one: Subject, repeats: int = N) -> OutputSet:
         texts=tuple(replies[:repeats] for replies in one.texts),
         embeddings=one.embeddings[:, :repeats].astype(np.float32),
         hidden=one.hidden.astype(np.float32),
+        topk=topk_of(one.logits),
+    )
+
+
+@functools.cache
+def pool_subjects() -> tuple[Subject, ...]:
+    """Return the controls: models that have no link to any other subject."""
+    return tuple(subject(f"control-{i}", 100 + i) for i in range(POOL))
+
+
+@functools.cache
+def pool(reference: Subject) -> tuple[Control, ...]:
+    """Return the controls as a pair with that reference holds them."""
+    return tuple(
+        Control(
+            name=one.name,
+            role="sibling" if i == 0 else "independent",
+            family=one.name,
+            architecture="gpt2" if i % 3 == 2 else "llama",
+            positions=positions_of(reference.logits, one.logits),
+            topk=topk_of(one.logits),
+            texts=one.texts,
+        )
+        for i, one in enumerate(pool_subjects())
+    )
+
+
+def crossing_of(a: Subject, b: Subject, repeats: int = N) -> Crossing:
+    """Return who finds whose replies likely, each scorer being a unigram model of its own taste.
+
+    No control scores what it wrote itself; the suspect has its first `repeats` replies only.
+    """
+    scorers, authors = (a, *pool_subjects()), (b, a, *pool_subjects())
+    # (S, W, G), smoothed: a word that a scorer never uses is unlikely, not impossible
+    taste = np.log(0.9 * np.stack([one.taste for one in scorers]) + 0.1 / len(WORDS))
+    scaled = taste[:, :, None] / np.array(TEMPERATURES)
+    scaled -= np.log(np.exp(scaled).sum(axis=1, keepdims=True))
+    counts = np.stack([_word_counts(one.texts) for one in authors])  # (A, P, N, W)
+    logprob = np.einsum("apnw,swg->sapng", counts, scaled)
+    length = np.array(
+        [[[len(text.encode()) for text in row] for row in one.texts] for one in authors],
+        dtype=np.float64,
+    )
+    logprob[:, 0, :, repeats:], length[0, :, repeats:] = np.nan, 0.0
+    for scorer in range(1, len(scorers)):
+        logprob[scorer, scorer + 1] = np.nan
+    return Crossing(
+        scorers=tuple(one.name for one in scorers),
+        authors=tuple(one.name for one in authors),
+        logprob=logprob,
+        bytes=length,
+    )
+
+
+def _word_counts(texts: tuple[tuple[str, ...], ...]) -> Array:
+    return np.array(
+        [[[text.split().count(word) for word in WORDS] for text in row] for row in texts],
+        dtype=np.float64,
     )
 
 
@@ -105,6 +188,12 @@ def pair_of(a: Subject, b: Subject, repeats: int = N) -> Pair:
         reference=outputs(a),
         suspect=outputs(b, repeats),
         positions=positions_of(a.logits, b.logits),
+        pool=pool(a),
+        crossing=crossing_of(a, b, repeats),
+        neurons=neurons_of(a.weights, b.weights),
+        span=span_of(a.weights, b.weights),
+        weight_cka=weight_cka_of(a.weights, b.weights),
+        transcripts=transcripts_of(a.weights, b.weights),
     )
 
 
@@ -126,39 +215,6 @@ def with_weights(pair: Pair, weights: Array) -> Pair:
     )
 
 
-def positions_of(a: Array, b: Array) -> Array:
-    """Return the position rows of two (P, T, V) logit tables: a float64 oracle, formula by formula.
-
-    Probabilities of 0 are given as -inf; an infinite divergence is stored as NaN.
-    """
-    count, length, _ = a.shape
-    rows = np.zeros(count * length, dtype=POSITION)
-    rows["probe"] = np.repeat(np.arange(count), length)
-    for row, x, y in zip(rows, a.reshape(len(rows), -1), b.reshape(len(rows), -1), strict=True):
-        _fill(row, x, y)
-    return rows
-
-
-def _fill(row: np.void, x: Array, y: Array) -> None:
-    p, q = (np.exp(z - z.max()) / np.exp(z - z.max()).sum() for z in (x, y))
-    m = (p + q) / 2
-    row["kl_ab"], row["kl_ba"] = _kl(p, q), _kl(q, p)
-    row["js"] = (_kl(p, m) + _kl(q, m)) / 2
-    row["tv"] = np.abs(p - q).sum() / 2
-    row["hellinger2"] = np.square(np.sqrt(p) - np.sqrt(q)).sum() / 2
-    row["argmax_a"], row["argmax_b"] = np.argmax(x), np.argmax(y)
-    row["rank_argmax_a_in_b"] = 1 + (y > y[np.argmax(x)]).sum()
-    first_x, first_y = (np.argsort(-z, kind="stable") for z in (x, y))
-    for column, k in enumerate(min(k, len(x)) for k in TOPK):
-        row["topk_overlap"][column] = len({*first_x[:k]} & {*first_y[:k]}) / k
-
-
-def _kl(p: Array, q: Array) -> float:
-    if (q[p > 0] == 0).any():
-        return float("nan")
-    return float(max(0.0, (p[p > 0] * np.log(p[p > 0] / q[p > 0])).sum()))
-
-
 def logits(*rows: list[float]) -> Array:
     """Return (P, 1, V) logits of probabilities, one row a probe."""
     with np.errstate(divide="ignore"):
@@ -172,10 +228,11 @@ def small_pair(
     embeddings: tuple[Array, Array] | None = None,
     hidden: tuple[Array, Array] | None = None,
     asked: tuple[Probe, ...] | None = None,
+    **fields: Any,
 ) -> Pair:
-    """Return a pair that holds what a hand-worked example needs."""
+    """Return a pair that holds what a hand-worked example needs; `fields` are of the pair."""
     given = [x[0] for x in (texts, embeddings, hidden) if x is not None]
-    count = len(given[0]) if given else int(positions["probe"].max()) + 1
+    count = len(asked) if asked else len(given[0]) if given else int(positions["probe"].max()) + 1
     asked = asked or probes(count)
     sides = [
         OutputSet(
@@ -188,4 +245,4 @@ def small_pair(
         )
         for side, name in enumerate(("reference", "suspect"))
     ]
-    return Pair(reference=sides[0], suspect=sides[1], positions=positions)
+    return Pair(reference=sides[0], suspect=sides[1], positions=positions, **fields)

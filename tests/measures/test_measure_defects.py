@@ -1,6 +1,7 @@
 """Known defects of similarity tools, planted on purpose: each must be caught by the contract."""
 
 import sys
+from dataclasses import replace
 from types import ModuleType
 
 import measure_contract as contract
@@ -98,6 +99,25 @@ def test_writing_into_the_evidence_is_caught():
         return probe_means(pair, values)
 
     assert_caught(contract.assert_inputs_not_changed, clipping, PAIR)
+
+
+def test_writing_into_a_nested_part_of_the_evidence_is_caught():
+    @measure("tv", **{**DECLARED, "reduce": "pooled", "needs": ("transcripts",)})
+    def drifting(pair):
+        """Return a sum after raising the reference's transcript in place."""
+        pair.transcripts[0]["logprob"] += 1.0
+        return float(pair.transcripts[0]["logprob"].sum())
+
+    own = replace(PAIR, transcripts=tuple(rows.copy() for rows in PAIR.transcripts))
+    assert_caught(contract.assert_inputs_not_changed, drifting, own)
+
+
+def test_an_interval_where_none_can_be_is_caught(monkeypatch):
+    unsampled = replace(get("embedding-mmd"), resampled=False)
+    contract.assert_within_bounds(unsampled, PAIR)
+    sampled = run.apply(get("embedding-mmd"), PAIR, seed=1, resamples=100)
+    monkeypatch.setattr(contract, "apply", lambda *_, **__: sampled)
+    assert_caught(contract.assert_within_bounds, unsampled, PAIR)
 
 
 def test_a_number_for_no_probe_is_caught():

@@ -3,7 +3,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from auditor.errors import InputError
-from auditor.models.batching import plan_batches
+from auditor.models.batching import plan_batches, roomy_budget
 
 
 def test_longest_first_and_equal_lengths_in_order():
@@ -38,3 +38,20 @@ def test_every_index_once_and_within_the_budget(lengths, budget):
 def test_impossible_requests_are_refused(lengths, budget):
     with pytest.raises(InputError):
         plan_batches(lengths, budget)
+
+
+@pytest.mark.parametrize(
+    ("parameters", "factor"),
+    # Whole multiples of 8 million; none and huge ones keep the budget.
+    [
+        (None, 1),
+        (0, 8),
+        (400_000, 8),
+        (1_000_000, 8),
+        (3_000_000, 2),
+        (8_000_001, 1),
+        (7 * 10**9, 1),
+    ],
+)
+def test_small_models_get_a_larger_budget_up_to_a_bound(parameters, factor):
+    assert roomy_budget(2048, parameters) == 2048 * factor

@@ -1,0 +1,198 @@
+"""Gather what the rules look at from the files of a measured case."""
+
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+from auditor.case import Case
+from auditor.judge.multiplicity import holm
+from auditor.judge.null import Standing, family_values, standing
+from auditor.judge.reading import Evidence, Thresholds
+from auditor.panel import NULL_ROLES
+
+NEURONS, ORDER, REDERIVED = "neuron-matching", "neuron-order-weights", "rederived-share"
+SAMPLE, SPAN = "sample-llr", "unembedding-span"
+_COPY_NEEDS = ("different widths", "different MLPs")
+"""Starts of the reasons that say that one model's layers cannot be the other's."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Subjects:
+    """Who is who in a case."""
+
+    suspects: tuple[str, ...]
+    controls: tuple[dict[str, Any], ...]
+    """All controls in the order of the plan, with ``architecture``."""
+    architectures: dict[str, str | None]
+
+    @property
+    def null(self) -> tuple[bool, ...]:
+        """Which of the controls have no link to the reference."""
+        return tuple(control["role"] in NULL_ROLES for control in self.controls)
+
+    @property
+    def families(self) -> dict[str, str | None]:
+        """Architecture of each control family without a link (that of its first member)."""
+        found: dict[str, str | None] = {}
+        for control in self.controls:
+            if control["role"] in NULL_ROLES:
+                found.setdefault(control["family"], self.architectures[control["name"]])
+        return found
+
+    def alike(self, suspect: str) -> int:
+        """Return how many families cover the suspect's architecture; see `Evidence.alike`."""
+        counts = Counter(found for found in self.families.values() if found is not None)
+        own = self.architectures[suspect]
+        if own is not None:
+            return counts[own]
+        ranked = [count for _, count in counts.most_common(2)]
+        return ranked[1] if len(ranked) == 2 else 0
+
+
+def subjects_of(case: Case) -> Subjects:
+    """Return who is who, from the plan and subjects.json."""
+    planned = case.read_json("plan.json")["subjects"]
+    refs = {s["name"]: s["ref"] for s in case.read_json("subjects.json")["subjects"]}
+    return Subjects(
+        suspects=tuple(s["name"] for s in planned if s["role"] == "suspect"),
+        controls=tuple(s for s in planned if s["role"] not in ("reference", "suspect")),
+        architectures={name: ref["architecture"] for name, ref in refs.items()},
+    )
+
+
+def placed(row: dict[str, Any], subjects: Subjects) -> Standing | None:
+    """Return the place of a measurement among the control families without a link."""
+    if row["value"] is None:
+        return None
+    return standing(row["value"], _null_values(row, subjects), row["closer"])
+
+
+def _null_values(row: dict[str, Any], subjects: Subjects) -> list[float]:
+    """Return one value for each control family without a link."""
+    null = [i for i, counts in enumerate(subjects.null) if counts]
+    values = [row["control_values"][i] for i in null]
+    families = [subjects.controls[i]["family"] for i in null]
+    return family_values(values, families, row["closer"])
+
+
+def gather(case: Case) -> dict[str, Evidence]:
+    """Return the evidence on every suspect, p-values adjusted for their number (Holm 1979).
+
+    Raises:
+        CaseError: the case was not measured.
+    """
+    alone = gather_alone(case)
+    neurons = holm([found.neuron_p for found in alone.values()])
+    sample = holm([found.sample_p for found in alone.values()])
+    return {
+        name: replace(found, neuron_p=neurons[index], sample_p=sample[index])
+        for index, (name, found) in enumerate(alone.items())
+    }
+
+
+def gather_alone(case: Case) -> dict[str, Evidence]:
+    """Return the evidence on every suspect as if it were the only one of the case.
+
+    Raises:
+        CaseError: the case was not measured.
+    """
+    subjects, thresholds = subjects_of(case), _thresholds(case)
+    statistics = case.read_json("statistics.json")["suspects"]
+    return {
+        name: _evidence(name, {_stem(row): row for row in statistics[name]}, subjects, thresholds)
+        for name in subjects.suspects
+    }
+
+
+def _evidence(
+    name: str, rows: dict[str, dict[str, Any]], subjects: Subjects, thresholds: Thresholds
+) -> Evidence:
+    places = _places(rows, subjects)
+    neurons = rows.get(NEURONS)
+    return Evidence(
+        thresholds=thresholds,
+        families=len(subjects.families),
+        architecture=subjects.architectures[name],
+        alike=subjects.alike(name),
+        rederived=_rederived(rows.get(REDERIVED)),
+        neuron_p=_probability(neurons),
+        ancestor=_ancestor(neurons, subjects, thresholds),
+        copy_excluded=_copy_excluded(neurons),
+        sample=places.get(SAMPLE),
+        sample_p=_predictive(places.get(SAMPLE)),
+        closest_z=_closest_z(rows.get(SAMPLE), subjects),
+        neuron_score=_score(neurons),
+        span=places.get(SPAN),
+        screening=tuple(places.values()),
+    )
+
+
+def _thresholds(case: Case) -> Thresholds:
+    planned = dict(case.read_json("plan.json").get("rules") or {})
+    planned.pop("rules", None)
+    return Thresholds(**planned)
+
+
+def _stem(row: dict[str, Any]) -> str:
+    return str(row["measure"].partition("@")[0])
+
+
+def _places(rows: dict[str, dict[str, Any]], subjects: Subjects) -> dict[str, Standing]:
+    found = {name: placed(row, subjects) for name, row in rows.items()}
+    return {name: place for name, place in found.items() if place is not None}
+
+
+def _probability(row: dict[str, Any] | None) -> float | None:
+    """Return the p-value of a measure that gives its base-10 logarithm."""
+    return None if row is None or row["value"] is None else float(10.0 ** row["value"])
+
+
+def _score(row: dict[str, Any] | None) -> float | None:
+    return None if row is None or row["value"] is None else -float(row["value"])
+
+
+def _closest_z(row: dict[str, Any] | None, subjects: Subjects) -> float | None:
+    """Return the z of the control family that is closest to the reference, among all of them."""
+    if row is None or row["value"] is None:
+        return None
+    values = _null_values(row, subjects)
+    return None if not values else standing(max(values), values, "higher").z
+
+
+def _predictive(place: Standing | None) -> float | None:
+    return None if place is None else place.predictive_p
+
+
+def _rederived(row: dict[str, Any] | None) -> tuple[str, float] | None:
+    if row is None or row["value"] is None:
+        return None
+    return "a transform of the reference", float(row["value"])
+
+
+def _ancestor(row: dict[str, Any] | None, subjects: Subjects, thresholds: Thresholds) -> str | None:
+    """Return a control without a link whose neurons match the reference's all the same."""
+    if row is None or row["value"] is None:
+        return None
+    matched = [
+        control["name"]
+        for control, null, value in zip(
+            subjects.controls, subjects.null, row["control_values"], strict=True
+        )
+        # Bonferroni over the controls: one of many may match by chance.
+        if null and _significant(value, thresholds.replication_alpha, len(subjects.controls))
+    ]
+    return matched[0] if matched else None
+
+
+def _significant(value: float | None, alpha: float, tests: int) -> bool:
+    return value is not None and 10.0**value * tests < alpha
+
+
+def _copy_excluded(row: dict[str, Any] | None) -> str | None:
+    """Return why two models of known weights cannot share layers; None where they could."""
+    reasons: Sequence[str] = (row["undefined"] or "",) if row is not None else ()
+    for reason in reasons:
+        if any(start in reason for start in _COPY_NEEDS):
+            return reason
+    return None

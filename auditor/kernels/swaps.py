@@ -1,0 +1,49 @@
+"""Swap tests: is it arbitrary which of two replies is whose?
+
+Reply x_i of one model and y_i of another form pair i of n. With a kernel k,
+
+    H_ij = k(x_i, x_j) + k(y_i, y_j) - k(x_i, y_j) - k(y_i, x_j),  H_ii = 0,
+
+the sum of H over i != j is n (n - 1) times the unbiased squared maximum mean discrepancy (Gretton
+et al. 2012, eq. 3, without the terms between partners), and swapping the partners of some pairs
+turns it into e' H e with e_i = -1 for those. If each pair is exchangeable, all e are as likely.
+Partners may depend on each other, as replies drawn with one stream of random numbers do.
+
+Here k counts equal symbols, so that every number is an integer, and float64 arithmetic exact: the
+same result on every machine, in any order, with ties counted as ties.
+"""
+
+import numpy as np
+
+from auditor.types import Array
+
+
+def hamming_h(x: Array, y: Array) -> Array:
+    """Return (n, n) float64 H of paired symbol rows; k is the number of equal symbols.
+
+    Args:
+        x: (n, L) integers.
+        y: (n, L): row i belongs to row i of x.
+    """
+    cross = _equal_symbols(x, y)
+    h = _equal_symbols(x, x) + _equal_symbols(y, y) - cross - cross.T
+    np.fill_diagonal(h, 0.0)
+    return h
+
+
+def swapped_sums(h: Array, signs: Array) -> Array:
+    """Return (B,) float64: e' H e for each row e of `signs`.
+
+    Args:
+        h: (n, n), symmetric with a zero diagonal.
+        signs: (B, n) of -1 and 1.
+    """
+    e = signs.astype(np.float64)
+    return ((e @ h) * e).sum(axis=1)
+
+
+def _equal_symbols(x: Array, y: Array) -> Array:
+    counts = np.empty((len(x), len(y)))
+    for i, row in enumerate(x):
+        counts[i] = (y == row).sum(axis=1)
+    return counts

@@ -1,0 +1,161 @@
+"""Whether a suspect's own words are the reference's rather than those of any similar model."""
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from auditor.errors import UndefinedError
+from auditor.measures._crossing import FEWEST, Residuals, residuals
+from auditor.measures._registry import measure
+from auditor.measures._synthetic import fitted_weights, moments, scorer_spread, unexplained
+from auditor.measures._tempering import relative_temperatures
+from auditor.outputs import Pair
+from auditor.types import Array
+
+_TINY = 1e-12  # nats a byte; smaller spreads are rounding
+
+
+def subset_ratios(pair: Pair, chosen: Array) -> Array:
+    """Return (B,): the ratio on each of B subsets of the probes, (B, P) bool; NaN: undefined."""
+    return _ratios(residuals(pair), chosen)
+
+
+@measure(
+    "sample-llr",
+    version=1,
+    group="idiosyncrasy",
+    unit="nats/byte",
+    bounds=(-np.inf, np.inf),
+    identical=None,
+    closer="higher",
+    symmetric=False,
+    needs=("crossing", "pool"),
+    reduce="pooled",
+    subsets=subset_ratios,
+)
+def sample_llr(pair: Pair) -> float:
+    """Log-likelihood ratio of the suspect's own replies: the reference against a synthetic control.
+
+    Formula: d(x) = [log p_reference(x) - sum_c w_c log p_c(x)] / bytes of x, x a reply of the
+    suspect. The weights w, at least 0 and with sum 1, are fitted so that sum_c w_c log p_c
+    predicts log p_reference on the replies of the pool's own controls, never the suspect's. In
+    each stratum s (natural text, out-of-distribution text) the mean over replies, less the mean
+    of the pool's own replies: g_s. The value is sum_s v_s g_s / m_s, v_s proportional to 1 /
+    (standard deviation of the pool's own replies) with sum 1: each stratum in units of its
+    spread, the result in nats a byte. m_s >= 1 is how much further the controls differ about the
+    suspect's replies than about each other's: text sampled at a low temperature magnifies all
+    differences. The suspect's replies are scored at its temperature relative to the controls,
+    estimated by maximum likelihood under the mean control with the bias that the controls' own
+    replies show taken off, interpolated in 1 / temperature within [0.4, 1.2].
+
+    Range: any number; independent models scatter around 0. Not symmetric.
+    Degenerate: undefined with fewer than 3 controls that score, fewer than 3 whose replies were
+    scored, or no scored reply of the suspect. A control does not score its own replies; a value
+    that it lacks is replaced by the mean of the others; a reply with fewer than 2 values of
+    controls, without one of the reference or without bytes is left out.
+    Interval: from halves of the probes, all of it fitted again. It says nothing about other
+    models, whose spread is the floor: more samples do not help below about 15 % dose, more and
+    closer controls do.
+
+    Pitfalls: the pool decides. Controls of other data than the reference's make the ratio measure
+    that difference, and hide students that were partly trained on other data. Controls that all
+    have another architecture than the suspect lift independent suspects (z +3.5): at least two of
+    its architecture and size are needed, or the reading is capped. With the suspect's base as the
+    only control every fine-tune of it looks linked, whatever it was tuned on: what counts is the
+    same base tuned on other text. Needs no token of the suspect's vocabulary, only its texts.
+    """
+    found = residuals(pair)
+    value = float(_ratios(found, np.ones((1, len(found.stratum)), dtype=bool))[0])
+    if np.isnan(value):
+        raise UndefinedError(
+            f"neither natural nor out-of-distribution probes have replies of the suspect and of "
+            f"{FEWEST} controls"
+        )
+    return value
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CategoryRatio:
+    """The ratio on the probes of one category, in nats a byte."""
+
+    value: float
+    pool: tuple[float, ...]
+    """The same of the replies of each control of the pool, against the others."""
+    probes: int
+
+
+def sample_llr_by_category(pair: Pair) -> dict[str, CategoryRatio]:
+    """Return the ratio on each probe category, by name: where a link shows.
+
+    Temperature and weights are those of all probes together; strata are not told apart inside a
+    category. A category without scored replies of the suspect or of `FEWEST` controls is left out.
+    Each control of the pool, measured as a suspect, gives the null of its category.
+
+    Raises:
+        UndefinedError: as `sample_llr`.
+    """
+    found = residuals(pair)
+    everything = np.ones((1, len(found.stratum)), dtype=bool)
+    candidate = relative_temperatures(found, everything)
+    weights = fitted_weights(moments(found, everything, candidate))
+    names = sorted({probe.category for probe in pair.probes})
+    chosen = np.array([[probe.category == name for probe in pair.probes] for name in names])
+    sums = moments(found, chosen, np.repeat(candidate, len(names))).joined
+    left = unexplained(sums.means, np.repeat(weights, len(names), axis=0))[:, 0]
+    gains = _gains(left, scorer_spread(sums, found.own)[:, 0])
+    return {
+        name: CategoryRatio(
+            value=float(gain), pool=_against_others(row[1:]), probes=int(taken.sum())
+        )
+        for name, gain, row, taken in zip(names, gains, left, chosen, strict=True)
+        if np.isfinite(gain)
+    }
+
+
+def _against_others(pool: Array) -> tuple[float, ...]:
+    """Return each known value less the mean of the other known ones."""
+    known = pool[np.isfinite(pool)]
+    return tuple(((known - known.mean()) * len(known) / (len(known) - 1)).tolist())
+
+
+def _ratios(found: Residuals, chosen: Array) -> Array:
+    sums = moments(found, chosen, relative_temperatures(found, chosen))
+    left = unexplained(sums.means, fitted_weights(sums))  # (B, S, 1 + A)
+    gains = _gains(left, scorer_spread(sums, found.own))
+    usable = np.isfinite(gains)
+    pool = np.where(usable[..., None], left[..., 1:], 0.0)
+    deviation = np.sqrt(_mean((pool - _mean(pool)[..., None]) ** 2))
+    weight = np.where(usable, 1.0 / np.maximum(deviation, _TINY), 0.0)
+    total = weight.sum(axis=-1)
+    weighted = (weight * np.where(usable, gains, 0.0)).sum(axis=-1)
+    return np.divide(weighted, total, out=np.full(len(total), np.nan), where=total > 0)
+
+
+def _gains(left: Array, spread: Array) -> Array:
+    """Return (...): what the suspect's replies have over the pool's own; NaN: undefined.
+
+    Args:
+        left: (..., 1 + A) unexplained log-likelihood, suspect first.
+        spread: (..., 1 + A) how far the controls differ about each author's replies.
+    """
+    suspect, pool = left[..., 0], left[..., 1:]
+    usable = np.isfinite(suspect) & (np.isfinite(pool).sum(axis=-1) >= FEWEST)
+    own, usual = spread[..., 0], _median(spread[..., 1:])
+    comparable = usable & np.isfinite(own) & (usual > _TINY)
+    ratio = np.divide(own, usual, out=np.ones(own.shape), where=comparable)
+    return np.where(usable, (suspect - _mean(pool)) / np.maximum(ratio, 1.0), np.nan)
+
+
+def _mean(values: Array) -> Array:
+    """Return the mean of the known values of the last axis, 0 where there is none."""
+    known = np.isfinite(values)
+    return np.where(known, values, 0.0).sum(axis=-1) / np.maximum(known.sum(axis=-1), 1)
+
+
+def _median(values: Array) -> Array:
+    """Return the median of the known values of the last axis, 0 where there is none."""
+    ordered = np.sort(values, axis=-1)  # NaN comes last
+    number = np.isfinite(values).sum(axis=-1, keepdims=True)
+    low = np.take_along_axis(ordered, np.maximum((number - 1) // 2, 0), axis=-1)
+    high = np.take_along_axis(ordered, number // 2, axis=-1)
+    return np.where(number > 0, (low + high) / 2, 0.0)[..., 0]

@@ -1,0 +1,104 @@
+"""Measure a collected case: every measure on every suspect, and its place among the controls."""
+
+import contextlib
+from dataclasses import dataclass, replace
+from typing import Any
+
+from auditor.case import Case
+from auditor.errors import UndefinedError
+from auditor.judge.evidence import Subjects, placed, subjects_of
+from auditor.outputs import Pair
+from auditor.pairing import Pairs
+from auditor.progress import Progress
+from auditor.types import Measurement
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Measuring:
+    """Which measures are applied, and how their intervals are drawn."""
+
+    names: tuple[str, ...] | None = None
+    """None: all."""
+    resamples: int = 1000
+    """Of each interval; 0 for none."""
+
+
+def measure_case(case: Case, progress: Progress, wanted: Measuring | None = None) -> None:
+    """Write statistics.json: every measure on every suspect, with its place among the controls."""
+    wanted = wanted or Measuring()
+    subjects = case.read_json("plan.json")["subjects"]
+    suspects = [s for s in subjects if s["role"] == "suspect"]
+    controls = [s for s in subjects if s["role"] not in ("reference", "suspect")]
+    with progress.task("measure", len(suspects) + len(controls)) as task:
+        measured = {}
+        pairs = Pairs(case)
+        for subject in [*suspects, *controls]:
+            measured[subject["name"]] = _measure(case, pairs, subject["name"], wanted)
+            task.advance()
+    subjects_of_case = subjects_of(case)
+    control_rows = [measured[control["name"]] for control in controls]
+    statistics: dict[str, list[dict[str, Any]]] = {}
+    number = 0
+    for suspect in suspects:
+        rows = statistics.setdefault(suspect["name"], [])
+        for index, measurement in enumerate(measured[suspect["name"]]):
+            number += 1
+            values = tuple(row[index].value for row in control_rows)
+            row = replace(measurement, control_values=values).as_json()
+            rows.append({"id": f"S{number:03d}", **row, **_place(row, subjects_of_case)})
+    scopes = {
+        suspect["name"]: _scope(pairs.load(subjects[0]["name"], suspect["name"]))
+        for suspect in suspects
+    }
+    case.write_json(
+        "statistics.json",
+        {"schema": "auditor/statistics/1", "suspects": statistics, "scope": scopes},
+    )
+
+
+def _scope(pair: Pair) -> dict[str, list[dict[str, Any]]]:
+    """Return the sample LLR by probe category and neuron matching by layer, where defined."""
+    from auditor.measures._neurons import layer_p
+    from auditor.measures.sample_llr import sample_llr_by_category
+
+    found: dict[str, list[dict[str, Any]]] = {}
+    with contextlib.suppress(UndefinedError):  # the measurement of the whole has the reason
+        pair.require("crossing")
+        pair.require("pool")
+        found["categories"] = [
+            {"name": name, "value": part.value, "pool": list(part.pool), "probes": part.probes}
+            for name, part in sample_llr_by_category(pair).items()
+        ]
+    with contextlib.suppress(UndefinedError):
+        found["layers"] = layer_p(pair)
+    return found
+
+
+def _measure(case: Case, pairs: Pairs, subject: str, wanted: Measuring) -> tuple[Measurement, ...]:
+    from auditor.measures._run import measure_pair
+
+    plan = case.read_json("plan.json")
+    pair = pairs.load(plan["subjects"][0]["name"], subject)
+    kernel = case.read_json(f"collected/{subject}.json")["implementation"]
+    return tuple(
+        _with_kernel(m, kernel)
+        for m in measure_pair(
+            pair, seed=plan["seed"], resamples=wanted.resamples, names=wanted.names
+        )
+    )
+
+
+def _with_kernel(measurement: Measurement, kernel: str | None) -> Measurement:
+    """Name the kernel that computed the stored positions beside the arithmetic on them."""
+    if kernel is None or measurement.group != "distribution" or measurement.value is None:
+        return measurement
+    return replace(measurement, implementation=f"{kernel}; {measurement.implementation}")
+
+
+def _place(row: dict[str, Any], subjects: Subjects) -> dict[str, float | None]:
+    """Return the fields of a measurement that say where it lies among the controls."""
+    place = placed(row, subjects)
+    return {
+        name: None if place is None else getattr(place, name)
+        for name in ("z", "rank_p", "predictive_p")
+    }

@@ -1,0 +1,176 @@
+"""Merges of known shares, and what the decomposition makes of them."""
+
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+
+from auditor.collect.merging import Candidate, align_candidates, mixture_rows
+from auditor.controls.transforms_merging import Merge, angle_between, merged, slerp_shares
+from auditor.controls.transforms_symmetry import permuted
+from auditor.controls.transforms_weights import weights_of, with_weights
+from auditor.measures._mixture import resampled_means, solve_mixture
+from auditor.models.anatomy import anatomy_of
+
+METHODS = ("linear", "slerp", "ties", "dare")
+
+
+class InMemory:
+    """The weights of a module, read as those of a file are."""
+
+    def __init__(self, module):
+        self._weights = {
+            name.removeprefix("model.").removeprefix("transformer."): value.detach()
+            for name, value in module.named_parameters()
+        }
+        self.shapes = {name: tuple(value.shape) for name, value in self._weights.items()}
+
+    def stored_type(self, name):
+        return {torch.float32: "F32", torch.float16: "F16", torch.bfloat16: "BF16"}[
+            self._weights[name].dtype
+        ]
+
+    def read(self, name):
+        return self._weights[name]
+
+
+def llama(seed, *, width=48, layers=2):
+    import transformers as t
+
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        return t.LlamaForCausalLM(
+            t.LlamaConfig(
+                vocab_size=259,
+                hidden_size=width,
+                intermediate_size=8 * width // 3,
+                num_hidden_layers=layers,
+                num_attention_heads=4,
+                num_key_value_heads=2,
+                bos_token_id=256,
+                eos_token_id=257,
+                pad_token_id=258,
+            )
+        )
+
+
+def tuned(module, size, seed):
+    """Return a fine-tune by noise: `size` is its length relative to each tensor's."""
+    random = torch.Generator().manual_seed(seed)
+    weights = weights_of(module)
+    return with_weights(
+        module,
+        {
+            name: value
+            + size * value.square().mean().sqrt() * torch.randn(value.shape, generator=random)
+            for name, value in weights.items()
+        },
+    )
+
+
+@dataclass
+class Found:
+    """The mixture of a suspect."""
+
+    shares: dict
+    intervals: dict
+    cosine: float
+
+
+def decomposed(suspect, candidates, *, resamples=400):
+    """Return the shares of named modules in a suspect, the first being the reference."""
+    files = InMemory(suspect)
+    listed = [Candidate(i, name, InMemory(one)) for i, (name, one) in enumerate(candidates.items())]
+    anatomy = anatomy_of(files.shapes, suspect.config.to_dict())
+    aligned = align_candidates(files, listed, anatomy).candidates
+    rows = mixture_rows(files, aligned)
+    names = tuple(one.name for one in aligned)
+    found = solve_mixture(rows, names)
+    drawn = np.percentile(resampled_means(rows, names, 0, resamples), (2.5, 97.5), axis=0)
+    return Found(
+        shares=dict(zip(names, found.mean.tolist(), strict=True)),
+        intervals=dict(zip(names, drawn.T.tolist(), strict=True)),
+        cosine=found.cosine,
+    )
+
+
+@dataclass
+class Trial:
+    """One merge: how it was made, and what was found of its first parent."""
+
+    method: str
+    moved: bool
+    truth: float
+    share: float
+    low: float
+    high: float
+
+    @property
+    def error(self):
+        return abs(self.share - self.truth)
+
+    @property
+    def covered(self):
+        return self.low <= self.truth <= self.high
+
+
+def trial(number, **shape):
+    """Return the outcome of merge `number`: method, shares, noise and order follow from it."""
+    random = np.random.RandomState(number)
+    method = METHODS[number % 4]
+    base = llama(1000 + number, **shape)
+    a = tuned(base, random.uniform(0.03, 0.2), 2 * number)
+    unlike = method in ("linear", "slerp") and random.random_sample() < 0.5
+    b = llama(5000 + number, **shape) if unlike else tuned(base, 0.1, 2 * number + 1)
+    first = round(random.uniform(0.2, 0.8), 3)
+    how = Merge(
+        method=method,
+        weights=(first, 1 - first),
+        dropped=random.uniform(0.2, 0.6) if method in ("ties", "dare") else None,
+        seed=number,
+    )
+    ground = base if method in ("ties", "dare") else None
+    suspect = merged((a, b), how, ground)
+    moved = bool(random.random_sample() < 0.5)
+    if moved:
+        suspect = permuted(suspect, "all", number)
+    candidates = {"a": a, "b": b, "unrelated": llama(9000 + number, **shape)}
+    if ground is not None:
+        candidates["base"] = base
+    found = decomposed(suspect, candidates)
+    low, high = found.intervals["a"]
+    truth = true_share((a, b), how, ground)
+    return Trial(method, moved, truth, found.shares["a"], low - 1e-6, high + 1e-6)
+
+
+def true_share(parents, how, base):
+    """Return the share of the first parent, averaged over the elements of the matrices.
+
+    Linear and DARE: its weight (DARE drops at random and rescales, so its mean is the linear
+    merge). Slerp: the linear factors of each tensor over their sum. TIES has no weight of its own:
+    the factors of the two task vectors that are closest to the merged one, in each matrix.
+    """
+    if how.method in ("linear", "dare"):
+        return how.weights[0]
+    a, b = (weights_of(parent) for parent in parents)
+    shares, sizes = [], []
+    if how.method == "ties":
+        ground, done = weights_of(base), weights_of(merged(parents, how, base))
+    for name, weight in a.items():
+        if weight.ndim < 2:
+            continue
+        if how.method == "slerp":
+            one, two = slerp_shares(how.weights[1], angle_between(weight, b[name]))
+            share = one / (one + two)
+        else:
+            tasks = [(w[name] - ground[name]).double().flatten() for w in (a, b, done)]
+            share = float(torch.linalg.lstsq(torch.stack(tasks[:2], 1), tasks[2]).solution[0])
+        shares.append(share)
+        sizes.append(weight.numel())
+    return float(np.average(shares, weights=sizes))
+
+
+def summary(trials):
+    """Return (largest error, mean error, share of intervals that hold the truth)."""
+    errors = [one.error for one in trials]
+    return max(errors), float(np.mean(errors)), float(np.mean([one.covered for one in trials]))
