@@ -1,7 +1,9 @@
-"""The demonstration: distill a student live, then compare it and two others with its teacher.
+"""The demonstration: distill a student live, then audit it and three others of known truth.
 
-Three suspects of known truth (a student, an 8-bit copy, an independent model) and one control (a
-sibling of the teacher), all tiny byte-level models that ship with the package.
+The reference and 21 control families are tiny models that ship with the package. The suspects: the
+student (imitation); a fine-tuned copy of the reference whose neurons were put in another order
+(replication); an independent model; and a student of a sibling of the reference, whose outputs are
+closer to the reference's than any control's, although it never saw them.
 """
 
 from dataclasses import dataclass
@@ -9,24 +11,40 @@ from pathlib import Path
 from typing import Any
 
 from auditor.case import Case, atomic_write, open_case
-from auditor.data import data_dir
+from auditor.models.tiny import pack_folder
 from auditor.plan import AuditRequest, ControlSpec
 from auditor.progress import Progress
 from auditor.types import Decoding
 
-TEACHER = "tiny:teacher"
-_RECIPE = """\
-# Written by `auditor demo`: a student of half the teacher's layers, trained on its logits.
-teacher: tiny:teacher
-student: {shrink: {layers: 2}}
+PACK = "zoo"
+REFERENCE = f"tiny:{PACK}/reference-00"
+INDEPENDENT = f"tiny:{PACK}/same-data-02"
+SIBLINGS_STUDENT = f"tiny:{PACK}/sibling-logits-00"
+_STUDENT = f"""\
+# Written by `auditor demo`: a student with random weights, trained on the reference's logits.
+teacher: {REFERENCE}
+student:
+  init:
+    {{architecture: llama, hidden: 48, layers: 2, heads: 4, ffn: 128, max_length: 320, tie: false}}
 data:
-  corpus: {name: stories, seed: 11, documents: 2000}
+  corpus: {{name: stories, seed: 77, documents: 3000}}
   holdout: 0.02
   holdout_tokens: 4096
-  max_length: 256
-method: {kind: logits, divergence: forward-kl}
-train: {steps: 120, batch_tokens: 2048, lr: 3.0e-3, save_every: 60, eval_every: 30, seed: 1}
+  max_length: 160
+method: {{kind: logits, divergence: forward-kl}}
+train: {{steps: 500, batch_tokens: 800, lr: 8.0e-3, save_every: 250, eval_every: 250, seed: 1}}
 permission: permission.json
+"""
+_TUNED = f"""\
+# Written by `auditor demo`: the reference, trained further on other text.
+student: {{from: "{REFERENCE}"}}
+data:
+  corpus: {{name: stories, seed: 78, documents: 1000}}
+  holdout: 0.02
+  holdout_tokens: 4096
+  max_length: 160
+method: {{kind: baseline}}
+train: {{steps: 60, batch_tokens: 800, lr: 2.0e-3, save_every: 60, eval_every: 60, seed: 2}}
 """
 _SUITES = ("instructions", "continuations", "reasoning", "ood")
 
@@ -36,6 +54,7 @@ class Demonstration:
     """What the demonstration made."""
 
     run: Path
+    """Of the student."""
     lineage: dict[str, Any]
     case: Case
 
@@ -50,47 +69,51 @@ def demonstrate(out: Path, progress: Progress) -> Demonstration:
 
     _claim(out)
     run = out / "distilled"
-    lineage = _distill(out, run, progress)
-    copy = _eight_bit_copy(out / "copy-8bit")
-    case = audit(_request(run / "student", copy), out / "case", progress)
+    lineage = _distill(out, _STUDENT, run, progress)
+    _distill(out, _TUNED, out / "tuned", progress)
+    replica = _in_another_order(out / "tuned" / "student", out / "replica")
+    case = audit(_request(run / "student", replica), out / "case", progress)
     return Demonstration(run=run, lineage=lineage, case=case)
 
 
 def _claim(out: Path) -> None:
     # The folder gets a plan of its own, so that no other folder is ever written into.
-    marker = open_case(out / "about", {"schema": "auditor/demo/1", "recipe": _RECIPE})
+    plan = {"schema": "auditor/demo/2", "recipes": [_STUDENT, _TUNED]}
+    marker = open_case(out / "about", plan)
     marker.work.mkdir(exist_ok=True)
 
 
-def _distill(out: Path, run: Path, progress: Progress) -> dict[str, Any]:
+def _distill(out: Path, content: str, run: Path, progress: Progress) -> dict[str, Any]:
     from auditor.distill.recipe import load_recipe
     from auditor.distill.run import distill
     from auditor.report.distillation import write_run_report
 
-    recipe = out / "recipe.yaml"
+    recipe = out / f"{run.name}.yaml"
     if not recipe.is_file():
-        pack = data_dir("probes") / "packs" / "tiny"
         for name in ("permission.json", "LICENSE"):
-            atomic_write(out / name, (pack / name).read_bytes())
-        atomic_write(recipe, _RECIPE.encode())
+            atomic_write(out / name, (pack_folder(PACK) / name).read_bytes())
+        atomic_write(recipe, content.encode())
     lineage = distill(load_recipe(recipe), run, progress=progress)
     write_run_report(run)
     return lineage
 
 
-def _eight_bit_copy(folder: Path) -> Path:
-    from auditor.controls.transforms import quantise
+def _in_another_order(source: Path, folder: Path) -> Path:
+    from auditor.controls.transforms import permute
 
-    return folder if (folder / "model.safetensors").is_file() else quantise(TEACHER, folder)
+    if (folder / "model.safetensors").is_file():
+        return folder
+    return permute(f"local:{source}", folder, parts="neurons", seed=5)
 
 
-def _request(student: Path, copy: Path) -> AuditRequest:
+def _request(student: Path, replica: Path) -> AuditRequest:
     return AuditRequest(
         command="demo",
-        reference=TEACHER,
-        suspects=(str(student), str(copy), "tiny:independent"),
-        controls=(ControlSpec(spec="tiny:sibling"),),
+        reference=REFERENCE,
+        suspects=(str(student), str(replica), INDEPENDENT, SIBLINGS_STUDENT),
+        controls=(ControlSpec(spec=f"pack:{PACK}"),),
         suites=_SUITES,
         probes=64,
         decoding=Decoding(max_new_tokens=64),
+        encoder=None,
     )

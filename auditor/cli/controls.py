@@ -13,6 +13,7 @@ _KINDS = {
     "merge": ("method", "others", "base", "share", "seed"),
     "permute": ("method", "seed"),
     "rotate": ("seed",),
+    "pack": ("processes",),
 }
 """What each kind reads; an option that it does not read is refused."""
 _OPTIONS = (
@@ -58,6 +59,13 @@ _OPTIONS = (
         show_default=True,
         help="reinitialise, permute, rotate, merge dare: seed of what is drawn.",
     ),
+    click.option(
+        "--processes",
+        type=click.IntRange(min=1),
+        default=2,
+        show_default=True,
+        help="pack: processes, one thread each.",
+    ),
 )
 
 
@@ -78,12 +86,13 @@ def _build_options(command: Any) -> Any:
 @_build_options
 @click.pass_context
 def build(context: click.Context, /, kind: str, spec: str, out: Path, **options: Any) -> None:
-    """Write a transformed copy of the model SPEC.
+    """Write a transformed copy of the model SPEC, or (pack) every model of a recipe.
 
     reinitialise draws all weights anew: an unrelated model of the same shape. Every other kind
     makes a replica: quantise rounds every matrix to integers and back, prune drops the smallest
     weights, cast narrows the type, merge mixes in other models, permute and rotate write the same
-    function in other weights.
+    function in other weights. pack takes a recipe file (YAML) for SPEC: it trains, scores and
+    calibrates the models of a whole pack and can be interrupted and repeated.
     """
     for name, value in options.items():
         given = context.get_parameter_source(name) is click.core.ParameterSource.COMMANDLINE
@@ -97,6 +106,8 @@ def _build(kind: str, spec: str, out: Path, options: dict[str, Any]) -> Path:
     from auditor.controls import transforms
 
     method, seed = options["method"], options["seed"]
+    if kind == "pack":
+        return _make_pack(Path(spec), out, options["processes"])
     if kind == "quantise":
         return transforms.quantise(spec, out, bits=options["bits"])
     if kind == "prune":
@@ -113,6 +124,13 @@ def _build(kind: str, spec: str, out: Path, options: dict[str, Any]) -> Path:
     return transforms.reinitialise(spec, out, seed=seed)
 
 
+def _make_pack(recipe: Path, out: Path, processes: int) -> Path:
+    from auditor.cli import output
+    from auditor.controls.pack import make_pack
+
+    return make_pack(recipe, out, processes=processes, progress=output.progress())
+
+
 def _merge(spec: str, out: Path, options: dict[str, Any]) -> Path:
     from auditor.controls.transforms import merge
     from auditor.controls.transforms_merging import Merge, parse_parents
@@ -125,3 +143,24 @@ def _merge(spec: str, out: Path, options: dict[str, Any]) -> Path:
         seed=options["seed"],
     )
     return merge(spec, out, others=others, how=how, base=options["base"])
+
+
+@controls.command("list")
+def list_packs() -> None:
+    """List the packs of controls that ship, for --control pack:NAME."""
+    from auditor.models.tiny import pack_controls, packs
+
+    for name in packs():
+        found = pack_controls(name)
+        families = len({control.family for control in found})
+        click.echo(f"pack:{name}  {len(found)} controls of {families} families")
+
+
+@controls.command()
+@click.argument("name")
+def show(name: str) -> None:
+    """Show the controls of the pack NAME: specifier, role, family."""
+    from auditor.models.tiny import pack_controls
+
+    for control in pack_controls(name.removeprefix("pack:")):
+        click.echo(f"{control.spec}  {control.role}  {control.family}")

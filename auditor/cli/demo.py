@@ -17,10 +17,11 @@ from auditor.cli import output
 )
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object on stdout.")
 def demo(out: Path, as_json: bool) -> int:
-    """Distill a tiny student, then compare it and two other models with its teacher.
+    """Distill a tiny student, then audit it and three other models beside the shipped controls.
 
     Uses the models that ship with the package; downloads nothing; under two minutes on two CPU
-    cores. Suspects: the student, an 8-bit copy of the teacher, an independent model.
+    cores. Suspects: the student, a fine-tuned copy of its teacher with its neurons in another
+    order, an independent model, and a student of a sibling of the teacher.
     """
     from auditor.cli.findings import finish
     from auditor.demo import demonstrate

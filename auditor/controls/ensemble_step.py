@@ -10,6 +10,9 @@ from auditor.controls.ensemble_loss import HeadPass, Targets, Taught
 from auditor.controls.ensemble_weights import Flat
 from auditor.errors import InputError, VocabularyError
 
+_TOKENS_A_PASS = 3200
+"""On a CPU: enough to hide the cost of calling an operation, few enough for the cache."""
+
 
 class Step:
     """Computes the gradients of an ensemble's flat table, into another of the same form."""
@@ -29,15 +32,18 @@ class Step:
     def gradients(self, batch: Batch) -> Tensor:
         """Write the gradients of a batch; return each member's mean loss, (E,), in nats."""
         _check(self._flat, batch, self._teachers)
-        together = self._recipe.together
-        if together is None:
-            together = 1 if self._flat.table.device.type == "cpu" else self._members
+        together = self._recipe.together or self._together(batch)
         return torch.cat(
             [
                 self._group(first, _members(batch, first, min(first + together, self._members)))
                 for first in range(0, self._members, together)
             ]
         )
+
+    def _together(self, batch: Batch) -> int:
+        if self._flat.table.device.type != "cpu":
+            return self._members
+        return max(1, _TOKENS_A_PASS // batch.tokens[0].numel())
 
     def _group(self, first: int, batch: Batch) -> Tensor:
         last = first + batch.tokens.shape[0]

@@ -22,7 +22,7 @@ class Member:
     seed: int
     """Of its random weights, its order of training and its own documents."""
     family: str
-    """Models that share weights share it; students share that of a sibling teacher."""
+    """Models of one training run share it, as do the students of a sibling teacher."""
     split: Split
     shape: str
     steps: int
@@ -91,18 +91,18 @@ def members_of(recipe: PackRecipe) -> tuple[Member, ...]:
 
 def _member(recipe: PackRecipe, group: Group, number: int, made: dict[str, list[Member]]) -> Member:
     name = f"{group.name}-{number:02d}"
-    seed = member_seed(recipe, name)
     start = _of(made, group.start, number)
     teacher = _of(made, group.teaching.teachers if group.teaching else None, number)
     partner = _of(made, group.transform.partner if group.transform else None, number)
+    root = _root(group, start, teacher)
     steps = group.steps or (recipe.training.steps,)
     return Member(
         name=name,
         group=group,
         number=number,
-        seed=seed,
-        family=_family(name, group, start, teacher),
-        split=split_of(seed),
+        seed=member_seed(recipe, name),
+        family=_family(name, group, root),
+        split=split_of(member_seed(recipe, name)) if root is None else root.split,
         shape=group.shape or (start.shape if start else ""),
         steps=0 if group.transform else steps[number % len(steps)],
         start=start.name if start else None,
@@ -118,12 +118,24 @@ def _of(made: dict[str, list[Member]], group: str | None, number: int) -> Member
     return members[number % len(members)]
 
 
-def _family(name: str, group: Group, start: Member | None, teacher: Member | None) -> str:
-    if group.role == "sibling" and teacher is not None:
-        return teacher.family
-    # Each replica and each student of the reference is a training run of its own: what its
-    # statistics vary over is that run.
-    return name
+def _root(group: Group, start: Member | None, teacher: Member | None) -> Member | None:
+    """Return the model that a member shares a training run with, if not with the reference.
+
+    A half must hold all of a run, or the locked half would be tested on what was calibrated with.
+    """
+    if start is not None and start.role != "reference":
+        return start
+    return teacher if group.role == "sibling" else None
+
+
+def _family(name: str, group: Group, root: Member | None) -> str:
+    if root is None:
+        return name
+    # No family may be in two classes: a student that started from an independent model is an
+    # imitation of its own.
+    unlinked = ("independent", "sibling")
+    same = root.role == group.role or {root.role, group.role} <= set(unlinked)
+    return root.family if same else name
 
 
 def member_seed(recipe: PackRecipe, name: str) -> int:

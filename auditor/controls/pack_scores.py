@@ -36,7 +36,7 @@ MEASURES = (
 SUITES = ("instructions", "continuations", "reasoning", "ood")
 PROBES = 64
 NEW_TOKENS = 64
-_TOGETHER = 48
+_TOGETHER = 176
 """Suspects of one case."""
 
 

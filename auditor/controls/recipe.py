@@ -38,7 +38,8 @@ class TokenizerChoice(_Strict):
 
     @model_validator(mode="after")
     def _complete(self) -> "TokenizerChoice":
-        if (self.kind == "bpe") != (self.vocabulary is not None and len(self.texts) > 0):
+        trained = self.kind == "bpe"
+        if any(given != trained for given in (self.vocabulary is not None, len(self.texts) > 0)):
             raise ValueError("a bpe tokenizer needs vocabulary and texts, a bytes tokenizer none")
         return self
 
@@ -135,6 +136,8 @@ class PackRecipe(_Strict):
     texts: dict[str, TextChoice]
     training: Training
     groups: tuple[Group, ...]
+    exhibits: tuple[str, ...] = ()
+    """Members that ship as suspects of known truth; they are no controls."""
 
     @model_validator(mode="after")
     def _named(self) -> "PackRecipe":

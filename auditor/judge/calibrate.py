@@ -129,7 +129,7 @@ def standardisation(values: Array, weights: Array) -> tuple[float, float]:
     mean = float((weights * values).sum() / weights.sum())
     scale = math.sqrt(float((weights * (values - mean) ** 2).sum() / weights.sum()))
     if values.max() == values.min() or not scale > 0:
-        raise UndefinedError(f"every control scores {values[0]:.6g}: the score tells nothing apart")
+        raise UndefinedError("all controls have the same score: it tells nothing apart")
     return mean, scale
 
 

@@ -76,7 +76,7 @@ def residuals(pair: Pair) -> Residuals:
     number = given.sum(axis=-1)  # (A + 1, P, N, G)
     mean = np.where(given, values[..., 1:], 0.0).sum(axis=-1) / np.maximum(number, 1)
     counts = _counting(values, length)
-    z = np.where(np.isfinite(values) & counts[..., None, None], values, 0.0)
+    z = np.where(np.isfinite(values) & counts[..., None, None], values - mean[..., None], 0.0)
     length = np.where(counts, length, 0.0)
     level = (length[..., None] * mean).sum(axis=2)  # (A + 1, P, G)
     authors = crossing.authors[_REFERENCE_AUTHOR + 1 :]

@@ -47,21 +47,22 @@ def tiny_folder(name: str) -> Path:
     return known[name]
 
 
+def packs() -> tuple[str, ...]:
+    """Return the names of the shipped packs of controls, sorted."""
+    folder = data_dir("probes") / "packs"
+    return tuple(sorted(path.parent.name for path in folder.glob("*/controls.json")))
+
+
 def pack_folder(name: str) -> Path:
     """Return the folder of a shipped pack of controls.
 
     Raises:
         InputError: there is none of that name; the hint lists those there are.
     """
-    packs = data_dir("probes") / "packs"
-    folder = packs / name
-    if not (folder / "controls.json").is_file():
-        known = sorted(path.parent.name for path in packs.glob("*/controls.json"))
-        raise InputError(
-            f"there is no pack of controls {name!r}",
-            hint=f"known: {', '.join(f'pack:{other}' for other in known) or 'none'}",
-        )
-    return folder
+    if name not in packs():
+        known = ", ".join(f"pack:{other}" for other in packs()) or "none"
+        raise InputError(f"there is no pack of controls {name!r}", hint=f"known: {known}")
+    return data_dir("probes") / "packs" / name
 
 
 def pack_controls(name: str) -> tuple[PackControl, ...]:

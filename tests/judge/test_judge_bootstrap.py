@@ -28,7 +28,7 @@ def test_the_interval_covers_the_contrast_with_the_population():
 
 def test_models_that_differ_widen_it_and_probes_cannot_narrow_it():
     random = np.random.RandomState(1)
-    values = world(random, 10, 4000, between=1.0, within=1.0)
+    values = world(random, 10, 1000, between=1.0, within=1.0)
     low, high = contrast_interval(values, Draws(seed=0))
     # Between models alone: t_9 (2.262) sd / sqrt(10) to either side.
     expected = 2 * 2.262 * values[1:].mean(axis=1).std(ddof=1) / math.sqrt(10)

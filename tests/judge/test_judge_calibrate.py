@@ -45,17 +45,17 @@ def test_the_slope_solves_its_equation():
 def test_many_normal_controls_give_the_true_ratio():
     # N(2, 1) against N(0, 1): ln LR = 2 x - 2.
     random = np.random.RandomState(1)
-    found = fit_logistic(two_classes(random.normal(2, 1, 20_000), random.normal(0, 1, 20_000)))
-    assert found.slope == pytest.approx(2, rel=0.03)
-    assert found.intercept == pytest.approx(-2, rel=0.03)
+    found = fit_logistic(two_classes(random.normal(2, 1, 5000), random.normal(0, 1, 5000)))
+    assert found.slope == pytest.approx(2, rel=0.06)
+    assert found.intercept == pytest.approx(-2, rel=0.06)
     assert found.log10_lr(np.array([1.0]))[0] == pytest.approx(0, abs=0.02)
 
 
 def test_prior_odds_of_the_sample_are_removed():
     # Ninety-nine unlinked controls for each linked one: the ratio stays what it was.
     random = np.random.RandomState(2)
-    uneven = two_classes(random.normal(2, 1, 400), random.normal(0, 1, 39_600))
-    assert fit_logistic(uneven).log10_lr(np.array([1.0]))[0] == pytest.approx(0, abs=0.1)
+    uneven = two_classes(random.normal(2, 1, 100), random.normal(0, 1, 9900))
+    assert fit_logistic(uneven).log10_lr(np.array([1.0]))[0] == pytest.approx(0, abs=0.2)
 
 
 def test_the_unit_of_a_score_changes_no_ratio():
@@ -137,7 +137,7 @@ def test_controls_that_cannot_calibrate_are_refused(values, first, families, mes
 
 @pytest.mark.parametrize("fit", [fit_logistic, fit_kernel])
 def test_scores_without_a_scale_are_refused(fit):
-    with pytest.raises(UndefinedError, match="every control scores 3"):
+    with pytest.raises(UndefinedError, match="all controls have the same score"):
         fit(scored(np.array([3.0, 3.0, 3.0, 3.0]), [True, True, False, False]))
     with pytest.raises(UndefinedError, match="infinite"):
         fit(scored(np.array([3.0, math.inf, 1.0, 2.0]), [True, True, False, False]))

@@ -1,0 +1,97 @@
+"""Fit what a pack allows to say, on its calibration half, from the score table alone."""
+
+from collections.abc import Sequence
+from typing import Any
+
+from auditor.errors import UndefinedError
+from auditor.judge.calibration import Calibration
+from auditor.judge.dose import DosedScore
+from auditor.judge.fuse import FEATURES, FusionRecipe
+from auditor.judge.fusion_fit import Fitted, fit_fusion
+from auditor.judge.population import Population
+from auditor.judge.scores import ScoreRow, proposition_of
+
+Row = dict[str, Any]
+
+NEURONS, SPAN, SAMPLE = "neuron-matching@1", "unembedding-span@1", "sample-llr@1"
+PATTERNS = (("replication", "span", "sample"), ("span", "sample"), ("sample",))
+"""Scores that are there at weights, logits and text access."""
+
+
+def score_rows(rows: Sequence[Row]) -> list[ScoreRow]:
+    """Return the group scores of a score table; the reference is no row of it."""
+    return [
+        ScoreRow(
+            subject=row["name"],
+            family=row["family"],
+            proposition=proposition_of(row["role"]),
+            scores=group_scores(row),
+        )
+        for row in rows
+    ]
+
+
+def group_scores(row: Row) -> dict[str, float | None]:
+    """Return the scores of a model as the fusions take them; None where undefined."""
+    found = row["scores"]
+    neurons = found.get(NEURONS)
+    return {
+        "replication": None if neurons is None else -float(neurons["value"]),
+        "span": None if SPAN not in found else found[SPAN]["z"],
+        "sample": None if SAMPLE not in found else found[SAMPLE]["z"],
+    }
+
+
+def fit_pattern(rows: Sequence[Row], names: tuple[str, ...]) -> Fitted:
+    """Return the fusion of one access pattern, fitted to the calibration half of a table.
+
+    Raises:
+        UndefinedError: too few families have these scores.
+    """
+    half = [row for row in rows if row["split"] == "calibration"]
+    features = tuple(feature for feature in FEATURES if feature.name in names)
+    return fit_fusion(score_rows(half), FusionRecipe(features=features))
+
+
+def calibrate_pack(rows: Sequence[Row], population: Population) -> Calibration:
+    """Return the calibration of a pack.
+
+    Raises:
+        UndefinedError: no access pattern has enough families.
+    """
+    fusions = []
+    for names in PATTERNS:
+        try:
+            fusions.append(fit_pattern(rows, names).fusion)
+        except UndefinedError as error:
+            if names == PATTERNS[-1]:
+                raise UndefinedError(f"no access pattern can be calibrated: {error}") from error
+    half = [row for row in rows if row["split"] == "calibration"]
+    return Calibration(
+        population=population,
+        fusions=tuple(fusions),
+        doses={via: dosed_scores(half, via) for via in ("logits", "text")},
+    )
+
+
+def dosed_scores(rows: Sequence[Row], via: str) -> tuple[DosedScore, ...]:
+    """Return z of the sample LLR by dose: of students by `via`, from random weights, unlaundered.
+
+    Students of sibling teachers and independent models have dose 0.
+    """
+    return tuple(
+        DosedScore(dose=dose, score=float(row["scores"][SAMPLE]["z"]), family=row["family"])
+        for row in rows
+        if SAMPLE in row["scores"] and (dose := graded_dose(row, via)) is not None
+    )
+
+
+def graded_dose(row: Row, via: str) -> float | None:
+    """Return the dose that a row is graded at; None where it is no plain student."""
+    if row["role"] in ("independent", "sibling"):
+        return 0.0
+    teaching = row["teaching"]
+    plain = row["role"] == "imitation" and row["start"] is None and teaching is not None
+    if not plain or teaching["via"] != via or teaching["paraphrase"]:
+        return None
+    return float(teaching["dose"])
