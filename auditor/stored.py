@@ -7,6 +7,7 @@ import json
 import tomllib
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -72,22 +73,41 @@ def planned_probes(case: Case) -> tuple[Probe, ...]:
     return tuple(probe for suite in planned_suites(case) for probe in suite.probes)
 
 
+_FileState = tuple[Path, int, int, int]
+"""A file, its inode, time of change in ns, and size."""
+
+
 def _suite_probes(folder: Path) -> dict[str, Probe]:
     """Return {id: probe} of a copied suite: its items, and those of a revealed sealed part."""
     files = sorted(folder.glob("*.jsonl"))
     if not files:
         raise CaseError(f"{folder} holds no probes", hint="was the case collected?")
-    weight, language = 1.0, None
     manifest = folder / "suite.toml"
+    return _parsed_suite(
+        folder, tuple(map(_state, files)), _state(manifest) if manifest.is_file() else None
+    )
+
+
+def _state(path: Path) -> _FileState:
+    found = path.stat()
+    return path, found.st_ino, found.st_mtime_ns, found.st_size
+
+
+@lru_cache(maxsize=64)
+def _parsed_suite(
+    folder: Path, items: tuple[_FileState, ...], manifest: _FileState | None
+) -> dict[str, Probe]:
+    """Return the probes of files in a certain state; a case reads them many times."""
+    weight, language = 1.0, None
     try:
-        if manifest.is_file():
-            fields = tomllib.loads(manifest.read_text(encoding="utf-8"))
+        if manifest is not None:
+            fields = tomllib.loads(manifest[0].read_text(encoding="utf-8"))
             weight = float(fields["weight"])
             # A suite in one language does not repeat it on every line.
             language = fields["languages"][0] if len(fields["languages"]) == 1 else None
         probes = [
             replace(_probe(item), weight=weight, language=item.get("language") or language)
-            for path in files
+            for path, *_ in items
             for item in _items(path)
         ]
     except (ValueError, KeyError, TypeError) as error:

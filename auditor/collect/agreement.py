@@ -25,6 +25,9 @@ if TYPE_CHECKING:
     from auditor.kernels import Agreement
 
 _HEAD_ROWS = 4096
+_LOGITS = 1 << 19
+"""Logits of each model held at a time, 2 MiB, where the vocabulary is small."""
+_FEWEST_POSITIONS = 256
 
 
 class KeptStates:
@@ -82,6 +85,7 @@ class PositionAgreement:
             bias=(a.bias, b.bias),
             softcap=(a.softcap, b.softcap),
             scale=(a.scale, b.scale),
+            chunk=max(_FEWEST_POSITIONS, _LOGITS // b.vocabulary),
             topk=TOPK,
         )
         return position_rows(found, batch)

@@ -16,6 +16,7 @@ from auditor.collect.collection import Collection
 from auditor.collect.forcing import Product, force
 from auditor.collect.means import MeanStates, means_path, place_means
 from auditor.collect.neurons import open_activations
+from auditor.collect.scoring import text_scores
 from auditor.collect.sequences import ForcedText, own_sequences, reference_sequences
 from auditor.collect.spaces import needs_logits
 from auditor.collect.store import part_path
@@ -163,6 +164,9 @@ def _products(run: Collection, model: Model, wanted: _Wanted) -> list[Product]:
         products.append(MeanStates(case, name, texts, int(head.weight.shape[1])))
     if wanted.tap is not None:
         products.append(wanted.tap)
+    scores = text_scores(run, model, name, texts)
+    if scores is not None:
+        products.append(scores)
     return products
 
 

@@ -1,22 +1,27 @@
-"""Replies of a model to the probes of a suite, written as chained record lines.
+"""Replies of a model to the probes of a case, written as chained record lines, a file a suite.
 
-The batches follow from the plan alone, so a resumed run repeats exactly the batch that was cut.
+The groups that are drawn together follow from the plan and the model's size alone, so a resumed
+run repeats exactly the group that was cut. They reach across suites: a step of generation costs a
+small model the same for one reply as for many.
 """
 
 from collections.abc import Iterator, Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass
+from itertools import groupby
 from typing import Any
 
 from auditor.canon import json_digest
 from auditor.collect.collection import Collection
-from auditor.collect.store import RecordWriter
+from auditor.collect.store import Closing, RecordWriter
 from auditor.errors import AccessError, MissingExtraError, StorageError, SubjectError
 from auditor.models.base import Model
+from auditor.models.batching import roomy_budget
 from auditor.stored import PlannedSuite, probe_digest
 from auditor.types import Decoding, Probe, Sample
 
 _PROMPT_TOKENS = 64
-"""Tokens that a typical prompt is taken to have when batches are sized."""
+"""Tokens that a typical prompt is taken to have when groups are sized."""
 
 _NOT_OF_A_PROBE = (StorageError, MissingExtraError, AccessError, ImportError)
 """Failures of the whole subject or of this machine."""
@@ -31,50 +36,106 @@ class Sampling:
     decoding: Decoding
     seed: int
     batch_tokens: int
+    """Of which the prompts and replies of a group hold no more; a large probe goes alone."""
 
-    def batches(self, suite: PlannedSuite) -> list[tuple[Probe, ...]]:
-        """Return the probes of a suite in the groups that are sampled and stored together."""
+    @classmethod
+    def planned(cls, plan: dict[str, Any], subject: str, parameters: int | None) -> "Sampling":
+        """Return how the plan has a subject of that many parameters sampled."""
+        return cls(
+            subject=subject,
+            repeats=plan["repeats"],
+            decoding=Decoding(**plan["decoding"]),
+            seed=plan["seed"],
+            batch_tokens=roomy_budget(plan["batch_tokens"], parameters),
+        )
+
+    def groups(self, suites: Sequence[PlannedSuite]) -> list[list[tuple[int, Probe]]]:
+        """Return (index of its suite, probe) of all probes, by group drawn and stored together."""
         reply = _PROMPT_TOKENS + self.decoding.max_new_tokens
         size = max(1, self.batch_tokens // (reply * self.repeats))
-        probes = suite.probes
+        probes = [(index, probe) for index, suite in enumerate(suites) for probe in suite.probes]
         return [probes[start : start + size] for start in range(0, len(probes), size)]
 
 
-def sample_suite(
-    run: Collection, model: Model, suite: PlannedSuite, wanted: Sampling
+def sample_suites(
+    run: Collection, model: Model, suites: Sequence[PlannedSuite], wanted: Sampling
 ) -> Iterator[int]:
-    """Write what the records of a subject on a suite still lack; yield the probes done, by batch.
+    """Write what the records of a subject still lack; yield the probes done, by group.
 
     A probe on which the model fails gets records with the outcome ``error``.
 
     Raises:
         CaseError: what is there was changed.
-        StorageError: the disk is full; the batches written before are kept.
+        StorageError: the disk is full; the groups written before are kept.
     """
-    path = run.case.records(wanted.subject, suite.id)
-    if path.is_file():
-        yield len(suite.probes)
-        return
-    batches = wanted.batches(suite)
-    sizes = [len(batch) * wanted.repeats for batch in batches]
-    ends = [sum(sizes[: i + 1]) for i in range(len(sizes))]
-    with RecordWriter(path, ends) as writer:
-        run.log_cut(path, writer.cut)
-        for batch, end in zip(batches, ends, strict=True):
-            if end > writer.lines:
-                writer.append(_records(model, batch, suite.id, wanted))
-            yield len(batch)
-        writer.finish()
-        file = path.relative_to(run.case.root).as_posix()
-        run.custody.log("records", file=file, lines=writer.lines, last=writer.last)
+    groups = [
+        [(index, [probe for _, probe in part]) for index, part in groupby(group, lambda p: p[0])]
+        for group in wanted.groups(suites)
+    ]
+    with ExitStack() as stack:
+        files: dict[int, _SuiteRecords] = {}
+        for group in groups:
+            for index, _ in group:
+                if index not in files:
+                    sizes = [len(part) for g in groups for i, part in g if i == index]
+                    opened = _SuiteRecords(run, suites[index], wanted, sizes)
+                    files[index] = stack.enter_context(opened)
+            lacking = [(files[index], part) for index, part in group if not files[index].has(part)]
+            if lacking:
+                # All of the group, even where a part is stored: a draw rounds with its batch.
+                drawn = _draw(model, [probe for _, part in group for probe in part], wanted)
+                for file, part in lacking:
+                    file.append(part, drawn)
+            yield sum(len(part) for _, part in group)
+
+
+class _SuiteRecords(Closing):
+    """The record file of a subject on a suite; it gets its final name with its last line."""
+
+    def __init__(
+        self, run: Collection, suite: PlannedSuite, wanted: Sampling, sizes: Sequence[int]
+    ) -> None:
+        """Open the file where it is not complete; `sizes` are the probes of its parts, in order."""
+        self._run, self._suite, self._wanted = run, suite, wanted
+        self._path = run.case.records(wanted.subject, suite.id)
+        self._place = {probe.id: index for index, probe in enumerate(suite.probes)}
+        self._writer: RecordWriter | None = None
+        if not self._path.is_file():
+            ends = [sum(sizes[: i + 1]) * wanted.repeats for i in range(len(sizes))]
+            self._writer = RecordWriter(self._path, ends)
+            run.log_cut(self._path, self._writer.cut)
+            self._finish()
+
+    def has(self, part: Sequence[Probe]) -> bool:
+        """Whether the lines of some probes in a row are there."""
+        last = self._place[part[-1].id] + 1
+        return self._writer is None or self._writer.lines >= last * self._wanted.repeats
+
+    def append(self, part: Sequence[Probe], drawn: "_Drawn") -> None:
+        """Write the lines of the next probes."""
+        if self._writer is not None:
+            self._writer.append(_records(part, drawn, self._suite.id, self._wanted))
+            self._finish()
+
+    def _finish(self) -> None:
+        writer = self._writer
+        if writer is not None and writer.lines == len(self._suite.probes) * self._wanted.repeats:
+            writer.finish()
+            self._writer = None
+            file = self._path.relative_to(self._run.case.root).as_posix()
+            self._run.custody.log("records", file=file, lines=writer.lines, last=writer.last)
+
+    def close(self) -> None:
+        """Close the file, complete or not."""
+        if self._writer is not None:
+            self._writer.close()
 
 
 def _records(
-    model: Model, batch: Sequence[Probe], suite: str, wanted: Sampling
+    part: Sequence[Probe], drawn: "_Drawn", suite: str, wanted: Sampling
 ) -> list[dict[str, Any]]:
-    drawn = _draw(model, batch, wanted)
     lines = []
-    for probe in batch:
+    for probe in part:
         for repeat in range(wanted.repeats):
             reply = drawn.samples.get((probe.id, repeat))
             failure = None
@@ -146,13 +207,10 @@ def _draw(model: Model, batch: Sequence[Probe], wanted: Sampling) -> _Drawn:
     except Exception as error:
         if len(batch) == 1:
             return _draw_fewer(model, batch[0], wanted, _probe_failure(error, batch[0]))
-    # One bad probe must not cost the others: ask again, each alone.
-    drawn = _Drawn({}, {})
-    for probe in batch:
-        alone = _draw(model, (probe,), wanted)
-        drawn.samples.update(alone.samples)
-        drawn.failures.update(alone.failures)
-    return drawn
+    # One bad probe must not cost the others: ask again, in halves.
+    middle = len(batch) // 2
+    first, second = _draw(model, batch[:middle], wanted), _draw(model, batch[middle:], wanted)
+    return _Drawn(first.samples | second.samples, first.failures | second.failures)
 
 
 def _draw_fewer(model: Model, probe: Probe, wanted: Sampling, failure: str) -> _Drawn:

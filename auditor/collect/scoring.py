@@ -6,10 +6,12 @@ import numpy as np
 
 from auditor.collect.arrays import ArrayWriter
 from auditor.collect.collection import Collection
-from auditor.collect.sequences import ReferenceText
-from auditor.models.base import Model
+from auditor.collect.forcing import ForcedBatch
+from auditor.collect.sequences import ForcedText, ReferenceText, reference_texts
+from auditor.collect.tempered import tempered_logprobs
+from auditor.models.base import Encoded, Model
 from auditor.models.batching import plan_batches
-from auditor.types import Array, Score
+from auditor.types import Access, Array, Score
 
 SCORE = np.dtype(
     [
@@ -79,3 +81,63 @@ def _rows(text: ReferenceText, score: Score) -> Array:
     rows["logprob"] = score.logprobs[scored]
     rows["byte_end"] = score.byte_ends[scored] - text.first_byte
     return rows
+
+
+class TextScores:
+    """The same rows out of the pass that already reads these texts, token for token."""
+
+    def __init__(self, run: Collection, model: Model, subject: str, texts: "_Encoded") -> None:
+        self._texts, self._head = texts, model.head()
+        rows = sum(len(_scored(*pair)) for pair in texts.values())
+        self.writer = ArrayWriter(run.case.array("scores", subject), SCORE, rows)
+
+    def count(self, text: ForcedText) -> int:
+        """Return the number of scored tokens."""
+        return len(_scored(*self._texts[text.probe]))
+
+    def rows(self, batch: ForcedBatch, start: int) -> Array:
+        """Return (n,) of dtype SCORE."""
+        import torch
+
+        parts, states = [], []
+        for forced, found in zip(batch.texts, batch.states, strict=True):
+            text, encoded = self._texts[forced.probe]
+            tokens = _scored(text, encoded)
+            part = np.zeros(len(tokens), dtype=SCORE)
+            part["probe"] = text.probe
+            part["token"] = np.array(encoded.token_ids)[tokens]
+            part["byte_end"] = np.array(encoded.byte_ends)[tokens] - text.first_byte
+            parts.append(part)
+            states.append(found[torch.from_numpy(tokens - 1).to(found.device)])
+        rows = np.concatenate(parts)
+        logprobs = tempered_logprobs(self._head, torch.cat(states), rows["token"], (1.0,))
+        rows["logprob"] = logprobs[:, 0]
+        return rows
+
+
+_Encoded = dict[int, tuple[ReferenceText, Encoded]]
+
+
+def text_scores(
+    run: Collection, model: Model, subject: str, forced: Sequence[ForcedText]
+) -> TextScores | None:
+    """Return what scores the texts in the pass over `forced`; None where that reads other tokens.
+
+    `score_texts` reads them itself then.
+    """
+    if run.access_reason(model.ref, Access.LOGITS) or run.case.array("scores", subject).is_file():
+        return None
+    texts: _Encoded = {
+        text.probe: (text, model.encode(text.prompt + text.reply))
+        for text in reference_texts(model, run.case, run.reference)
+    }
+    read = {text.probe: tuple(text.token_ids.tolist()) for text in forced}
+    if read != {probe: encoded.token_ids for probe, (_, encoded) in texts.items()}:
+        return None
+    return TextScores(run, model, subject, texts)
+
+
+def _scored(text: ReferenceText, encoded: Encoded) -> Array:
+    """Return the indices of the scored tokens; the very first of all is predicted by nothing."""
+    own = np.flatnonzero(np.array(encoded.byte_ends, dtype=np.int64) > text.first_byte)
+    return own[own > 0]

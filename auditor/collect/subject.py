@@ -9,7 +9,7 @@ from auditor.canon import pretty_json
 from auditor.case import Case, atomic_write
 from auditor.collect.collection import Collection
 from auditor.collect.forced import force_subject
-from auditor.collect.sampling import Sampling, sample_suite
+from auditor.collect.sampling import Sampling, sample_suites
 from auditor.collect.scoring import score_texts
 from auditor.collect.sequences import reference_texts
 from auditor.collect.store import part_path
@@ -20,7 +20,7 @@ from auditor.errors import InputError
 from auditor.models.base import Model
 from auditor.outputs import OF_THE_PAIR
 from auditor.stored import planned_suites
-from auditor.types import Access, Decoding, ModelRef
+from auditor.types import Access, ModelRef
 
 
 def collect_subject(run: Collection, model: Model, subject: dict[str, Any]) -> None:
@@ -72,16 +72,9 @@ def _write_ref(run: Collection, name: str, ref: ModelRef) -> None:
 
 
 def _sample(run: Collection, model: Model, name: str) -> None:
-    plan = run.plan
-    wanted = Sampling(
-        subject=name,
-        repeats=plan["repeats"],
-        decoding=Decoding(**plan["decoding"]),
-        seed=plan["seed"],
-        batch_tokens=plan["batch_tokens"],
-    )
+    wanted = Sampling.planned(run.plan, name, model.ref.parameters)
     suites = planned_suites(run.case)
-    steps = (done for suite in suites for done in sample_suite(run, model, suite, wanted))
+    steps = sample_suites(run, model, suites, wanted)
     run.show(f"sample {name}", sum(len(suite.probes) for suite in suites), steps)
 
 

@@ -1,5 +1,6 @@
 """Log-probabilities of given tokens at several temperatures, from one chunk of logits."""
 
+from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -19,7 +20,12 @@ _FEWEST_ROWS = 64
 of logits at a vocabulary of 131072."""
 
 
-def tempered_logprobs(head: Head, states: "torch.Tensor", targets: Array) -> Array:
+def tempered_logprobs(
+    head: Head,
+    states: "torch.Tensor",
+    targets: Array,
+    temperatures: Sequence[float] = TEMPERATURES,
+) -> Array:
     """Return (T, G) float64 natural logarithms of softmax(logits / temperature) at the targets.
 
     Float32 logits (a bfloat16 model rounds more), their sums in float64. -inf for a token that
@@ -29,12 +35,13 @@ def tempered_logprobs(head: Head, states: "torch.Tensor", targets: Array) -> Arr
         head: the unembedding, (V, D).
         states: (T, D) final hidden states.
         targets: (T,) token ids.
+        temperatures: (G).
     """
     import torch
 
     from auditor.models.unembedding import logits_of
 
-    found = np.zeros((len(targets), len(TEMPERATURES)))
+    found = np.zeros((len(targets), len(temperatures)))
     rows = max(_FEWEST_ROWS, _CHUNK // head.vocabulary)
     device, dtype = head.weight.device, head.weight.dtype
     with torch.inference_mode():
@@ -42,11 +49,14 @@ def tempered_logprobs(head: Head, states: "torch.Tensor", targets: Array) -> Arr
             part = states[start : start + rows].to(device=device, dtype=dtype)
             logits = logits_of(head, part).float()  # (rows, V)
             wanted = torch.from_numpy(targets[start : start + rows]).to(device, torch.int64)
-            found[start : start + rows] = _at_temperatures(logits, wanted).cpu().numpy()
+            values = _at_temperatures(logits, wanted, temperatures)
+            found[start : start + rows] = values.cpu().numpy()
     return np.minimum(found, 0.0)  # one ulp above zero is rounding
 
 
-def _at_temperatures(logits: "torch.Tensor", targets: "torch.Tensor") -> "torch.Tensor":
+def _at_temperatures(
+    logits: "torch.Tensor", targets: "torch.Tensor", temperatures: Sequence[float]
+) -> "torch.Tensor":
     """Return (T, G) float64; overwrites the (T, V) logits."""
     import torch
 
@@ -55,7 +65,7 @@ def _at_temperatures(logits: "torch.Tensor", targets: "torch.Tensor") -> "torch.
     chosen = below.gather(1, targets[:, None])[:, 0].double()
     scaled = torch.empty_like(below)
     columns = []
-    for temperature in TEMPERATURES:
+    for temperature in temperatures:
         torch.mul(below, 1 / temperature, out=scaled).exp_()
         columns.append(chosen / temperature - scaled.sum(dim=1).double().log())
     return torch.stack(columns, dim=1)

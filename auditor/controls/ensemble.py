@@ -16,7 +16,8 @@ from auditor.controls.ensemble_decoder import forward as decoder_forward
 from auditor.controls.ensemble_lessons import Lessons, Recipe, learning_rate
 from auditor.controls.ensemble_shape import Shape
 from auditor.controls.ensemble_step import Step
-from auditor.controls.ensemble_weights import Flat, Stacked
+from auditor.controls.ensemble_weights import Flat, Stacked, check_tokens, member_count
+from auditor.errors import UndefinedError
 from auditor.progress import Task
 
 _LARGEST_BLOCK = 31 << 20
@@ -31,11 +32,21 @@ class Trained:
     """(steps, E): mean loss a token before each step, in nats (imitated ones: KL times tau^2)."""
 
 
+@torch.no_grad()
 def forward(shape: Shape, weights: Stacked, tokens: Tensor) -> tuple[Tensor, Tensor]:
     """Return logits (E, B, T, V) and final normalised hidden states (E, B, T, d).
 
-    tokens: (E, B, T) int64. Hidden states are those that the head reads (gain and shift applied).
+    Hidden states are those that the head reads, gain and shift of the last norm applied.
+
+    Args:
+        shape: of the members.
+        weights: of E members.
+        tokens: (E, B, T) int64.
+
+    Raises:
+        InputError: tokens of another number of members, too many, or outside the vocabulary.
     """
+    check_tokens(shape, tokens, member_count(weights))
     model = decoder(Flat.of(shape, weights))
     x = decoder_forward(model, tokens, keep=False).final.x  # (E, d, N)
     head = folded(model.head)
@@ -56,7 +67,17 @@ def train(
     recipe: Recipe,
     progress: Task | None = None,
 ) -> Trained:
-    """Train every member on its own data and return new weights; `weights` are left alone."""
+    """Train every member on its own data and return new weights; `weights` are left alone.
+
+    The same inputs give the same bits on the same machine with the same number of threads.
+    A member's loss is the mean over its scored tokens: cross-entropy, or for imitated sequences
+    tau^2 KL(teacher || member) at temperature tau.
+
+    Raises:
+        InputError: a batch does not fit the ensemble, or a teacher is missing.
+        VocabularyError: the teacher's vocabulary is another.
+        UndefinedError: a member's loss is no longer finite.
+    """
     _keep_freed_memory()
     flat = Flat.of(shape, weights)
     optimiser = _Optimiser(flat, recipe)
@@ -64,10 +85,20 @@ def train(
     losses = []
     for step in range(recipe.steps):
         losses.append(work.gradients(lessons.batches(step)))
+        _check_finite(losses[-1], step)
         optimiser.step(step)
         if progress is not None:
             progress.advance()
     return Trained(flat.stacked(), torch.stack(losses))
+
+
+def _check_finite(losses: Tensor, step: int) -> None:
+    if not bool(torch.isfinite(losses).all()):
+        member = int(torch.nonzero(~torch.isfinite(losses))[0])
+        raise UndefinedError(
+            f"member {member} diverged: its loss at step {step} is {float(losses[member])}",
+            hint="lower the learning rate, or leave this member out",
+        )
 
 
 def _keep_freed_memory() -> None:

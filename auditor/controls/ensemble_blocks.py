@@ -5,7 +5,6 @@ it needs. Every formula is checked against autograd in the tests.
 """
 
 import math
-from collections.abc import Iterator
 from typing import NamedTuple
 
 import torch
@@ -14,7 +13,7 @@ from torch import Tensor
 _GELU = math.sqrt(2 / math.pi)
 _CUBIC = 0.044715
 _SCRATCH_BYTES = {"cpu": 1 << 20, "cuda": 1 << 30}
-"""Attention scores that are worked on at once: they stay in the cache, or fill a good share of a GPU."""
+"""Attention scores worked on at once: they stay in the cache, or fill a good share of a GPU."""
 
 
 class Normed(NamedTuple):

@@ -149,14 +149,17 @@ def _geometry(shape: Shape, tokens: Tensor) -> _Geometry:
     )
 
 
-def embedded(model: Decoder, tokens: Tensor) -> Tensor:
-    """Return the residual stream (E, d, B*T) before the first layer, of tokens (E, B, T)."""
+def embedded(model: Decoder, tokens: Tensor, start: int = 0) -> Tensor:
+    """Return the residual stream (E, d, B*T) before the first layer, of tokens (E, B, T).
+
+    `start` is the position of the first token.
+    """
     e, b, t = tokens.shape
     rows = torch.nn.functional.embedding(_row_numbers(model, tokens), model.embedding.flatten(0, 1))
     x = rows.view(e, b * t, -1).transpose(1, 2)  # (E, d, N)
     if model.positions is None:
         return x.contiguous()
-    places = model.positions[:, :t].transpose(1, 2)[:, :, None]  # (E, d, 1, T)
+    places = model.positions[:, start : start + t].transpose(1, 2)[:, :, None]  # (E, d, 1, T)
     return (x.unflatten(2, (b, t)) + places).flatten(2).contiguous()
 
 
@@ -175,10 +178,11 @@ def forward(model: Decoder, tokens: Tensor, *, keep: bool) -> Trace:
         x, trace = _layer_forward(shape, layer, geometry, x)
         if keep:
             traces.append(trace)
-    return Trace(_normed(shape, x), tuple(traces))
+    return Trace(normalised(shape, x), tuple(traces))
 
 
-def _normed(shape: Shape, x: Tensor) -> Normed:
+def normalised(shape: Shape, x: Tensor) -> Normed:
+    """Return x (E, d, N) normalised as the architecture does."""
     centred = shape.architecture == "gpt2"
     return normed(x, NORM_EPSILON[shape.architecture], centred=centred)
 
@@ -187,12 +191,12 @@ def _layer_forward(
     shape: Shape, layer: Layer, geometry: _Geometry, x: Tensor
 ) -> tuple[Tensor, LayerTrace]:
     qkv_map, out, up, down = (folded(m) for m in (layer.qkv, layer.out, layer.up, layer.down))
-    before = _normed(shape, x)
+    before = normalised(shape, x)
     qkv = heads_in(qkv_map(before.x), shape.heads, geometry.sequences, geometry.turn)
     heads, p = attention(qkv, geometry.mask)
     values = merge_heads(heads, x.shape[0], geometry.sequences)
     x = out.added_to(x, values)
-    between = _normed(shape, x)
+    between = normalised(shape, x)
     act = swiglu if shape.architecture == "llama" else gelu
     active, gated = act(up(between.x))
     trace = LayerTrace((qkv_map, out, up, down), before, qkv, p, values, between, gated, active)

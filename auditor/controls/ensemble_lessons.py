@@ -8,6 +8,7 @@ from torch import Tensor
 
 from auditor.controls.ensemble_shape import Shape
 from auditor.controls.ensemble_weights import Stacked
+from auditor.errors import InputError
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -44,7 +45,11 @@ class Lessons:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Recipe:
-    """AdamW with warm-up, then a cosine decay (Loshchilov & Hutter 2019, arXiv 1711.05101)."""
+    """AdamW with warm-up, then a cosine decay (Loshchilov & Hutter 2019, arXiv 1711.05101).
+
+    Raises:
+        InputError: a number is outside its range.
+    """
 
     steps: int
     learning_rate: float = 3e-3
@@ -60,8 +65,24 @@ class Recipe:
     temperature: float = 1.0
     """Of the distributions, where a teacher is imitated."""
     together: int | None = None
-    """Members in one pass; changes speed and rounding only. None: some 3,000 tokens' worth on a CPU,
-    all on a GPU."""
+    """Members in one pass; changes speed and rounding only. None: as many as make 3,200 tokens on
+    a CPU, all on a GPU."""
+
+    def __post_init__(self) -> None:
+        finite = (self.learning_rate, self.clip, self.temperature)
+        if not all(0 < value < math.inf for value in finite):
+            raise InputError(
+                f"learning_rate, clip and temperature must be positive, found {finite}"
+            )
+        if not (0 <= self.warmup <= 1 and 0 <= self.final_rate <= 1):
+            raise InputError(
+                f"warmup and final_rate are shares, found {self.warmup} and {self.final_rate}"
+            )
+        if self.steps < 1 or self.weight_decay < 0 or (self.together or 1) < 1:
+            raise InputError(
+                f"steps = {self.steps}, weight_decay = {self.weight_decay}, "
+                f"together = {self.together}: one is too small"
+            )
 
 
 def learning_rate(recipe: Recipe, step: int) -> float:

@@ -7,7 +7,7 @@ from auditor.controls.ensemble_affine import folded
 from auditor.controls.ensemble_decoder import backward, decoder, forward
 from auditor.controls.ensemble_lessons import Batch, Recipe, Teacher
 from auditor.controls.ensemble_loss import HeadPass, Targets, Taught
-from auditor.controls.ensemble_weights import Flat
+from auditor.controls.ensemble_weights import Flat, check_tokens
 from auditor.errors import InputError, VocabularyError
 
 _TOKENS_A_PASS = 3200
@@ -140,18 +140,18 @@ def _rates(batch: Batch) -> Tensor | None:
 
 
 def _check(flat: Flat, batch: Batch, teachers: "_Teachers | None") -> None:
-    shape, tokens = flat.shape, batch.tokens
-    if tokens.ndim != 3 or tokens.shape[0] != flat.table.shape[0] or tokens.shape[2] < 2:
-        raise InputError(
-            f"tokens must be (members, sequences, T + 1), found {tuple(tokens.shape)} for "
-            f"{flat.table.shape[0]} members"
-        )
-    if tokens.shape[2] - 1 > shape.positions:
-        raise InputError(f"{tokens.shape[2] - 1} tokens do not fit {shape.positions} positions")
-    low, high = (int(value) for value in tokens.aminmax())
-    if low < 0 or high >= shape.vocabulary:
-        raise InputError(f"token {low if low < 0 else high} is not in 0..{shape.vocabulary - 1}")
-    if batch.imitated is not None and teachers is None and bool(batch.imitated.any()):
-        raise InputError("sequences are to be imitated and there is no teacher")
-    if batch.scored is not None and not bool(batch.scored.flatten(1).any(1).all()):
-        raise InputError("a member has no scored token in a batch")
+    tokens, members = batch.tokens, flat.table.shape[0]
+    if tokens.ndim != 3 or tokens.shape[2] < 2:
+        raise InputError(f"tokens must be (members, sequences, T + 1), found {tuple(tokens.shape)}")
+    check_tokens(flat.shape, tokens[:, :, :-1], members)
+    check_tokens(flat.shape, tokens[:, :, 1:], members)
+    if batch.imitated is not None:
+        if batch.imitated.shape != tokens.shape[:2]:
+            raise InputError(f"imitated must be (members, sequences), found {batch.imitated.shape}")
+        if teachers is None and bool(batch.imitated.any()):
+            raise InputError("sequences are to be imitated and there is no teacher")
+    if batch.scored is not None:
+        if batch.scored.shape != tokens[:, :, 1:].shape:
+            raise InputError(f"scored must be (members, sequences, T), found {batch.scored.shape}")
+        if not bool(batch.scored.flatten(1).any(1).all()):
+            raise InputError("a member has no scored token in a batch")

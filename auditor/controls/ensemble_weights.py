@@ -93,6 +93,23 @@ def member_count(stacked: Stacked) -> int:
     return int(next(iter(stacked.values())).shape[0])
 
 
+def check_tokens(shape: Shape, tokens: Tensor, members: int) -> None:
+    """Refuse tokens that are not (members, texts, at least 1 token), or not of the vocabulary.
+
+    Raises:
+        InputError: they are not, or they are more than the shape has positions.
+    """
+    if tokens.ndim != 3 or tokens.shape[0] != members or 0 in tokens.shape:
+        raise InputError(
+            f"tokens must be ({members} members, sequences, length), found {tuple(tokens.shape)}"
+        )
+    if tokens.shape[2] > shape.positions:
+        raise InputError(f"{tokens.shape[2]} tokens do not fit {shape.positions} positions")
+    low, high = (int(value) for value in tokens.aminmax())
+    if low < 0 or high >= shape.vocabulary:
+        raise InputError(f"token {low if low < 0 else high} is not in 0..{shape.vocabulary - 1}")
+
+
 @dataclass(frozen=True, slots=True, eq=False)
 class Flat:
     """All weights as one table, a row a member; the named weights are views of it.

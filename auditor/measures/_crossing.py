@@ -75,7 +75,7 @@ def residuals(pair: Pair) -> Residuals:
     given = np.isfinite(values[..., 1:])
     number = given.sum(axis=-1)  # (A + 1, P, N, G)
     mean = np.where(given, values[..., 1:], 0.0).sum(axis=-1) / np.maximum(number, 1)
-    counts = _counting(values, length)
+    counts = _counting(values)
     z = np.where(np.isfinite(values) & counts[..., None, None], values - mean[..., None], 0.0)
     length = np.where(counts, length, 0.0)
     level = (length[..., None] * mean).sum(axis=2)  # (A + 1, P, G)
@@ -109,10 +109,10 @@ def _values(crossing: Crossing) -> Array:
     return np.moveaxis(values, 0, -1)
 
 
-def _counting(values: Array, length: Array) -> Array:
-    """Return (A + 1, P, N) bool."""
+def _counting(values: Array) -> Array:
+    """Return (A + 1, P, N) bool. A reply without bytes has no value a byte."""
     known = np.isfinite(values[..., 0, :])  # every temperature has the same
-    return known[..., 0] & (known[..., 1:].sum(axis=-1) >= FEWEST_VALUES) & (length > 0)
+    return known[..., 0] & (known[..., 1:].sum(axis=-1) >= FEWEST_VALUES)
 
 
 def _stratum(probe: Probe) -> int:

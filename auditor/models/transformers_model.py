@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from transformers import PreTrainedModel, PreTrainedTokenizerFast
 
 _LOGIT_CHUNK = 1 << 22  # logits held at a time: 32 MiB in float64
+_COLLECTED = 1 << 22  # parameters of a model whose memory is worth collecting at once
 
 
 class TransformersModel:
@@ -252,7 +253,8 @@ class TransformersModel:
         import torch
 
         self._loaded = self._head = None
-        gc.collect()
+        if (self._ref.parameters or 0) > _COLLECTED:
+            gc.collect()  # which takes a fraction of a second
         if torch.cuda.is_available():
             torch.cuda.empty_cache()
 

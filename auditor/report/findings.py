@@ -10,6 +10,9 @@ from auditor.report.measure_titles import measure_title
 from auditor.report.words import GROUP_TITLES
 
 HEADLINES = (
+    "neuron-matching",
+    "sample-llr",
+    "unembedding-span",
     "logit-kl-forward",
     "text-chrf",
     "embedding-cosine",
@@ -18,7 +21,7 @@ HEADLINES = (
 )
 """Measures shown first where they are defined; then the first of each other group. Fixed here, so
 that no report shows only the figures that suit a reading."""
-_HEADLINE_COUNT = 3
+_HEADLINE_COUNT = 4
 _HEADLINE_PROBES = 10
 """A measure on fewer probes comes after all others: a share of one probe is 0 or 1."""
 
@@ -44,6 +47,7 @@ class Row:
     """(name, value) of each control, in plan order."""
     z: float | None
     rank_p: float | None
+    predictive_p: float | None
     inputs: tuple[str, ...]
 
     @property
@@ -89,7 +93,7 @@ class Findings:
 
     @property
     def headlines(self) -> list[Row]:
-        """At most 3 defined rows: those of `HEADLINES`, then the first of each other group."""
+        """At most 4 defined rows: those of `HEADLINES`, then the first of each other group."""
         defined = [row for row in self.rows if row.value is not None]
         by_name = {row.name: row for row in defined}
         picked = [by_name[name] for name in HEADLINES if name in by_name]
@@ -178,5 +182,6 @@ def _row(item: dict[str, Any], controls: list[str]) -> Row:
         controls=tuple(zip(controls, values, strict=False)),
         z=item["z"],
         rank_p=item["rank_p"],
+        predictive_p=item["predictive_p"],
         inputs=tuple(item["inputs"]),
     )

@@ -75,6 +75,71 @@ _TITLES = {
         "Shared word sequences",
         "Share of three-word sequences that matching replies have in common.",
     ),
+    "answer-adjusted-error": (
+        "Same wrong answer, beyond what the controls share",
+        "Shared wrong answers less those that the controls give to the same question.",
+    ),
+    "divergence-gap": (
+        "Closer than the closest control",
+        "Divergence from the nearest control less that from the reference: above 0, the "
+        "reference is nearer.",
+    ),
+    "equality-mmd": (
+        "Same model? By the replies",
+        "Whether the replies could come from one model: for drift and substitution, says nothing "
+        "of descent.",
+    ),
+    "equality-rank": (
+        "Same model? By likelihood ranks",
+        "Whether the replies rank among the reference's own as its own would: for drift and "
+        "substitution, says nothing of descent.",
+    ),
+    "idiosyncratic-agreement": (
+        "Agreement where the reference is unusual",
+        "Where the reference's first choice is not the controls': how often the suspect shares it.",
+    ),
+    "merge-share": (
+        "Share of the reference in a merge",
+        "The reference's part in the mixture of candidate parents that fits the weights best.",
+    ),
+    "neuron-matching": (
+        "Neuron matching",
+        "Whether the neurons of both models pair up alike by two independent features: base-10 "
+        "logarithm of the p-value.",
+    ),
+    "neuron-order-activations": (
+        "Same order of neurons, by activity",
+        "Whether the best pairing of neurons keeps their order: base-10 logarithm of the p-value.",
+    ),
+    "neuron-order-weights": (
+        "Same order of neurons, by weights",
+        "Whether the best pairing of neurons keeps their order: base-10 logarithm of the p-value.",
+    ),
+    "palimpsest": (
+        "Trace of the training order",
+        "Whether the suspect remembers later texts of the committed training order better: "
+        "base-10 logarithm of the p-value.",
+    ),
+    "rederived-share": (
+        "Weights derived again, bit for bit",
+        "Largest share of the weights that a known transform of the reference gives exactly.",
+    ),
+    "residual-correlation": (
+        "Common deviations from the controls",
+        "Correlation of how both deviate from the controls in the probability of each token.",
+    ),
+    "sample-llr": (
+        "Whose words the suspect uses",
+        "How much likelier the reference finds the suspect's own replies than similar models do.",
+    ),
+    "unembedding-span": (
+        "Common space of the output layer",
+        "Overlap of the directions that both output layers can produce.",
+    ),
+    "weight-cka": (
+        "Likeness of attention weights",
+        "Whether query and key weights of matching layers are alike, after alignment.",
+    ),
 }
 
 

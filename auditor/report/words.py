@@ -10,6 +10,7 @@ GROUP_TITLES = {
     "idiosyncrasy": "Shared idiosyncrasies",
     "representation": "Representation",
     "weights": "Weights",
+    "identity": "Is it the same model?",
 }
 GROUP_MEANINGS = {
     "text": "How alike the written replies are.",
@@ -18,6 +19,8 @@ GROUP_MEANINGS = {
     "idiosyncrasy": "Whether the models share what most models do not: errors and inventions.",
     "representation": "How alike the meaning of the replies and the inner states are.",
     "weights": "Whether the weights themselves are related.",
+    "identity": "Whether two deployments serve one model: for drift and substitution, no test of "
+    "descent.",
 }
 ROLE_TITLES = {
     "reference": "reference",
@@ -51,6 +54,11 @@ GLOSSARY = (
         "z",
         "how many standard deviations of the controls the suspect lies closer to the reference "
         "than their mean.",
+    ),
+    (
+        "Predictive p",
+        "the chance that one more control family without a link would be as close, if families "
+        "scatter as Student's t with (families - 1) degrees of freedom.",
     ),
     (
         "KL divergence",

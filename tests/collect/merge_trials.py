@@ -43,7 +43,7 @@ def llama(seed, *, width=48, layers=2):
             t.LlamaConfig(
                 vocab_size=259,
                 hidden_size=width,
-                intermediate_size=8 * width // 3,
+                    intermediate_size=2 * width,
                 num_hidden_layers=layers,
                 num_attention_heads=4,
                 num_key_value_heads=2,

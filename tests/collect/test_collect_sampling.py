@@ -1,5 +1,7 @@
 """Sampling when a model fails on some probes, or on this machine."""
 
+import shutil
+
 import pytest
 from collect_world import collected, plan_of
 
@@ -61,16 +63,29 @@ def test_failure_of_this_machine_stops_the_run_and_is_not_recorded(
     assert all(record["outcome"] == "ok" for record in read_records(case, "reference"))
 
 
-def test_groups_of_probes_follow_from_the_plan(text_plan, tmp_path, monkeypatch):
+def test_groups_of_probes_follow_from_the_plan_and_reach_across_suites(
+    text_plan, tmp_path, monkeypatch
+):
     asked = fail_on(monkeypatch, "none of them", RuntimeError())
-    # 512 tokens hold 3 probes of 2 repeats of 64 + 8 tokens each.
-    collected(tmp_path / "case", text_plan)
-    groups = [
-        suite["probes"][start : start + 3]
-        for suite in text_plan["suites"]
-        for start in range(0, len(suite["probes"]), 3)
-    ]
-    assert asked == groups * 2
+    # A small model gets 8 times the 72 tokens: 4 probes of 2 repeats of 64 + 8 tokens each.
+    collected(tmp_path / "case", {**text_plan, "batch_tokens": 72})
+    probes = [probe for suite in text_plan["suites"] for probe in suite["probes"]]
+    assert asked == [probes[:4], probes[4:]] * 2
+
+
+def test_run_that_stopped_inside_a_group_draws_the_whole_group_again(
+    text_plan, tmp_path, monkeypatch
+):
+    whole = collected(tmp_path / "whole", text_plan)
+    cut = collected(tmp_path / "cut", text_plan)
+    shutil.rmtree(cut.data / "collected")
+    # The group holds both suites; the second file was still to be written.
+    (cut.data / "records" / "other" / "continuations@1.jsonl").unlink()
+    asked = fail_on(monkeypatch, "none of them", RuntimeError())
+    cut = collected(cut.root, text_plan)
+    probes = [probe for suite in text_plan["suites"] for probe in suite["probes"]]
+    assert asked == [probes]
+    assert read_records(cut, "other") == read_records(whole, "other")
 
 
 def test_draws_depend_on_seed_probe_and_repeat(text_plan, models, tmp_path):

@@ -42,6 +42,25 @@ def test_it_does_well_on_families_it_has_not_seen(fitted):
         assert len(set(families)) == len(families) == (40 if "independent" not in pair else 44)
 
 
+def test_a_control_is_validated_by_a_fusion_that_did_not_see_its_family():
+    # Two members of one family, left out together: the rest, fitted by itself, gives their ratios.
+    rows = score_rows()
+    twin = ScoreRow(
+        subject="ind00-twin",
+        family=rows[0].family,
+        proposition="independent",
+        scores={"sample": 9.0},
+    )
+    found = fit_fusion([*rows, twin], TEXT).validation
+    alone = fit_fusion([row for row in rows if row.family != twin.family], TEXT).fusion
+    controls, families = found.question("imitation:independent")
+    mine = [i for i, family in enumerate(families) if family == twin.family]
+    expected = [
+        fuse(alone, row.scores).pairs["imitation:independent"].unbounded for row in (rows[0], twin)
+    ]
+    assert controls.values[mine] == pytest.approx(expected, abs=1e-7)
+
+
 def test_ratios_before_bounding_agree_among_themselves(fitted):
     found = fuse(fitted.fusion, {"replication": 2.0, "span": 3.0, "sample": 4.0}).pairs
     short, long, rest = (found[pair].unbounded for pair in PAIRS)

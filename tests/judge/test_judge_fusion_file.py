@@ -64,8 +64,8 @@ def test_a_stranger_recomputes_the_ratio_from_the_file_alone(fusion, content):
     assert stated.interval == pytest.approx(tuple(tails))
 
 
-def test_refitting_the_table_gives_the_file(content):
-    check_refit(fusion_from_json(content), score_rows())
+def test_refitting_the_table_in_any_order_gives_the_file(content):
+    assert check_refit(fusion_from_json(content), score_rows()[::-1]) is None
 
 
 def test_another_table_is_not_the_one_fitted(content):

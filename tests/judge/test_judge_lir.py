@@ -37,7 +37,7 @@ ASK = np.linspace(-3, 3, 7)
 
 def cases():
     random = np.random.RandomState(0)
-    for number in range(25):
+    for number in range(16):
         n, m = random.randint(4, 60, 2)
         distance, spread = random.uniform(0, 2), random.uniform(0.5, 3)
         values = np.concatenate(

@@ -254,13 +254,13 @@ def _write_statistics(
 def _standing(measure: dict[str, Any], controls: int) -> dict[str, Any]:
     value = measure["value"]
     if value is None or not controls:
-        return {"control_values": [None] * controls, "z": None, "rank_p": None}
+        return {"control_values": [None] * controls, "z": None, "rank_p": None, "predictive_p": None}
     worse = 0.75 if measure["closer"] == "higher" else 2.5
     values: list[float | None] = [value * worse * (1 + 0.1 * k) for k in range(controls)]
     if controls > 2:
         values[-1] = None
     known = sum(v is not None for v in values)
-    return {"control_values": values, "z": 1.75, "rank_p": 1 / (known + 1)}
+    return {"control_values": values, "z": 1.75, "rank_p": 1 / (known + 1), "predictive_p": 0.11}
 
 
 def _conclusions(suspects: Sequence[str], controls: int) -> dict[str, Any]:

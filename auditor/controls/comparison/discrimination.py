@@ -109,7 +109,9 @@ def discrimination(
         without_score=len(evaluated) - len(defined),
         auc=_estimate(sample, sample.scores, _AUC, draws),
         tpr_at_fpr_1=_estimate(sample, sample.scores, _TPR, draws),
-        cllr_stated=_estimate(stated, stated.stated, _CLLR, draws),
+        cllr_stated=_estimate(stated, stated.stated, _CLLR, draws)
+        if stated.rows
+        else Estimate(undefined="the tool states no likelihood ratio on this question"),
         cllr_calibrated=_estimate(
             sample,
             lambda: _across_folds(sample) if folds else _from(training, sample),

@@ -196,12 +196,21 @@ class _Table:
             "reference_digest": self._reference_digest,
             **asdict(result),
             "score": finite(result.score),
+            "failure": _without_places(result.failure, (suspect.folder, self.reference)),
             "raw": _finite_only(dict(result.raw)),
         }
 
 
 def _key(row: Mapping[str, Any]) -> tuple[Any, ...]:
     return row["reading"], row["model"], row["suspect_digest"], row["reference_digest"]
+
+
+def _without_places(reason: str | None, folders: Iterable[Path]) -> str | None:
+    """Return a reason with folders by name alone: rows are published, where models lay is not."""
+    for folder in folders:
+        for place in (folder.resolve(), folder):
+            reason = reason and reason.replace(str(place), folder.name)
+    return reason
 
 
 def _finite_only(value: Any) -> Any:

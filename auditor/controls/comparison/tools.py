@@ -119,11 +119,7 @@ class ToolOpponent:
             answer, seconds = self._worker.ask(request)
             found = self._tool.read(answer, version)
         except (PeerFailedError, SubjectError) as error:
-            # Rows are published; where the models lay is nobody's business.
-            why = error.message
-            for folder in folders.values():
-                why = why.replace(str(folder), folder.name)
-            return failures(self.readings, version, why)
+            return failures(self.readings, version, error.message)
         except (ValueError, KeyError, TypeError) as error:
             # A tool whose answer lost a field has changed: that is no score either.
             why = f"unexpected answer: {type(error).__name__}: {error}"
