@@ -26,21 +26,21 @@ def train(folder, start, **train):
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(900)
 def test_a_fine_tuned_copy_follows_the_order_and_runs_in_another_order_do_not(tmp_path):
     reference = train(tmp_path / "reference", "tiny:teacher", seed=1)
     copy = train(tmp_path / "copy", reference, seed=6, corpus=77, steps=50, lr=6e-4)
-    # The same start and texts, in another order; and another start.
+    # The same start and texts, in another order.
     twin = train(tmp_path / "twin", "tiny:teacher", seed=2)
     control = train(tmp_path / "control", "tiny:teacher", seed=3)
-    stranger = train(tmp_path / "stranger", "tiny:sibling", seed=9)
     plan = plan_of(
         {
             "reference": reference,
             "itself": reference,
             "copy": copy,
             "twin": twin,
-            "stranger": stranger,
             "untrained": "tiny:teacher",
+            "stranger": "tiny:sibling",
             "control": control,
         },
         probes=1,
@@ -58,5 +58,5 @@ def test_a_fine_tuned_copy_follows_the_order_and_runs_in_another_order_do_not(tm
 
     assert log10_p("itself") < -6.0
     assert log10_p("copy") < -4.0
-    for name in ("twin", "stranger", "untrained"):
+    for name in ("twin", "untrained", "stranger"):
         assert log10_p(name) > -2.0

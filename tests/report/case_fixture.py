@@ -254,7 +254,8 @@ def _write_statistics(
 def _standing(measure: dict[str, Any], controls: int) -> dict[str, Any]:
     value = measure["value"]
     if value is None or not controls:
-        return {"control_values": [None] * controls, "z": None, "rank_p": None, "predictive_p": None}
+        empty = dict.fromkeys(("z", "rank_p", "predictive_p"))
+        return {"control_values": [None] * controls, **empty}
     worse = 0.75 if measure["closer"] == "higher" else 2.5
     values: list[float | None] = [value * worse * (1 + 0.1 * k) for k in range(controls)]
     if controls > 2:
@@ -281,6 +282,9 @@ def _conclusions(suspects: Sequence[str], controls: int) -> dict[str, Any]:
             "independent of the reference.",
             "Similarity has no direction: these findings cannot tell who learned from whom.",
         ],
+        "scope": {"categories": None, "layers": None},
+        "power": None,
+        "dose": None,
     }
     return {
         "schema": "auditor/conclusion/1",

@@ -104,7 +104,9 @@ def test_every_number_of_the_tables_is_the_statistic(rendered, name):
         if row["interval"]:
             expected += list(zip(row["interval"], words.ends(*row["interval"]), strict=True))
         expected += [
-            (row[key], words.number(row[key], 3)) for key in ("rank_p", "z") if row[key] is not None
+            (row[key], words.number(row[key], digits))
+            for key, digits in (("rank_p", 3), ("z", 3), ("predictive_p", 2))
+            if row[key] is not None
         ]
         assert shown[row["id"]] == expected
     assert len(shown) == len(rows)
