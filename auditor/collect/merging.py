@@ -30,7 +30,7 @@ from auditor.types import Array
 if TYPE_CHECKING:
     import torch
 
-BLOCKS = 8
+BLOCKS = 16
 """Parts that each matrix is cut into: units of the bootstrap."""
 _GROUPS = {"embedding": r"embed|wte|wpe|lm_head", "attention": r"attn", "feed-forward": r"mlp"}
 

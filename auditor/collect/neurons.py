@@ -26,7 +26,7 @@ from auditor.collect.matching import partners
 from auditor.collect.sequences import ForcedText
 from auditor.collect.store import part_path
 from auditor.errors import AccessError, UndefinedError
-from auditor.models.base import Model
+from auditor.models.base import Head, Model
 from auditor.models.projections import FinalNorm, Mlp, final_norm, mlps_of
 from auditor.panel import NEURON
 from auditor.types import Array
@@ -204,9 +204,22 @@ def _check_shape(reference: dict[str, object], mlps: Sequence[Mlp]) -> None:
 
 def _sides(run: Collection, model: Model, name: str) -> Iterator[LayerSides]:
     """Yield the sides of each layer of a subject whose activations are kept."""
-    module, head = module_of(model), model.head()
-    norm = final_norm(module, int(head.weight.shape[1]))
     stored = np.load(activations_path(run.case, name), mmap_mode="r", allow_pickle=False)
+    return layer_sides(module_of(model), model.head(), stored)
+
+
+def layer_sides(module: "PreTrainedModel", head: Head, stored: Array) -> Iterator[LayerSides]:
+    """Yield the sides of each layer.
+
+    Args:
+        module: the model.
+        head: its unembedding.
+        stored: (N, all neurons) rows of `NeuronActivations`.
+
+    Raises:
+        UndefinedError: a weight or an activation is not finite.
+    """
+    norm = final_norm(module, int(head.weight.shape[1]))
     column = 0
     for layer, mlp in enumerate(mlps_of(module)):
         parts = []

@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from multiprocessing import get_context
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from auditor.canon import canonical_json
 from auditor.case import Case, atomic_write, open_case
@@ -18,6 +18,9 @@ from auditor.controls.pack_folder import PackFolder
 from auditor.controls.pack_training import one_thread
 from auditor.controls.recipe import PackRecipe
 from auditor.progress import Progress, Silent
+
+if TYPE_CHECKING:
+    from auditor.plan import AuditRequest
 
 MEASURES = (
     "neuron-matching",
@@ -82,9 +85,11 @@ def score_members(
     from auditor.case import locked
     from auditor.collect.run import collect_case
     from auditor.measuring import Measuring, measure_case
+    from auditor.plan import plan_audit
 
     folder = PackFolder(recipe, root)
-    case = open_case(case_root, _plan(folder, names))
+    request = scoring_request(folder, [str(folder.model(name)) for name in names])
+    case = open_case(case_root, plan_audit(request))
     with locked(case):
         collect_case(case, Silent())
         if not (case.data / "statistics.json").is_file():
@@ -92,29 +97,28 @@ def score_members(
     return [_row(case, folder.members[name]) for name in names]
 
 
-def _plan(folder: PackFolder, names: Sequence[str]) -> dict[str, Any]:
-    from auditor.plan import AuditRequest, ControlSpec, plan_audit
+def scoring_request(folder: PackFolder, suspects: Sequence[str]) -> "AuditRequest":
+    """Return the audit of some suspects, by specifier, beside the controls that ship."""
+    from auditor.plan import AuditRequest, ControlSpec
     from auditor.types import Decoding
 
     reference, *controls = shipped_members(list(folder.members.values()))
-    return plan_audit(
-        AuditRequest(
-            command="scan",
-            reference=str(folder.model(reference.name)),
-            suspects=tuple(str(folder.model(name)) for name in names),
-            controls=tuple(
-                ControlSpec(
-                    spec=str(folder.model(control.name)),
-                    role="sibling" if control.role == "sibling" else "independent",
-                    family=control.family,
-                )
-                for control in controls
-            ),
-            suites=SUITES,
-            probes=PROBES,
-            decoding=Decoding(max_new_tokens=NEW_TOKENS),
-            encoder=None,
-        )
+    return AuditRequest(
+        command="scan",
+        reference=str(folder.model(reference.name)),
+        suspects=tuple(suspects),
+        controls=tuple(
+            ControlSpec(
+                spec=str(folder.model(control.name)),
+                role="sibling" if control.role == "sibling" else "independent",
+                family=control.family,
+            )
+            for control in controls
+        ),
+        suites=SUITES,
+        probes=PROBES,
+        decoding=Decoding(max_new_tokens=NEW_TOKENS),
+        encoder=None,
     )
 
 

@@ -7,6 +7,11 @@ Two p-values. The rank p assumes only that suspect and controls are exchangeable
 cannot go below 1/(K + 1). The predictive p can, at the price of a normal distribution of the
 controls; Student's t with K - 1 degrees of freedom pays for the mean and the spread being estimated
 from K families, and its tail falls with a power of the distance, never exponentially.
+
+Measured over 200,000 draws for each of 6 to 50 families, the predictive p falls below 1 % in 1.0 %
+of normal nulls, 1.5 to 1.7 % of Student t with 5 degrees of freedom, 2.2 % at most with 3, and 3.6 %
+of a null skewed towards the reference (gamma, shape 2). Skew is what it does not pay for: transform
+such a statistic, or read the rank beside it.
 """
 
 import math

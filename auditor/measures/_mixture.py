@@ -76,29 +76,43 @@ def solve_mixture(rows: Array, parents: tuple[str, ...]) -> Mixture:
     return mixture
 
 
-def resampled_means(rows: Array, parents: tuple[str, ...], seed: int, resamples: int) -> Array:
-    """Return (resamples, K) mean shares, the blocks of each group drawn anew with replacement.
+def standard_error(
+    rows: Array, parents: tuple[str, ...], seed: int, resamples: int
+) -> tuple[float, float]:
+    """Return the standard error of the reference's mean share, and its degrees of freedom.
 
-    Deviations are stretched by sqrt(n / (n - 1)), n blocks: the plain bootstrap is that much too
-    narrow (Efron & Tibshirani 1993, section 5.3). Groups are those of `solve_mixture`.
+    The blocks of each group are drawn anew with replacement, groups on their own. A regression on n
+    blocks leaves residuals, and so errors, too small by about (n - 1)/n in each direction
+    (Cameron & Miller 2015, section VI.B); they are stretched by n/(n - 1). Degrees of freedom after
+    Satterthwaite 1946: n - 1 of each group, weighted by what it adds to the variance.
+
+    Args:
+        rows: (n,) of dtype MIXTURE.
+        parents: (K,) names, the reference first.
+        seed: of the draws.
+        resamples: 2 or more.
     """
     random = np.random.RandomState(seed)
     width = len(parents) + 1
-    means, total = np.zeros((resamples, len(parents))), 0
+    variances, freedom, total = [], [], 0
     for group in _grouped(rows):
         grams = rows["gram"][group][:, :width, :width]
-        whole, n = grams.sum(axis=0), len(group)
-        if _condition(whole) > WORST_CONDITION:
+        n = len(group)
+        if _condition(grams.sum(axis=0)) > WORST_CONDITION:
             continue
-        _, shares = _solved(whole[None])
         weight = int(rows["elements"][group].sum())
+        total += weight
         if n > 1:
             counts = random.multinomial(n, np.full(n, 1 / n), size=resamples)
             drawn = (counts @ grams.reshape(n, -1)).reshape(resamples, width, width)
-            _, found = _solved(drawn)
-            shares = shares + np.sqrt(n / (n - 1)) * (found - shares)
-        means, total = means + weight * shares, total + weight
-    return means / total
+            spread = float(np.std(_solved(drawn)[1][:, 0], ddof=1)) * n / (n - 1)
+            variances.append((weight * spread) ** 2)
+            freedom.append(n - 1)
+    variance = float(np.sum(variances))
+    if not variance:
+        return 0.0, 1.0
+    satterthwaite = variance**2 / float(np.sum(np.square(variances) / freedom))
+    return float(np.sqrt(variance)) / total, satterthwaite
 
 
 def _grouped(rows: Array) -> list[Array]:

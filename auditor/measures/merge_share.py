@@ -3,24 +3,30 @@
 import numpy as np
 
 from auditor.errors import UndefinedError
-from auditor.measures._mixture import resampled_means, solve_mixture
+from auditor.measures._mixture import solve_mixture, standard_error
 from auditor.measures._registry import measure
-from auditor.measures._resample import LEVEL
+from auditor.measures._resample import FEWEST
 from auditor.outputs import Pair
 from auditor.types import Access
 
+_LEVEL = 0.975
 _ROUNDING = 1e-6
 """Of the merge's own factors, which are float32 numbers: no resampling sees it."""
 
 
 def block_interval(pair: Pair, seed: int, resamples: int) -> tuple[float, float] | None:
-    """Return the 95 % percentile interval of the share over blocks of weights; None for none."""
-    if pair.merge is None or not resamples:
+    """Return the 95 % interval of the share over blocks of weights; None without resamples.
+
+    The value and Student's t times its standard error, on either side.
+    """
+    from scipy.stats import t
+
+    if pair.merge is None or resamples < FEWEST:
         return None
     value = float(solve_mixture(pair.merge, pair.parents).mean[0])
-    drawn = resampled_means(pair.merge, pair.parents, seed, resamples)[:, 0]
-    low, high = np.percentile(drawn, LEVEL)
-    return min(float(low), value) - _ROUNDING, max(float(high), value) + _ROUNDING
+    error, freedom = standard_error(pair.merge, pair.parents, seed, resamples)
+    reach = float(t.ppf(_LEVEL, freedom)) * error + _ROUNDING
+    return value - reach, value + reach
 
 
 @measure(
@@ -48,7 +54,7 @@ def merge_share(pair: Pair) -> float:
     of the same shapes, but none of role replication. The factor s is free: a spherical merge
     (Shoemake 1985) of unlike parents is longer than their mean, and its linear weights are
     sin((1-t) W)/sin W and sin(t W)/sin W over their sum, W the angle of the parents.
-    Interval: 95 %, percentile bootstrap over blocks of rows within each layer and group.
+    Interval: 95 %, from a bootstrap over blocks of rows within each layer and group.
 
     Range: usually [0, 1], not limited to it; 1 for a copy or a fine-tune of the reference. With the
     base among the candidates a share is the factor of a parent's task vector (parent minus base),

@@ -9,8 +9,11 @@ from auditor.collect.merging import Candidate, align_candidates, mixture_rows
 from auditor.controls.transforms_merging import Merge, angle_between, merged, slerp_shares
 from auditor.controls.transforms_symmetry import permuted
 from auditor.controls.transforms_weights import weights_of, with_weights
-from auditor.measures._mixture import resampled_means, solve_mixture
+from auditor.measures._mixture import solve_mixture
+from auditor.measures.merge_share import block_interval, merge_share
 from auditor.models.anatomy import anatomy_of
+from auditor.outputs import OutputSet, Pair
+from auditor.types import Access, ModelRef, Probe
 
 METHODS = ("linear", "slerp", "ties", "dare")
 
@@ -43,7 +46,7 @@ def llama(seed, *, width=48, layers=2):
             t.LlamaConfig(
                 vocab_size=259,
                 hidden_size=width,
-                    intermediate_size=2 * width,
+                intermediate_size=2 * width,
                 num_hidden_layers=layers,
                 num_attention_heads=4,
                 num_key_value_heads=2,
@@ -70,28 +73,32 @@ def tuned(module, size, seed):
 
 @dataclass
 class Found:
-    """The mixture of a suspect."""
+    """What the measure says of a suspect."""
 
-    shares: dict
-    intervals: dict
-    cosine: float
+    share: float
+    low: float
+    high: float
+    parents: dict
 
 
-def decomposed(suspect, candidates, *, resamples=400):
-    """Return the shares of named modules in a suspect, the first being the reference."""
+def decomposed(suspect, candidates, *, resamples=200):
+    """Return the mixture of named modules in a suspect; the first is the reference."""
     files = InMemory(suspect)
     listed = [Candidate(i, name, InMemory(one)) for i, (name, one) in enumerate(candidates.items())]
     anatomy = anatomy_of(files.shapes, suspect.config.to_dict())
     aligned = align_candidates(files, listed, anatomy).candidates
-    rows = mixture_rows(files, aligned)
     names = tuple(one.name for one in aligned)
-    found = solve_mixture(rows, names)
-    drawn = np.percentile(resampled_means(rows, names, 0, resamples), (2.5, 97.5), axis=0)
-    return Found(
-        shares=dict(zip(names, found.mean.tolist(), strict=True)),
-        intervals=dict(zip(names, drawn.T.tolist(), strict=True)),
-        cosine=found.cosine,
-    )
+    pair = pair_with(mixture_rows(files, aligned), names)
+    low, high = block_interval(pair, 0, resamples)
+    means = solve_mixture(pair.merge, names).mean.tolist()
+    return Found(merge_share(pair), low, high, dict(zip(names, means, strict=True)))
+
+
+def pair_with(rows, parents):
+    """Return a pair that holds nothing but stored inner products."""
+    probe = Probe(id="p", category="c", text="t")
+    side = OutputSet(subject="s", model=ModelRef(spec="s", access=Access.WEIGHTS), probes=(probe,))
+    return Pair(reference=side, suspect=side, merge=rows, parents=parents)
 
 
 @dataclass
@@ -138,9 +145,8 @@ def trial(number, **shape):
     if ground is not None:
         candidates["base"] = base
     found = decomposed(suspect, candidates)
-    low, high = found.intervals["a"]
     truth = true_share((a, b), how, ground)
-    return Trial(method, moved, truth, found.shares["a"], low - 1e-6, high + 1e-6)
+    return Trial(method, moved, truth, found.share, found.low, found.high)
 
 
 def true_share(parents, how, base):

@@ -116,7 +116,7 @@ def test_a_model_with_another_vocabulary_has_no_divergence_but_the_rest(
 def test_a_folder_that_cannot_be_read_is_a_reason_for_each_statistic(statistics, tmp_path, folders):
     found = statistics.compare(tmp_path / "none", folders["reference"])
     assert {one.reading for one in found} == set(READINGS)
-    assert all(one.score is None and "missing" in one.failure for one in found)
+    assert all(one.score is None and "does not exist" in one.failure for one in found)
 
 
 def test_a_text_beyond_the_positions_of_a_model_is_a_reason(folders):

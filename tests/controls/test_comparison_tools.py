@@ -52,6 +52,7 @@ def test_an_installed_tool_tells_a_copy_from_a_model_of_another_seed(name, pair)
         if same.failure is None:
             assert same.score >= different.score
             assert same.accuses_any
+        assert different.accuses_any is ACCUSED_OF_NEVER_TRAINED_MODELS[different.reading]
 
 
 def run_command(python, arguments, home):
