@@ -35,7 +35,7 @@ def measure_case(case: Case, progress: Progress, wanted: Measuring | None = None
         for subject in [*suspects, *controls]:
             measured[subject["name"]] = _measure(case, pairs, subject["name"], wanted)
             task.advance()
-    subjects_of_case = subjects_of(case)
+    who = subjects_of(case)
     control_rows = [measured[control["name"]] for control in controls]
     statistics: dict[str, list[dict[str, Any]]] = {}
     number = 0
@@ -45,7 +45,7 @@ def measure_case(case: Case, progress: Progress, wanted: Measuring | None = None
             number += 1
             values = tuple(row[index].value for row in control_rows)
             row = replace(measurement, control_values=values).as_json()
-            rows.append({"id": f"S{number:03d}", **row, **_place(row, subjects_of_case)})
+            rows.append({"id": f"S{number:03d}", **row, **_place(row, suspect["name"], who)})
     scopes = {
         suspect["name"]: _scope(pairs.load(subjects[0]["name"], suspect["name"]))
         for suspect in suspects
@@ -95,9 +95,9 @@ def _with_kernel(measurement: Measurement, kernel: str | None) -> Measurement:
     return replace(measurement, implementation=f"{kernel}; {measurement.implementation}")
 
 
-def _place(row: dict[str, Any], subjects: Subjects) -> dict[str, float | None]:
+def _place(row: dict[str, Any], suspect: str, subjects: Subjects) -> dict[str, float | None]:
     """Return the fields of a measurement that say where it lies among the controls."""
-    place = placed(row, subjects)
+    place = placed(row, suspect, subjects)
     return {
         name: None if place is None else getattr(place, name)
         for name in ("z", "rank_p", "predictive_p")

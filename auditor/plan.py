@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from auditor.errors import InputError
-from auditor.judge.reading import Thresholds
+from auditor.judge.findings import Thresholds
 from auditor.panel import NULL_ROLES
 from auditor.types import CONTROL_ROLES, Access, Decoding, ModelRef, Role
 

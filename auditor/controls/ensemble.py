@@ -50,13 +50,13 @@ def forward(shape: Shape, weights: Stacked, tokens: Tensor) -> tuple[Tensor, Ten
     model = decoder(Flat.of(shape, weights))
     x = decoder_forward(model, tokens, keep=False).final.x  # (E, d, N)
     head = folded(model.head)
-    logits = head(x).transpose(1, 2).unflatten(1, tokens.shape[1:])
+    logits = torch.unflatten(head(x).transpose(1, 2), 1, tokens.shape[1:])
     hidden = x.transpose(1, 2)
     if model.head.gain is not None:
         hidden = hidden * model.head.gain[:, None]
     if model.head.shift is not None:
         hidden = hidden + model.head.shift[:, None]
-    return logits, hidden.unflatten(1, tokens.shape[1:])
+    return logits, torch.unflatten(hidden, 1, tokens.shape[1:])
 
 
 @torch.no_grad()

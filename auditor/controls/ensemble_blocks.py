@@ -91,7 +91,7 @@ def heads_in_backward(dheads: Tensor, heads: int, sequences: int, turn: Rotation
     e = m // (sequences * heads)
     dqkv = torch.empty(e, 3 * heads * size, sequences * t, device=dheads.device)
     parts = split_heads(dqkv, heads, sequences)
-    given = dheads.unflatten(1, (e, sequences, heads))
+    given = torch.unflatten(dheads, 1, (e, sequences, heads))
     if turn is None:
         parts.copy_(given)
         return dqkv

@@ -160,7 +160,7 @@ def embedded(model: Decoder, tokens: Tensor, start: int = 0) -> Tensor:
     if model.positions is None:
         return x.contiguous()
     places = model.positions[:, start : start + t].transpose(1, 2)[:, :, None]  # (E, d, 1, T)
-    return (x.unflatten(2, (b, t)) + places).flatten(2).contiguous()
+    return (torch.unflatten(x, 2, (b, t)) + places).flatten(2).contiguous()
 
 
 def _row_numbers(model: Decoder, tokens: Tensor) -> Tensor:
@@ -254,4 +254,4 @@ def _embedding_backward(model: Decoder, into: Decoder, dx: Tensor, tokens: Tenso
         into.embedding.copy_(rows)
     if into.positions is not None:
         into.positions[:, t:].zero_()
-        into.positions[:, :t] = dx.unflatten(2, (b, t)).sum(2).transpose(1, 2)
+        into.positions[:, :t] = torch.unflatten(dx, 2, (b, t)).sum(2).transpose(1, 2)

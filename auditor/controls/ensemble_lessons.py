@@ -78,7 +78,8 @@ class Recipe:
             raise InputError(
                 f"warmup and final_rate are shares, found {self.warmup} and {self.final_rate}"
             )
-        if self.steps < 1 or self.weight_decay < 0 or (self.together or 1) < 1:
+        counts = (self.steps, 1 if self.together is None else self.together)
+        if min(counts) < 1 or not 0 <= self.weight_decay < math.inf:
             raise InputError(
                 f"steps = {self.steps}, weight_decay = {self.weight_decay}, "
                 f"together = {self.together}: one is too small"

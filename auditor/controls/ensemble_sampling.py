@@ -95,7 +95,7 @@ class _Reader:
             x = out.added_to(x, merge_heads(self._attended(index, heads), e, s))
             act = swiglu if shape.architecture == "llama" else gelu
             x = down.added_to(x, act(up(normalised(shape, x).x))[0])
-        last = x.unflatten(2, (s, t))[..., -1]  # (E, d, S)
+        last = torch.unflatten(x, 2, (s, t))[..., -1]  # (E, d, S)
         return self._head(normalised(shape, last).x).transpose(1, 2)
 
     def _attended(self, index: int, heads: Tensor) -> Tensor:

@@ -127,7 +127,7 @@ def config_of(shape: Shape, tokenizer: "PreTrainedTokenizerFast | None" = None) 
     from transformers import GPT2Config, LlamaConfig
 
     names = ("bos_token_id", "eos_token_id", "pad_token_id")
-    common = {name: getattr(tokenizer, name, None) for name in names}
+    common: dict[str, Any] = {name: getattr(tokenizer, name, None) for name in names}
     common |= {"vocab_size": shape.vocabulary, "tie_word_embeddings": shape.tied}
     if shape.architecture == "gpt2":
         return GPT2Config(

@@ -144,7 +144,7 @@ class Flat:
         """Return (E, *size) from the start of `name` on; a larger size joins its neighbours."""
         start, own = _places(self.shape)[name]
         size = own if size is None else size
-        return self.table[:, start : start + math.prod(size)].unflatten(1, size)
+        return torch.unflatten(self.table[:, start : start + math.prod(size)], 1, size)
 
     def stacked(self) -> Stacked:
         """Return the named weights as tensors of their own."""

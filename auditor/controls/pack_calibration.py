@@ -13,8 +13,15 @@ from auditor.judge.scores import ScoreRow, proposition_of
 
 Row = dict[str, Any]
 
-NEURONS, SPAN, SAMPLE = "neuron-matching@1", "unembedding-span@1", "sample-llr@1"
-PATTERNS = (("replication", "span", "sample"), ("span", "sample"), ("sample",))
+GRADED_SHAPE = "llama-words"
+"""Of the students whose doses are graded: the reference's."""
+NEURONS, SPAN = "neuron-matching@1", "unembedding-span@1"
+SAMPLE, IDIOSYNCRASY = "sample-llr@1", "idiosyncratic-agreement@1"
+PATTERNS = (
+    ("replication", "span", "sample", "idiosyncrasy"),
+    ("span", "sample", "idiosyncrasy"),
+    ("sample",),
+)
 """Scores that are there at weights, logits and text access."""
 
 
@@ -39,6 +46,7 @@ def group_scores(row: Row) -> dict[str, float | None]:
         "replication": None if neurons is None else -float(neurons["value"]),
         "span": None if SPAN not in found else found[SPAN]["z"],
         "sample": None if SAMPLE not in found else found[SAMPLE]["z"],
+        "idiosyncrasy": None if IDIOSYNCRASY not in found else found[IDIOSYNCRASY]["z"],
     }
 
 
@@ -70,19 +78,19 @@ def calibrate_pack(rows: Sequence[Row], population: Population) -> Calibration:
     return Calibration(
         population=population,
         fusions=tuple(fusions),
-        doses={via: dosed_scores(half, via) for via in ("logits", "text")},
+        doses={name.partition("@")[0]: dosed_scores(half, name) for name in (SAMPLE, IDIOSYNCRASY)},
     )
 
 
-def dosed_scores(rows: Sequence[Row], via: str) -> tuple[DosedScore, ...]:
-    """Return z of the sample LLR by dose: of students by `via`, from random weights, unlaundered.
+def dosed_scores(rows: Sequence[Row], test: str) -> tuple[DosedScore, ...]:
+    """Return z of a decisive test by dose: of plain text students of the reference's own shape.
 
     Students of sibling teachers and independent models have dose 0.
     """
     return tuple(
-        DosedScore(dose=dose, score=float(row["scores"][SAMPLE]["z"]), family=row["family"])
+        DosedScore(dose=dose, score=float(row["scores"][test]["z"]), family=row["family"])
         for row in rows
-        if SAMPLE in row["scores"] and (dose := graded_dose(row, via)) is not None
+        if test in row["scores"] and (dose := graded_dose(row, "text")) is not None
     )
 
 
@@ -92,6 +100,7 @@ def graded_dose(row: Row, via: str) -> float | None:
         return 0.0
     teaching = row["teaching"]
     plain = row["role"] == "imitation" and row["start"] is None and teaching is not None
+    plain = plain and row["shape"] == GRADED_SHAPE
     if not plain or teaching["via"] != via or teaching["paraphrase"]:
         return None
     return float(teaching["dose"])

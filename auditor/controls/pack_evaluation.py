@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from auditor.controls.pack_calibration import (
+    IDIOSYNCRASY,
     NEURONS,
     PATTERNS,
     SAMPLE,
@@ -37,7 +38,7 @@ def evaluate(rows: Sequence[Row]) -> dict[str, Any]:
         "models": {role: _counts(locked, role) for role in _ROLES},
         "separation": [found for found in _separations(locked) if found is not None],
         "null_tests": [
-            _null_test(rows, name, alpha) for name in (SAMPLE, SPAN) for alpha in _LEVELS
+            _null_test(rows, name, alpha) for name in (SAMPLE, IDIOSYNCRASY) for alpha in _LEVELS
         ]
         + [_exact_test(rows, alpha) for alpha in _LEVELS],
         "readings": {role: _readings(locked, role) for role in _ROLES},
@@ -60,12 +61,16 @@ def _counts(rows: Sequence[Row], role: str) -> dict[str, int]:
 
 def at_least_half(row: Row) -> bool:
     """Whether a model is an imitation of at least half a dose that did not start from a control."""
-    teaching = row["teaching"]
-    return row["role"] == "imitation" and row["start"] is None and teaching["dose"] >= 0.5
+    return row["role"] == "imitation" and row["start"] is None and _dose(row) >= 0.5
+
+
+def _dose(row: Row) -> float:
+    """Return the dose of an imitation that was taught directly; 1 for all other models."""
+    return 1.0 if row["role"] != "imitation" or row["teaching"] is None else row["teaching"]["dose"]
 
 
 def _unlinked(row: Row) -> bool:
-    return bool(row["role"] in ("independent", "sibling"))
+    return row["role"] in ("independent", "sibling")
 
 
 def _score(name: str, sign: float, key: str = "z") -> Score:
@@ -85,7 +90,7 @@ _QUESTIONS: tuple[tuple[str, Callable[[Row], bool], Callable[[Row], bool]], ...]
     ("imitation >= 50 % vs unlinked", at_least_half, _unlinked),
     (
         "imitation 10 % vs unlinked",
-        lambda r: r["role"] == "imitation" and r["teaching"]["dose"] < 0.5,
+        lambda r: _dose(r) < 0.5,
         _unlinked,
     ),
     (
@@ -99,7 +104,7 @@ _SCORES: dict[str, Score] = {
     "neuron-matching": _score(NEURONS, -1.0, "value"),
     "unembedding-span": _score(SPAN, 1.0),
     "sample-llr": _score(SAMPLE, 1.0),
-    "idiosyncratic-agreement": _score("idiosyncratic-agreement@1", 1.0, "value"),
+    "idiosyncratic-agreement": _score(IDIOSYNCRASY, 1.0),
     "divergence-gap": _score("divergence-gap@1", 1.0, "value"),
     "residual-correlation": _score("residual-correlation@1", 1.0, "value"),
     "weight-cka": _score("weight-cka@1", 1.0, "value"),

@@ -5,7 +5,7 @@ rates, likelihood ratios and power are computed from the table alone.
 """
 
 import json
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from multiprocessing import get_context
 from pathlib import Path
@@ -94,7 +94,7 @@ def score_members(
         collect_case(case, Silent())
         if not (case.data / "statistics.json").is_file():
             measure_case(case, Silent(), Measuring(names=MEASURES, resamples=0))
-    return [_row(case, folder.members[name]) for name in names]
+    return list(_rows(case, [folder.members[name] for name in names]))
 
 
 def scoring_request(folder: PackFolder, suspects: Sequence[str]) -> "AuditRequest":
@@ -122,30 +122,31 @@ def scoring_request(folder: PackFolder, suspects: Sequence[str]) -> "AuditReques
     )
 
 
-def _row(case: Case, member: Member) -> dict[str, Any]:
+def _rows(case: Case, members: Sequence[Member]) -> Iterator[dict[str, Any]]:
     from auditor.judge.evidence import gather_alone
     from auditor.judge.reading import conclude
 
-    found = case.read_json("statistics.json")["suspects"][member.name]
-    evidence = gather_alone(case)[member.name]
-    return {
-        **member.as_json(),
-        "digest": _digest(case, member.name),
-        "scores": {row["measure"]: _scores(row) for row in found if row["value"] is not None},
-        "undefined": {row["measure"]: row["undefined"] for row in found if row["value"] is None},
-        "alike": evidence.alike,
-        "copy_excluded": evidence.copy_excluded is not None,
-        "reading": conclude(evidence).as_json()["reading"],
-    }
+    statistics = case.read_json("statistics.json")["suspects"]
+    digests = {s["name"]: s["digest"] for s in case.read_json("plan.json")["subjects"]}
+    evidence = gather_alone(case)
+    for member in members:
+        found = statistics[member.name]
+        seen = evidence[member.name]
+        yield {
+            **member.as_json(),
+            "digest": digests[member.name],
+            "scores": {row["measure"]: _scores(row) for row in found if row["value"] is not None},
+            "undefined": {
+                row["measure"]: row["undefined"] for row in found if row["value"] is None
+            },
+            "alike": seen.alike,
+            "copy_excluded": seen.copy_excluded is not None,
+            "reading": conclude(seen).as_json()["reading"],
+        }
 
 
 def _scores(row: dict[str, Any]) -> dict[str, Any]:
     return {key: row[key] for key in ("value", "z", "rank_p", "predictive_p")}
-
-
-def _digest(case: Case, name: str) -> str:
-    subjects = case.read_json("plan.json")["subjects"]
-    return str(next(s["digest"] for s in subjects if s["name"] == name))
 
 
 def write_scores(path: Path, rows: Sequence[dict[str, Any]]) -> None:

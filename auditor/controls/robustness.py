@@ -17,8 +17,8 @@ from auditor.controls.pack_scores import NEW_TOKENS, PROBES, SUITES, scoring_req
 from auditor.controls.pack_training import one_thread
 from auditor.controls.recipe import PackRecipe
 from auditor.controls.serving import WAYS, Host, record, refusals
+from auditor.judge.findings import Thresholds
 from auditor.judge.null import family_values, standing
-from auditor.judge.reading import Thresholds
 from auditor.measures._run import measure_pair
 from auditor.pairing import Pairs
 from auditor.panel import NULL_ROLES

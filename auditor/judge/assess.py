@@ -9,7 +9,6 @@ Agrees with ``lir`` where that defines the quantity.
 """
 
 import math
-from dataclasses import dataclass
 
 import numpy as np
 
@@ -139,35 +138,3 @@ def multiclass_cost(log_likelihoods: Array, labels: Array, weights: Array) -> fl
     own = shifted[np.arange(len(labels)), labels]
     nats = np.log(np.exp(shifted).sum(axis=1)) - own
     return float((weights * nats).sum() / weights.sum() / math.log(classes))
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Quality:
-    """The numbers that are reported for one pairwise question."""
-
-    cllr: float
-    cllr_min: float
-    dev_pav: float | None
-    """None where the classes are perfectly separated."""
-    auc: float
-    families: tuple[int, int]
-
-    @property
-    def cllr_cal(self) -> float:
-        """The cost of miscalibration."""
-        return self.cllr - self.cllr_min
-
-
-def quality(controls: Scored, families: tuple[int, int]) -> Quality:
-    """Return the numbers of a set of log10 LRs."""
-    try:
-        distance: float | None = dev_pav(controls)
-    except UndefinedError:
-        distance = None
-    return Quality(
-        cllr=cllr(controls),
-        cllr_min=cllr_min(controls),
-        dev_pav=distance,
-        auc=auc(controls),
-        families=families,
-    )

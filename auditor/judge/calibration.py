@@ -6,6 +6,7 @@ A pack is used where the case lies inside its population, and refused with the r
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -32,7 +33,8 @@ class Calibration:
     fusions: tuple[Fusion, ...]
     """One for each access pattern."""
     doses: Mapping[str, tuple[DosedScore, ...]]
-    """``text`` and ``logits``: z of the sample LLR of students of graded dose, 0 included."""
+    """By decisive test: z of students of graded dose that learned from text alone, the kind that is
+    harder to see; models without a link have dose 0."""
 
     def as_json(self) -> dict[str, Any]:
         """Return the file of a pack."""
@@ -41,8 +43,8 @@ class Calibration:
             "population": self.population.as_json(),
             "fusions": [fusion_json(fusion) for fusion in self.fusions],
             "doses": {
-                via: [{"dose": s.dose, "score": s.score, "family": s.family} for s in scores]
-                for via, scores in sorted(self.doses.items())
+                test: [{"dose": s.dose, "score": s.score, "family": s.family} for s in scores]
+                for test, scores in sorted(self.doses.items())
             },
         }
 
@@ -65,8 +67,8 @@ def calibration_from_json(content: Any) -> Calibration:
             population=population_from_json(content["population"]),
             fusions=tuple(fusion_from_json(fusion) for fusion in content["fusions"]),
             doses={
-                via: tuple(DosedScore(**score) for score in scores)
-                for via, scores in content["doses"].items()
+                test: tuple(DosedScore(**score) for score in scores)
+                for test, scores in content["doses"].items()
             },
         )
     except (KeyError, TypeError, ValueError) as error:
@@ -118,26 +120,54 @@ class Weighed:
 
 
 def weigh(
-    calibration: Calibration, scores: Mapping[str, float | None], threshold: float | None
+    calibration: Calibration,
+    scores: Mapping[str, float | None],
+    thresholds: Mapping[str, float],
 ) -> Weighed:
     """Return likelihood ratios, the dose that would have been seen, and the dose it looks like.
 
     Args:
         calibration: whose population holds the case.
-        scores: by feature: ``replication`` (-log10 p), ``span`` and ``sample`` (z).
-        threshold: z of the sample LLR above which imitation is read; None where there is none.
+        scores: by feature: ``replication`` (-log10 p), ``span``, ``sample``, ``idiosyncrasy`` (z).
+        thresholds: by decisive test that is defined: z above which imitation is read.
     """
     reasons: list[str] = []
     fused = _attempt(lambda: fuse(select_fusion(calibration.fusions, scores), scores), reasons)
-    text = calibration.doses.get("text", ())
-    seen = None
-    if threshold is not None:
-        seen = _attempt(lambda: smallest_seen_dose(power_curve(text, threshold, _DRAWS)), reasons)
-    sample = scores.get("sample")
-    dose = None
-    if sample is not None and threshold is not None and sample > threshold:
-        dose = _attempt(lambda: estimate_dose(sample, dose_curve(text)), reasons)
-    return Weighed(fused=fused, seen=seen, dose=dose, reasons=tuple(reasons))
+    seen: list[SeenDose] = []
+    doses: list[DoseEstimate] = []
+    for test, threshold in thresholds.items():
+        graded, score = calibration.doses.get(test, ()), scores.get(FEATURE_OF[test])
+        seen += _attempts(partial(_seen, graded, threshold), reasons)
+        if score is not None and score > threshold:
+            doses += _attempts(partial(_looks_like, graded, score), reasons)
+    return Weighed(
+        fused=fused,
+        # Either test may see a dose; the interval of the more certain estimate is kept.
+        seen=min(seen, key=lambda found: found.dose, default=None),
+        dose=min(doses, key=_width, default=None),
+        reasons=tuple(reasons),
+    )
+
+
+FEATURE_OF = {"sample-llr": "sample", "idiosyncratic-agreement": "idiosyncrasy"}
+"""Feature that a decisive test is fused as."""
+
+
+def _seen(graded: Sequence[DosedScore], threshold: float) -> SeenDose:
+    return smallest_seen_dose(power_curve(graded, threshold, _DRAWS))
+
+
+def _looks_like(graded: Sequence[DosedScore], score: float) -> DoseEstimate:
+    return estimate_dose(score, dose_curve(graded))
+
+
+def _width(found: DoseEstimate) -> float:
+    return found.interval[1] - found.interval[0]
+
+
+def _attempts(compute: Any, reasons: list[str]) -> list[Any]:
+    found = _attempt(compute, reasons)
+    return [] if found is None else [found]
 
 
 def _attempt(compute: Any, reasons: list[str]) -> Any:

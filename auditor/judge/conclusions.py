@@ -15,12 +15,13 @@ from auditor.judge.calibration import (
     shipped_calibrations,
     weigh,
 )
-from auditor.judge.evidence import gather
+from auditor.judge.evidence import IDIOSYNCRASY, SAMPLE, gather
+from auditor.judge.findings import RULES, Decisive, Evidence
 from auditor.judge.fuse import PairResult
 from auditor.judge.null import predictive_p
 from auditor.judge.population import CaseFacts
 from auditor.judge.power import z_threshold
-from auditor.judge.reading import RULES, Evidence, conclude
+from auditor.judge.reading import conclude
 from auditor.judge.scope import Part, Scope, scope
 from auditor.judge.scores import Pair
 from auditor.judge.words import Names, Weight, load_scale, sentence
@@ -83,7 +84,7 @@ class _Findings:
 def _judged(case: Case, suspect: str, evidence: Evidence, chosen: Chosen) -> dict[str, Any]:
     weighed = Weighed(reasons=chosen.reasons)
     if chosen.calibration is not None:
-        weighed = weigh(chosen.calibration, scores_of(evidence), threshold_of(evidence))
+        weighed = weigh(chosen.calibration, scores_of(evidence), thresholds_of(evidence))
     seen = None if weighed.seen is None else weighed.seen.dose
     parts = case.read_json("statistics.json").get("scope", {}).get(suspect, {})
     found = _Findings(
@@ -98,23 +99,33 @@ def _judged(case: Case, suspect: str, evidence: Evidence, chosen: Chosen) -> dic
 def scores_of(evidence: Evidence) -> dict[str, float | None]:
     """Return the group scores of a suspect, as the fusions take them.
 
-    ``replication`` -log10 of the raw p of neuron matching, in [0, 300]; ``span`` and ``sample`` z
-    among the control families.
+    ``replication`` -log10 of the raw p of neuron matching, >= 0; ``span``, ``sample`` and
+    ``idiosyncrasy`` z among the control families.
     """
+    z = {test.name: test.place.z for test in evidence.imitation}
     return {
         "replication": evidence.neuron_score,
         "span": None if evidence.span is None else evidence.span.z,
-        "sample": None if evidence.sample is None else evidence.sample.z,
+        "sample": z.get(SAMPLE),
+        "idiosyncrasy": z.get(IDIOSYNCRASY),
     }
 
 
-def threshold_of(evidence: Evidence) -> float | None:
-    """Return the z of the sample LLR above which imitation is read: p and beyond every control."""
-    place = evidence.sample
-    if place is None or place.families < evidence.thresholds.fewest_families:
-        return None
-    limit = z_threshold(evidence.thresholds.imitation_alpha, place.families)
-    return limit if evidence.closest_z is None else max(limit, evidence.closest_z)
+def thresholds_of(evidence: Evidence) -> dict[str, float]:
+    """Return, for each decisive test, the z above which it reads imitation on its own.
+
+    Its predictive p must be under alpha after correction for the tests, and z over that of every
+    control family.
+    """
+    enough = evidence.thresholds.fewest_families
+    tests = [test for test in evidence.imitation if test.place.families >= enough]
+    alpha = evidence.thresholds.imitation_alpha / max(len(tests), 1)
+    return {test.name: _threshold(test, alpha) for test in tests}
+
+
+def _threshold(test: Decisive, alpha: float) -> float:
+    limit = z_threshold(alpha, test.place.families)
+    return limit if test.closest_z is None else max(limit, test.closest_z)
 
 
 def _category(part: dict[str, Any]) -> Part:

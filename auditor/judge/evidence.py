@@ -6,13 +6,16 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from auditor.case import Case
+from auditor.judge.findings import Decisive, Evidence, Thresholds
 from auditor.judge.multiplicity import holm
 from auditor.judge.null import Standing, family_values, standing
-from auditor.judge.reading import Evidence, Thresholds
 from auditor.panel import NULL_ROLES
 
 NEURONS, ORDER, REDERIVED = "neuron-matching", "neuron-order-weights", "rederived-share"
-SAMPLE, SPAN = "sample-llr", "unembedding-span"
+SAMPLE, IDIOSYNCRASY, SPAN = "sample-llr", "idiosyncratic-agreement", "unembedding-span"
+DECISIVE = (SAMPLE, IDIOSYNCRASY)
+FEWEST_MATCHED = 6
+"""Control families of the suspect's architecture that make a null of their own."""
 _COPY_NEEDS = ("different widths", "different MLPs")
 """Starts of the reasons that say that one model's layers cannot be the other's."""
 
@@ -61,18 +64,29 @@ def subjects_of(case: Case) -> Subjects:
     )
 
 
-def placed(row: dict[str, Any], subjects: Subjects) -> Standing | None:
-    """Return the place of a measurement among the control families without a link."""
+def placed(row: dict[str, Any], suspect: str, subjects: Subjects) -> Standing | None:
+    """Return the place of a measurement among the control families without a link.
+
+    Where at least `FEWEST_MATCHED` of them have the suspect's architecture, only these count:
+    another architecture moves most statistics, and would widen or shift the null.
+    """
     if row["value"] is None:
         return None
-    return standing(row["value"], _null_values(row, subjects), row["closer"])
+    return standing(row["value"], null_values(row, suspect, subjects), row["closer"])
 
 
-def _null_values(row: dict[str, Any], subjects: Subjects) -> list[float]:
-    """Return one value for each control family without a link."""
+def null_values(row: dict[str, Any], suspect: str, subjects: Subjects) -> list[float]:
+    """Return one value for each control family that a suspect is placed among."""
     null = [i for i, counts in enumerate(subjects.null) if counts]
-    values = [row["control_values"][i] for i in null]
-    families = [subjects.controls[i]["family"] for i in null]
+    own = subjects.architectures[suspect]
+    matched = [i for i in null if subjects.architectures[subjects.controls[i]["name"]] == own]
+    values = _by_family(row, matched, subjects)
+    return values if len(values) >= FEWEST_MATCHED else _by_family(row, null, subjects)
+
+
+def _by_family(row: dict[str, Any], chosen: Sequence[int], subjects: Subjects) -> list[float]:
+    values = [row["control_values"][i] for i in chosen]
+    families = [subjects.controls[i]["family"] for i in chosen]
     return family_values(values, families, row["closer"])
 
 
@@ -83,11 +97,16 @@ def gather(case: Case) -> dict[str, Evidence]:
         CaseError: the case was not measured.
     """
     alone = gather_alone(case)
-    neurons = holm([found.neuron_p for found in alone.values()])
-    sample = holm([found.sample_p for found in alone.values()])
+    neurons = iter(holm([found.neuron_p for found in alone.values()]))
+    tests = [test for found in alone.values() for test in found.imitation]
+    adjusted = iter(holm([test.place.predictive_p for test in tests]))
     return {
-        name: replace(found, neuron_p=neurons[index], sample_p=sample[index])
-        for index, (name, found) in enumerate(alone.items())
+        name: replace(
+            found,
+            neuron_p=next(neurons),
+            imitation=tuple(replace(test, p=next(adjusted)) for test in found.imitation),
+        )
+        for name, found in alone.items()
     }
 
 
@@ -108,7 +127,7 @@ def gather_alone(case: Case) -> dict[str, Evidence]:
 def _evidence(
     name: str, rows: dict[str, dict[str, Any]], subjects: Subjects, thresholds: Thresholds
 ) -> Evidence:
-    places = _places(rows, subjects)
+    places = _places(rows, name, subjects)
     neurons = rows.get(NEURONS)
     return Evidence(
         thresholds=thresholds,
@@ -119,13 +138,35 @@ def _evidence(
         neuron_p=_probability(neurons),
         ancestor=_ancestor(neurons, subjects, thresholds),
         copy_excluded=_copy_excluded(neurons),
-        sample=places.get(SAMPLE),
-        sample_p=_predictive(places.get(SAMPLE)),
-        closest_z=_closest_z(rows.get(SAMPLE), subjects),
+        imitation=_decisive(rows, name, subjects),
         neuron_score=_score(neurons),
         span=places.get(SPAN),
+        span_excess=_excess(rows.get(SPAN), name, subjects),
         screening=tuple(places.values()),
     )
+
+
+def _decisive(
+    rows: dict[str, dict[str, Any]], suspect: str, subjects: Subjects
+) -> tuple[Decisive, ...]:
+    """Return the decisive tests that are defined, p adjusted as for a suspect alone."""
+    found = []
+    for name in DECISIVE:
+        place = placed(rows[name], suspect, subjects) if name in rows else None
+        if place is not None:
+            values = null_values(rows[name], suspect, subjects)
+            closest = standing(max(values), values, "higher").z if values else None
+            found.append(Decisive(name=name, place=place, p=None, closest_z=closest))
+    adjusted = holm([test.place.predictive_p for test in found])
+    return tuple(replace(test, p=p) for test, p in zip(found, adjusted, strict=True))
+
+
+def _excess(row: dict[str, Any] | None, suspect: str, subjects: Subjects) -> float | None:
+    if row is None or row["value"] is None:
+        return None
+    values = null_values(row, suspect, subjects)
+    closest = max(values, default=1.0)
+    return None if closest >= 1.0 else float((row["value"] - closest) / (1.0 - closest))
 
 
 def _thresholds(case: Case) -> Thresholds:
@@ -138,8 +179,10 @@ def _stem(row: dict[str, Any]) -> str:
     return str(row["measure"].partition("@")[0])
 
 
-def _places(rows: dict[str, dict[str, Any]], subjects: Subjects) -> dict[str, Standing]:
-    found = {name: placed(row, subjects) for name, row in rows.items()}
+def _places(
+    rows: dict[str, dict[str, Any]], suspect: str, subjects: Subjects
+) -> dict[str, Standing]:
+    found = {name: placed(row, suspect, subjects) for name, row in rows.items()}
     return {name: place for name, place in found.items() if place is not None}
 
 
@@ -150,18 +193,6 @@ def _probability(row: dict[str, Any] | None) -> float | None:
 
 def _score(row: dict[str, Any] | None) -> float | None:
     return None if row is None or row["value"] is None else -float(row["value"])
-
-
-def _closest_z(row: dict[str, Any] | None, subjects: Subjects) -> float | None:
-    """Return the z of the control family that is closest to the reference, among all of them."""
-    if row is None or row["value"] is None:
-        return None
-    values = _null_values(row, subjects)
-    return None if not values else standing(max(values), values, "higher").z
-
-
-def _predictive(place: Standing | None) -> float | None:
-    return None if place is None else place.predictive_p
 
 
 def _rederived(row: dict[str, Any] | None) -> tuple[str, float] | None:

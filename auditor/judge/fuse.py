@@ -67,8 +67,16 @@ FEATURES = (
             "replication:independent": "nonnegative",
         },
     ),
+    Feature(
+        name="idiosyncrasy",
+        transform="asinh",
+        demands={
+            "imitation:independent": "nonnegative",
+            "replication:independent": "nonnegative",
+        },
+    ),
 )
-"""The three statistics that carry the three-way question (DESIGN, section 7)."""
+"""The statistics that carry the three-way question (DESIGN, section 7)."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -9,9 +9,9 @@ controls; Student's t with K - 1 degrees of freedom pays for the mean and the sp
 from K families, and its tail falls with a power of the distance, never exponentially.
 
 Measured over 200,000 draws for each of 6 to 50 families, the predictive p falls below 1 % in 1.0 %
-of normal nulls, 1.5 to 1.7 % of Student t with 5 degrees of freedom, 2.2 % at most with 3, and 3.6 %
-of a null skewed towards the reference (gamma, shape 2). Skew is what it does not pay for: transform
-such a statistic, or read the rank beside it.
+of normal nulls, in 1.5 to 1.7 % of Student t with 5 degrees of freedom, at most 2.2 % with 3, and
+3.6 % of a null skewed towards the reference (gamma, shape 2). Skew is what it does not pay for:
+transform such a statistic, or read the rank beside it.
 """
 
 import math

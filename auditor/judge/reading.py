@@ -10,86 +10,24 @@ at, and versioned. The first rule that applies gives the reading.
 3. `inconclusive` without controls, and with fewer than `fewest_families` families of them.
 4. `inconclusive` where the controls do not cover the suspect's architecture: architecture alone
    moves the likelihood ratio (z +3 to +3.5 was measured without such controls).
-5. `imitation` where the suspect's own samples favour the reference beyond every control and with
-   a predictive p, adjusted over suspects, under `imitation_alpha`. Where weights could have been
-   copied and neuron matching could not be computed, behaviour cannot tell the two apart:
-   `inconclusive` between them.
-6. `no-link` where neither is found, the predictive p is over `no_link_p`, and it is stated which
-   dose of imitation would have been seen.
+5. `imitation` where one of two decisive tests puts the suspect beyond every control and has a
+   predictive p, adjusted for both tests and all suspects, under `imitation_alpha`: do its own
+   samples favour the reference (the control-adjusted likelihood ratio), does it agree with the
+   reference where the reference is unlike the controls (idiosyncratic agreement). Where weights
+   could have been copied and neuron matching could not be computed, behaviour cannot tell the two
+   apart: `inconclusive` between them.
+6. `no-link` where nothing is found, the predictive p of each defined test is over `no_link_p`, and
+   it is stated which dose of imitation would have been seen.
 7. `inconclusive` otherwise.
 
 Raw similarity alone decides nothing.
 """
 
 from collections.abc import Callable
-from dataclasses import asdict, dataclass, field
 from typing import Any
 
-from auditor.judge.null import Standing
+from auditor.judge.findings import Decisive, Evidence
 from auditor.types import Conclusion
-
-RULES = "reading/2"
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Thresholds:
-    """The numbers of the rules; a change of one is a new version of them."""
-
-    rederived_share: float = 0.5
-    """Share of the tested weights that must be equal bit for bit."""
-    replication_alpha: float = 1e-4
-    """Of neuron matching, after Holm over suspects."""
-    fewest_families: int = 6
-    """Of controls without a link, for any reading that rests on them."""
-    fewest_alike: int = 2
-    """Control families of the suspect's architecture."""
-    imitation_alpha: float = 0.01
-    """Of the predictive p (Student t, K - 1 degrees of freedom), after Holm over suspects."""
-    no_link_p: float = 0.05
-    """Smallest predictive p, unadjusted, that is no sign of imitation."""
-    power: float = 0.9
-    """Share of imitations of the stated dose that would have been seen."""
-
-    def as_json(self) -> dict[str, Any]:
-        """Return the rules' name and numbers, as written into plans and conclusions."""
-        return {"rules": RULES, **asdict(self)}
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Evidence:
-    """What the rules look at, for one suspect."""
-
-    thresholds: Thresholds = field(default_factory=Thresholds)
-    families: int = 0
-    """Control families without a link to the reference."""
-    architecture: str | None = None
-    """Of the suspect; None where it cannot be observed."""
-    alike: int = 0
-    """Control families of that architecture; where it is unknown, the families of the second
-    most frequent architecture among the controls (so that two are covered)."""
-    rederived: tuple[str, float] | None = None
-    """Transform, and share of the tested weights that it gives bit for bit."""
-    neuron_p: float | None = None
-    """Of neuron matching, adjusted over suspects."""
-    ancestor: str | None = None
-    """A control without a link that matches the reference's neurons all the same."""
-    copy_excluded: str | None = None
-    """Why the suspect's weights cannot be the reference's, although both are known."""
-    sample: Standing | None = None
-    """Of the control-adjusted likelihood ratio of the suspect's own samples."""
-    sample_p: float | None = None
-    """Its predictive p, adjusted over suspects."""
-    closest_z: float | None = None
-    """z of the control family closest to the reference by that ratio."""
-    neuron_score: float | None = None
-    """-log10 of the raw p of neuron matching."""
-    span: Standing | None = None
-    """Of the overlap of the unembedding's spans."""
-    seen_dose: float | None = None
-    """Smallest dose of imitation that would have been seen with the power asked for."""
-    screening: tuple[Standing, ...] = ()
-    """Of all other measures, for the rank statement."""
-
 
 _ALWAYS = (
     "Similar outputs can have innocent causes: shared public data, a shared base model, "
@@ -186,14 +124,15 @@ def _uncovered(evidence: Evidence) -> Conclusion | None:
 
 
 def _imitated(evidence: Evidence) -> Conclusion | None:
-    place, p = evidence.sample, evidence.sample_p
-    if place is None or p is None or p >= evidence.thresholds.imitation_alpha:
+    alpha = evidence.thresholds.imitation_alpha
+    found = [test for test in evidence.imitation if test.beyond_all and _p_of(test) < alpha]
+    if not found:
         return None
-    if place.rank_p is None or place.rank_p > place.floor + 1e-12:
-        return None
+    strongest = min(found, key=_p_of)
+    place = strongest.place
     basis = (
-        f"the suspect's own samples favour the reference beyond all {place.families} control "
-        f"families (z {place.z:.1f}, predictive p {_p(p)} after correction)"
+        f"{_FOUND[strongest.name]} beyond all {place.families} control families "
+        f"(z {place.z:.1f}, predictive p {_p(_p_of(strongest))} after correction)"
     )
     limits = (*_floor(evidence), *_ALWAYS)
     if evidence.neuron_p is None and evidence.copy_excluded is None:
@@ -209,22 +148,29 @@ def _imitated(evidence: Evidence) -> Conclusion | None:
         via=via,
         basis=basis,
         cap=f"rank among {place.families} control families",
-        limits=(*_via_limit(evidence, via), *limits),
+        limits=(*_via_limit(via), *limits),
     )
+
+
+_FOUND = {
+    "sample-llr": "the suspect's own samples favour the reference",
+    "idiosyncratic-agreement": "where the reference is unlike the controls, the suspect agrees "
+    "with it",
+}
+
+
+def _p_of(test: Decisive) -> float:
+    return 1.0 if test.p is None else test.p
 
 
 def _via(evidence: Evidence) -> Any:
     """Return how the outputs were learned, where the unembedding can tell."""
-    if evidence.span is None or evidence.span.predictive_p is None:
+    if evidence.span_excess is None:
         return None
-    beyond = (
-        evidence.span.rank_p is not None and evidence.span.rank_p <= evidence.span.floor + 1e-12
-    )
-    alpha = evidence.thresholds.imitation_alpha
-    return "logits" if beyond and evidence.span.predictive_p < alpha else "text"
+    return "logits" if evidence.span_excess >= evidence.thresholds.logits_excess else "text"
 
 
-def _via_limit(evidence: Evidence, via: str | None) -> tuple[str, ...]:
+def _via_limit(via: str | None) -> tuple[str, ...]:
     if via is None:
         return ("The unembeddings are not comparable, so logits and text cannot be told apart.",)
     if via == "logits":
@@ -233,21 +179,27 @@ def _via_limit(evidence: Evidence, via: str | None) -> tuple[str, ...]:
 
 
 def _no_link(evidence: Evidence) -> Conclusion | None:
-    place, dose = evidence.sample, evidence.seen_dose
-    if place is None or place.predictive_p is None or dose is None:
+    dose, tests = evidence.seen_dose, evidence.imitation
+    if not tests or dose is None:
         return None
-    if place.predictive_p < evidence.thresholds.no_link_p:
+    p = [test.place.predictive_p for test in tests]
+    if any(value is None or value < evidence.thresholds.no_link_p for value in p):
         return None
     if evidence.neuron_p is None and evidence.copy_excluded is None:
         return None
+    power, place = evidence.thresholds.power, tests[0].place
     return Conclusion(
         reading="no-link",
-        basis=f"inside the {place.families} control families (z {place.z:.1f}); neurons do not "
+        basis=f"inside the {place.families} control families by {_listed(tests)}; neurons do not "
         f"match; imitation of {dose:.0%} of the training or more would have been seen with power "
-        f"{evidence.thresholds.power:.0%}",
+        f"{power:.0%}",
         cap=f"imitation below {dose:.0%} of the training cannot be excluded",
         limits=("No link found is not proof of independence.", *_ALWAYS),
     )
+
+
+def _listed(tests: tuple[Decisive, ...]) -> str:
+    return " and ".join(f"{test.name} (z {test.place.z:.1f})" for test in tests)
 
 
 def _undecided(evidence: Evidence) -> Conclusion:
@@ -257,8 +209,8 @@ def _undecided(evidence: Evidence) -> Conclusion:
             "It is not known which dose of imitation would have been seen, so the absence of a "
             "finding says nothing: add imitation controls of known dose (auditor controls build)."
         )
-    if evidence.sample is None:
-        limits.append("The samples could not be scored by the reference and its controls.")
+    if not evidence.imitation:
+        limits.append("Neither decisive test of imitation could be computed.")
     return Conclusion(
         reading="inconclusive",
         basis=_rank_statement(evidence),

@@ -107,18 +107,19 @@ class Trial:
 
     method: str
     moved: bool
-    truth: float
-    share: float
-    low: float
-    high: float
+    meant: float
+    """Its weight; TIES has none of its own: as `held`."""
+    held: float
+    """Its share in the merged weights, see `held_share`."""
+    found: Found
 
     @property
     def error(self):
-        return abs(self.share - self.truth)
+        return abs(self.found.share - self.held)
 
     @property
     def covered(self):
-        return self.low <= self.truth <= self.high
+        return self.found.low <= self.meant <= self.found.high
 
 
 def trial(number, **shape):
@@ -145,27 +146,28 @@ def trial(number, **shape):
     if ground is not None:
         candidates["base"] = base
     found = decomposed(suspect, candidates)
-    truth = true_share((a, b), how, ground)
-    return Trial(method, moved, truth, found.share, found.low, found.high)
+    held = held_share((a, b), how, ground)
+    meant = {"linear": first, "dare": first}.get(method, held)
+    return Trial(method, moved, meant, held, found)
 
 
-def true_share(parents, how, base):
-    """Return the share of the first parent, averaged over the elements of the matrices.
+def held_share(parents, how, base):
+    """Return the share of the first parent in a merge, averaged over the elements of its matrices.
 
-    Linear and DARE: its weight (DARE drops at random and rescales, so its mean is the linear
-    merge). Slerp: the linear factors of each tensor over their sum. TIES has no weight of its own:
-    the factors of the two task vectors that are closest to the merged one, in each matrix.
+    Linear: its weight. Slerp: its linear factor over the sum of both, tensor by tensor. TIES and
+    DARE: the factor of its task vector, by least squares in each matrix; DARE drops at random, so
+    what is held strays around what was meant.
     """
-    if how.method in ("linear", "dare"):
+    if how.method == "linear":
         return how.weights[0]
     a, b = (weights_of(parent) for parent in parents)
+    done = weights_of(merged(parents, how, base))
+    ground = None if base is None else weights_of(base)
     shares, sizes = [], []
-    if how.method == "ties":
-        ground, done = weights_of(base), weights_of(merged(parents, how, base))
     for name, weight in a.items():
         if weight.ndim < 2:
             continue
-        if how.method == "slerp":
+        if ground is None:
             one, two = slerp_shares(how.weights[1], angle_between(weight, b[name]))
             share = one / (one + two)
         else:

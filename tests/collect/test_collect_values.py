@@ -4,7 +4,8 @@ import numpy as np
 import pytest
 from collect_world import PROBES
 
-from auditor.stored import load_outputs, load_pair, planned_probes, read_array, read_records
+from auditor.pairing import load_pair
+from auditor.stored import load_outputs, planned_probes, read_array, read_records
 
 
 @pytest.fixture(scope="module")

@@ -5,6 +5,7 @@ import os
 import sys
 from pathlib import Path
 
+import torch
 from transform_models import gpt2, llama
 
 ANSWERS = Path(__file__).with_name("peer_answers.json")
@@ -26,8 +27,14 @@ def folder(path, module):
     return path
 
 
-def llama_folder(path, seed, **sizes):
-    return folder(path, llama(seed, **{"width": 16, "layers": 3, **sizes}))
+def llama_folder(path, seed, scale=1.0, **sizes):
+    """Save a random Llama whose matrices are multiplied by `scale`."""
+    module = llama(seed, **{"width": 16, "layers": 3, **sizes})
+    with torch.no_grad():
+        for parameter in module.parameters():
+            if parameter.ndim == 2:
+                parameter.mul_(scale)
+    return folder(path, module)
 
 
 def gpt2_folder(path, seed):

@@ -13,14 +13,14 @@ shapes = pytest.mark.parametrize("shape", SHAPES.values(), ids=SHAPES)
 RECIPE = Recipe(steps=12, learning_rate=0.01, clip=0.5)
 
 
-def lessons(members=3, teacher=None, imitated=None):
+def lessons(members=3):
     """Batches that follow from the step, other tokens for every member."""
 
     def batch(step):
         tokens = torch.cat([random_tokens(1, seed=100 * step + member) for member in range(3)])
-        return Batch(tokens=tokens[:members], imitated=imitated)
+        return Batch(tokens=tokens[:members])
 
-    return Lessons(batches=batch, teacher=teacher)
+    return Lessons(batches=batch)
 
 
 def trained_by_torch(shape, weights, member, recipe):
@@ -57,10 +57,17 @@ def test_training_equals_torchs_adamw_with_clipping(shape):
         for name, parameter in module.state_dict().items():
             if name not in weights:  # a tied head
                 continue
-            moved = float((parameter - weights[name][member]).abs().max())
+            start, end = weights[name][member], run.weights[name][member]
+            if name.endswith("c_attn.bias"):
+                # Attention does not depend on the keys' bias: its gradient is 0 but for rounding,
+                # which Adam blows up.
+                start, end, parameter = (
+                    part.view(3, -1)[[0, 2]] for part in (start, end, parameter)
+                )
+            moved = float((parameter - start).abs().max())
             assert moved > 0.01
             # Adam divides by a root, so rounding grows where gradients are small.
-            assert float((run.weights[name][member] - parameter).abs().max()) < 1e-3 * moved
+            assert float((end - parameter).abs().max()) < 5e-3 * moved
 
 
 @shapes
@@ -118,10 +125,14 @@ def test_imitation_brings_a_member_to_its_teacher():
     shape = SHAPES["llama"]
     teachers = rough_weights(shape, members=2, seed=4)
     guide = Teacher(shape=shape, weights=teachers, of_member=(0, 1))
-    everything = torch.ones(2, 4, dtype=torch.bool)
+    everything = torch.ones(2, 24, dtype=torch.bool)
     start = init_weights(shape, [1, 2])
-    recipe = Recipe(steps=150, learning_rate=0.02)
-    run = train(shape, start, lessons(2, guide, everything), recipe)
+
+    def batch(step):
+        return Batch(tokens=random_tokens(2, seed=step, sequences=24), imitated=everything)
+
+    recipe = Recipe(steps=90, learning_rate=0.03)
+    run = train(shape, start, Lessons(batches=batch, teacher=guide), recipe)
     tokens = random_tokens(2, seed=77)
     targets = torch.log_softmax(forward(shape, teachers, tokens)[0], 3)
 
@@ -129,6 +140,7 @@ def test_imitation_brings_a_member_to_its_teacher():
         found = torch.log_softmax(forward(shape, weights, tokens)[0], 3)
         return (targets[of].exp() * (targets[of] - found)).sum(3).mean((1, 2))
 
+    print(kl(start, [0, 1]), kl(run.weights, [0, 1]), kl(run.weights, [1, 0]))
     before, after, crossed = kl(start, [0, 1]), kl(run.weights, [0, 1]), kl(run.weights, [1, 0])
     assert bool((after < 0.5 * before).all())
     assert bool((after < 0.5 * crossed).all())  # each its own teacher
@@ -175,6 +187,7 @@ def test_a_diverged_member_is_named():
         {"warmup": 1.5},
         {"final_rate": -0.1},
         {"weight_decay": -0.1},
+        {"weight_decay": float("inf")},
         {"together": 0},
     ],
 )

@@ -26,7 +26,9 @@ TEXTS = ("Once upon a time", "One day, a boy", "xq#9]}vv@@zk", "The old woman sa
 PROBES = (
     *(Probe(id=f"t{i}", category="text", text=text) for i, text in enumerate(TEXTS)),
     *(
-        Probe(id=f"c{i}", category="chat", messages=(Message(role="user", content=f"What is {i}?"),))
+        Probe(
+            id=f"c{i}", category="chat", messages=(Message(role="user", content=f"What is {i}?"),)
+        )
         for i in range(4)
     ),
 )

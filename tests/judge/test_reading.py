@@ -4,15 +4,26 @@ from dataclasses import replace
 
 import pytest
 
+from auditor.judge.findings import Decisive, Evidence, Thresholds
 from auditor.judge.null import Standing, standing
-from auditor.judge.reading import Evidence, Thresholds, conclude
+from auditor.judge.reading import conclude
 
 CONTROLS = [-0.03, -0.02, -0.01, 0.0, 0.01, 0.02, 0.03]
 FAR = standing(0.5, CONTROLS, "higher")
 NEAR = standing(0.005, CONTROLS, "higher")
 COVERED = Evidence(families=7, architecture="LlamaForCausalLM", alike=7, neuron_p=0.4)
-IMITATOR = replace(COVERED, sample=FAR, sample_p=FAR.predictive_p)
-UNLINKED = replace(COVERED, sample=NEAR, sample_p=NEAR.predictive_p, seen_dose=0.3)
+
+
+def decisive(place: Standing, p: float | None = None, name: str = "sample-llr") -> Decisive:
+    return Decisive(name=name, place=place, p=place.predictive_p if p is None else p)
+
+
+IMITATOR = replace(COVERED, imitation=(decisive(FAR),))
+UNLINKED = replace(
+    COVERED,
+    imitation=(decisive(NEAR), decisive(NEAR, name="idiosyncratic-agreement")),
+    seen_dose=0.3,
+)
 
 
 def test_without_controls_there_is_no_verdict_whatever_the_similarity():
@@ -70,17 +81,24 @@ def test_controls_of_another_architecture_withhold_every_reading():
         assert "LlamaForCausalLM" in str(conclusion.cap)
 
 
+def test_one_of_the_two_decisive_tests_is_enough():
+    other = decisive(FAR, name="idiosyncratic-agreement")
+    conclusion = conclude(replace(IMITATOR, imitation=(decisive(NEAR), other)))
+    assert conclusion.reading == "imitation"
+    assert conclusion.basis.startswith("where the reference is unlike the controls")
+
+
 def test_imitation_must_be_beyond_every_control():
     # Eight controls of which one is as close as the suspect: rank 2/9, however small p is.
     place = standing(0.5, [*CONTROLS, 0.6], "higher")
-    found = replace(IMITATOR, sample=place, sample_p=1e-6)
+    found = replace(IMITATOR, imitation=(decisive(place, 1e-6),))
     assert place.rank_p == pytest.approx(2 / 9)
     assert conclude(found).reading == "inconclusive"
 
 
 @pytest.mark.parametrize(("p", "reading"), [(0.0099, "imitation"), (0.0101, "inconclusive")])
 def test_imitation_needs_the_adjusted_predictive_p(p, reading):
-    assert conclude(replace(IMITATOR, sample_p=p)).reading == reading
+    assert conclude(replace(IMITATOR, imitation=(decisive(FAR, p),))).reading == reading
 
 
 def test_behaviour_alone_cannot_tell_imitation_from_replication():
@@ -95,10 +113,10 @@ def test_weights_that_cannot_be_copies_leave_imitation():
 
 
 @pytest.mark.parametrize(
-    ("span", "via"), [(FAR, "logits"), (NEAR, "text"), (None, None)], ids=["far", "near", "none"]
+    ("excess", "via"), [(0.15, "logits"), (0.14, "text"), (-0.2, "text"), (None, None)]
 )
-def test_the_span_tells_logits_from_text(span, via):
-    conclusion = conclude(replace(IMITATOR, span=span))
+def test_the_span_tells_logits_from_text(excess, via):
+    conclusion = conclude(replace(IMITATOR, span_excess=excess))
     assert (conclusion.reading, conclusion.via) == ("imitation", via)
 
 
@@ -113,9 +131,9 @@ def test_no_link_states_the_dose_that_would_have_been_seen():
     "change",
     [
         {"seen_dose": None},
-        {"sample": None, "sample_p": None},
+        {"imitation": ()},
         {"neuron_p": None},
-        {"sample": Standing(families=7, rank_p=0.125, z=2.0, predictive_p=0.049)},
+        {"imitation": (decisive(Standing(families=7, rank_p=0.125, z=2.0, predictive_p=0.049)),)},
     ],
     ids=["no power", "no samples", "no weights", "between"],
 )
@@ -136,6 +154,7 @@ def test_the_rules_are_written_with_their_numbers():
         "fewest_families": 6,
         "fewest_alike": 2,
         "imitation_alpha": 0.01,
+        "logits_excess": 0.15,
         "no_link_p": 0.05,
         "power": 0.9,
     }
