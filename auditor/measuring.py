@@ -33,7 +33,9 @@ def measure_case(case: Case, progress: Progress, wanted: Measuring | None = None
         measured = {}
         pairs = Pairs(case)
         for subject in [*suspects, *controls]:
-            measured[subject["name"]] = _measure(case, pairs, subject["name"], wanted)
+            # Only the values of a control are used, so it needs no interval.
+            chosen = wanted if subject in suspects else replace(wanted, resamples=0)
+            measured[subject["name"]] = _measure(case, pairs, subject["name"], chosen)
             task.advance()
     who = subjects_of(case)
     control_rows = [measured[control["name"]] for control in controls]

@@ -194,6 +194,7 @@ _SCRATCH = (
     "head",
     "hidden",
     "means",
+    "scores",
     "stage",
     "tensors",
     "weights",

@@ -12,7 +12,7 @@ from auditor.controls.members import Member, shipped_members
 from auditor.controls.pack_calibration import SAMPLE, calibrate_pack
 from auditor.controls.pack_evaluation import evaluate
 from auditor.controls.pack_folder import PackFolder
-from auditor.controls.pack_scores import SUITES, score_pack, write_scores
+from auditor.controls.pack_scores import SUITES, read_again, score_pack, write_scores
 from auditor.controls.pack_training import build_pack
 from auditor.controls.recipe import load_pack_recipe
 from auditor.judge.calibration import FILE
@@ -36,13 +36,13 @@ def make_pack(recipe: Path, out: Path, *, processes: int, progress: Progress) ->
     folder = build_pack(load_pack_recipe(recipe), out, processes=processes, progress=progress)
     rows = score_pack(folder, out / "cases", processes=processes, progress=progress)
     pack = out / "pack"
-    write_pack(folder, rows, pack)
+    write_pack(folder, rows, out / "cases", pack)
     atomic_write(pack / "recipe.yaml", recipe.read_bytes())
     write_sums(pack)
     return pack
 
 
-def write_pack(folder: PackFolder, rows: Sequence[dict[str, Any]], pack: Path) -> None:
+def write_pack(folder: PackFolder, rows: Sequence[dict[str, Any]], cases: Path, pack: Path) -> None:
     """Write everything of a pack that follows from its models and their scores."""
     members = list(folder.members.values())
     reference, *controls = shipped_members(members)
@@ -50,10 +50,12 @@ def write_pack(folder: PackFolder, rows: Sequence[dict[str, Any]], pack: Path) -
     for member in (reference, *controls, *exhibits):
         _ship(folder, member, pack)
     write_json(pack / "controls.json", _listed(folder, reference, controls, exhibits))
-    write_scores(pack / "scores.jsonl", rows)
     population = population_of(folder, rows, len({control.family for control in controls}))
-    write_json(pack / FILE, calibrate_pack(rows, population).as_json())
-    write_json(pack / "evaluation.json", evaluate(rows))
+    calibration = calibrate_pack(rows, population)
+    write_json(pack / FILE, calibration.as_json())
+    read = read_again(folder, cases, calibration)
+    write_scores(pack / "scores.jsonl", read)
+    write_json(pack / "evaluation.json", evaluate(read))
 
 
 def _ship(folder: PackFolder, member: Member, pack: Path) -> None:

@@ -13,7 +13,7 @@ from auditor.judge.scores import ScoreRow, proposition_of
 
 Row = dict[str, Any]
 
-GRADED_SHAPE = "llama-words"
+GRADED_SHAPE, GRADED_ARCHITECTURE = "llama-words", "LlamaForCausalLM"
 """Of the students whose doses are graded: the reference's."""
 NEURONS, SPAN = "neuron-matching@1", "unembedding-span@1"
 SAMPLE, IDIOSYNCRASY = "sample-llr@1", "idiosyncratic-agreement@1"
@@ -78,6 +78,7 @@ def calibrate_pack(rows: Sequence[Row], population: Population) -> Calibration:
     return Calibration(
         population=population,
         fusions=tuple(fusions),
+        graded=(GRADED_ARCHITECTURE,),
         doses={name.partition("@")[0]: dosed_scores(half, name) for name in (SAMPLE, IDIOSYNCRASY)},
     )
 

@@ -24,6 +24,10 @@ if TYPE_CHECKING:
     from auditor.controls.ensemble_shape import Shape
 
 
+ARCHITECTURES = {"llama": "LlamaForCausalLM", "gpt2": "GPT2LMHeadModel"}
+"""Class that transformers loads a shape as; it stands in config.json."""
+
+
 class PackFolder:
     """A pack's folder on disk. What is there is not made again."""
 
@@ -140,6 +144,7 @@ class PackFolder:
         save_file(halves, folder / "model.safetensors", metadata={"format": "pt"})
         tokenizer.save_pretrained(folder)
         config: Any = config_of(self.shape(member), tokenizer)
+        config.architectures = [ARCHITECTURES[self.shape(member).architecture]]
         atomic_write(folder / "config.json", config.to_json_string(use_diff=True).encode())
 
 

@@ -7,6 +7,7 @@ rates, likelihood ratios and power are computed from the table alone.
 import json
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
+from dataclasses import replace
 from multiprocessing import get_context
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -20,6 +21,7 @@ from auditor.controls.recipe import PackRecipe
 from auditor.progress import Progress, Silent
 
 if TYPE_CHECKING:
+    from auditor.judge.calibration import Calibration
     from auditor.plan import AuditRequest
 
 MEASURES = (
@@ -94,7 +96,18 @@ def score_members(
         collect_case(case, Silent())
         if not (case.data / "statistics.json").is_file():
             measure_case(case, Silent(), Measuring(names=MEASURES, resamples=0))
-    return list(_rows(case, [folder.members[name] for name in names]))
+    return list(score_rows_of(case, [folder.members[name] for name in names]))
+
+
+def read_again(folder: PackFolder, cases: Path, calibration: "Calibration") -> list[dict[str, Any]]:
+    """Return the score table of scored cases with the readings that a calibration allows."""
+    rows = []
+    for root in sorted(path for path in cases.iterdir() if path.is_dir()):
+        case = Case(root)
+        subjects = case.read_json("plan.json")["subjects"]
+        names = [s["name"] for s in subjects if s["role"] == "suspect"]
+        rows += score_rows_of(case, [folder.members[name] for name in names], calibration)
+    return rows
 
 
 def scoring_request(folder: PackFolder, suspects: Sequence[str]) -> "AuditRequest":
@@ -122,7 +135,15 @@ def scoring_request(folder: PackFolder, suspects: Sequence[str]) -> "AuditReques
     )
 
 
-def _rows(case: Case, members: Sequence[Member]) -> Iterator[dict[str, Any]]:
+def score_rows_of(
+    case: Case, members: Sequence[Member], calibration: "Calibration | None" = None
+) -> Iterator[dict[str, Any]]:
+    """Yield the rows of the suspects of a measured case, each read as if it were the only one.
+
+    Without a calibration it is not known which dose would have been seen, and nobody is cleared.
+    """
+    from auditor.judge.calibration import weigh
+    from auditor.judge.conclusions import scores_of, thresholds_of
     from auditor.judge.evidence import gather_alone
     from auditor.judge.reading import conclude
 
@@ -130,8 +151,11 @@ def _rows(case: Case, members: Sequence[Member]) -> Iterator[dict[str, Any]]:
     digests = {s["name"]: s["digest"] for s in case.read_json("plan.json")["subjects"]}
     evidence = gather_alone(case)
     for member in members:
-        found = statistics[member.name]
-        seen = evidence[member.name]
+        found, seen = statistics[member.name], evidence[member.name]
+        if calibration is not None:
+            weighed = weigh(calibration, scores_of(seen), thresholds_of(seen), seen.architecture)
+            seen = replace(seen, seen_dose=weighed.seen.dose if weighed.seen else None)
+        conclusion = conclude(seen)
         yield {
             **member.as_json(),
             "digest": digests[member.name],
@@ -141,7 +165,9 @@ def _rows(case: Case, members: Sequence[Member]) -> Iterator[dict[str, Any]]:
             },
             "alike": seen.alike,
             "copy_excluded": seen.copy_excluded is not None,
-            "reading": conclude(seen).as_json()["reading"],
+            "span_excess": seen.span_excess,
+            "reading": conclusion.reading,
+            "via": conclusion.via,
         }
 
 

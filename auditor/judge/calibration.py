@@ -32,6 +32,8 @@ class Calibration:
     population: Population
     fusions: tuple[Fusion, ...]
     """One for each access pattern."""
+    graded: tuple[str, ...]
+    """Architectures of the students whose dose is graded: power is known for these alone."""
     doses: Mapping[str, tuple[DosedScore, ...]]
     """By decisive test: z of students of graded dose that learned from text alone, the kind that is
     harder to see; models without a link have dose 0."""
@@ -42,6 +44,7 @@ class Calibration:
             "schema": SCHEMA,
             "population": self.population.as_json(),
             "fusions": [fusion_json(fusion) for fusion in self.fusions],
+            "graded": list(self.graded),
             "doses": {
                 test: [{"dose": s.dose, "score": s.score, "family": s.family} for s in scores]
                 for test, scores in sorted(self.doses.items())
@@ -66,6 +69,7 @@ def calibration_from_json(content: Any) -> Calibration:
         return Calibration(
             population=population_from_json(content["population"]),
             fusions=tuple(fusion_from_json(fusion) for fusion in content["fusions"]),
+            graded=tuple(content["graded"]),
             doses={
                 test: tuple(DosedScore(**score) for score in scores)
                 for test, scores in content["doses"].items()
@@ -123,6 +127,7 @@ def weigh(
     calibration: Calibration,
     scores: Mapping[str, float | None],
     thresholds: Mapping[str, float],
+    architecture: str | None,
 ) -> Weighed:
     """Return likelihood ratios, the dose that would have been seen, and the dose it looks like.
 
@@ -130,8 +135,14 @@ def weigh(
         calibration: whose population holds the case.
         scores: by feature: ``replication`` (-log10 p), ``span``, ``sample``, ``idiosyncrasy`` (z).
         thresholds: by decisive test that is defined: z above which imitation is read.
+        architecture: of the suspect; dose and power are stated for graded ones only.
     """
     reasons: list[str] = []
+    if architecture not in calibration.graded:
+        reasons.append(
+            f"dose and power are known for {', '.join(calibration.graded)} students only"
+        )
+        thresholds = {}
     fused = _attempt(lambda: fuse(select_fusion(calibration.fusions, scores), scores), reasons)
     seen: list[SeenDose] = []
     doses: list[DoseEstimate] = []

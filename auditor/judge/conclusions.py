@@ -84,7 +84,12 @@ class _Findings:
 def _judged(case: Case, suspect: str, evidence: Evidence, chosen: Chosen) -> dict[str, Any]:
     weighed = Weighed(reasons=chosen.reasons)
     if chosen.calibration is not None:
-        weighed = weigh(chosen.calibration, scores_of(evidence), thresholds_of(evidence))
+        weighed = weigh(
+            chosen.calibration,
+            scores_of(evidence),
+            thresholds_of(evidence),
+            evidence.architecture,
+        )
     seen = None if weighed.seen is None else weighed.seen.dose
     parts = case.read_json("statistics.json").get("scope", {}).get(suspect, {})
     found = _Findings(

@@ -245,9 +245,13 @@ def _advice(evidence: Evidence) -> str:
 
 
 def _p(value: float) -> str:
+    if value < _SMALLEST_P:
+        return "under 1e-300"
     return f"{value:.3f}" if value >= 1e-3 else f"{value:.0e}"
 
 
+_SMALLEST_P = 1e-300
+"""Smaller p-values differ by rounding alone."""
 _ORDER: tuple[Callable[[Evidence], Conclusion | None], ...] = (
     _rederived,
     _replicated,

@@ -1,8 +1,10 @@
 """The crossing of a pair, as what the controls leave unexplained of each scorer.
 
-Per reply x and scorer s: y_s(x) = log p_s(x) / bytes of x, in nats a byte. It is kept as z_s(x) =
-y_s(x) - mean of y_c(x) over the controls c: what makes the reply easy or hard for everybody is
-gone, and weights that sum to 1 give the same result on z as on y.
+Per reply x and scorer s, log p_s(x) is kept as z_s(x) = log p_s(x) - mean of log p_c(x) over the
+controls c, in nats: what makes the reply easy or hard for everybody is gone, and weights that sum
+to 1 give the same result on z as on log p. Averages are nats over bytes of all replies together,
+each byte counting alike: the mean of each reply's nats a byte would be that of its few shortest
+replies, where one token decides.
 
 A control's own replies are no evidence of what others find likely, so it does not score them. A
 value that a control lacks, for that or another reason, is replaced by the mean of the controls
@@ -43,16 +45,14 @@ class Residuals:
     """(P, N, G, F) z of the suspect's replies at each temperature; 0 where one does not count."""
     pool: Array
     """(A, P, N, F) z of the controls' replies, at temperature 1."""
-    counts: Array
-    """(1 + A, P, N) bool: the reply counts; row 0 is the suspect."""
+    bytes: Array
+    """(1 + A, P, N) UTF-8 bytes of each reply, 0 where it does not count; row 0 is the suspect."""
     own: Array
     """(A, K) bool: the author is the scorer."""
     level: Array
     """(P, G) log-likelihood of the suspect's replies under the mean control."""
     pool_level: Array
     """(A, P, G) the same of the controls' replies."""
-    bytes: Array
-    """(1 + A, P) UTF-8 bytes of the replies that count."""
     stratum: Array
     """(P,) index into `STRATA`."""
 
@@ -71,35 +71,32 @@ def residuals(pair: Pair) -> Residuals:
         raise UndefinedError("no crossing was collected")
     values = _values(crossing)  # (A + 1, P, N, G, S)
     _check(crossing, values)
-    length = np.delete(crossing.bytes, _REFERENCE_AUTHOR, axis=0)
     given = np.isfinite(values[..., 1:])
     number = given.sum(axis=-1)  # (A + 1, P, N, G)
     mean = np.where(given, values[..., 1:], 0.0).sum(axis=-1) / np.maximum(number, 1)
     counts = _counting(values)
     z = np.where(np.isfinite(values) & counts[..., None, None], values - mean[..., None], 0.0)
-    length = np.where(counts, length, 0.0)
-    level = (length[..., None] * mean).sum(axis=2)  # (A + 1, P, G)
+    level = np.where(counts[..., None], mean, 0.0).sum(axis=2)  # (A + 1, P, G)
     authors = crossing.authors[_REFERENCE_AUTHOR + 1 :]
     return Residuals(
         scorers=crossing.scorers,
         authors=authors,
         suspect=z[0],
         pool=z[1:, :, :, _UNIT_TEMPERATURE],
-        counts=counts,
+        bytes=np.where(counts, np.delete(crossing.bytes, _REFERENCE_AUTHOR, axis=0), 0.0),
         own=np.array([[name == scorer for scorer in crossing.scorers[1:]] for name in authors]),
         level=level[0],
         pool_level=level[1:],
-        bytes=length.sum(axis=2),
         stratum=np.array([_stratum(probe) for probe in pair.probes], dtype=np.int64),
     )
 
 
 def _values(crossing: Crossing) -> Array:
-    """Return (A + 1, P, N, G, S) nats a byte of all authors but the reference; NaN: none."""
+    """Return (A + 1, P, N, G, S) nats of the replies of all but the reference; NaN: none."""
     authors = np.delete(np.arange(len(crossing.authors)), _REFERENCE_AUTHOR)
-    with np.errstate(invalid="ignore", divide="ignore"):
-        values = crossing.logprob[:, authors] / crossing.bytes[authors][..., None]
+    values = crossing.logprob[:, authors]
     values[~np.isfinite(values)] = np.nan
+    values[:, crossing.bytes[authors] <= 0] = np.nan
     # A scorer counts for a reply with all temperatures, or not at all.
     values[np.isnan(values).any(axis=-1)] = np.nan
     for scorer, name in enumerate(crossing.scorers):
@@ -110,7 +107,7 @@ def _values(crossing: Crossing) -> Array:
 
 
 def _counting(values: Array) -> Array:
-    """Return (A + 1, P, N) bool. A reply without bytes has no value a byte."""
+    """Return (A + 1, P, N) bool: the reply counts."""
     known = np.isfinite(values[..., 0, :])  # every temperature has the same
     return known[..., 0] & (known[..., 1:].sum(axis=-1) >= FEWEST_VALUES)
 

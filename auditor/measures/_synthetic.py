@@ -20,18 +20,18 @@ class Moments:
     """Residuals over the replies of each of B subsets and S strata; author 0 is the suspect."""
 
     cross: Array
-    """(B, S, F, F) sums of products over the replies of the controls."""
+    """(B, S, F, F) sums over the controls' replies of products of nats a byte, times bytes."""
     total: Array
-    """(B, S, 1 + A, F) sums over the replies of each author."""
-    count: Array
-    """(B, S, 1 + A) replies."""
+    """(B, S, 1 + A, F) nats of each author's replies."""
+    bytes: Array
+    """(B, S, 1 + A)."""
 
     @property
     def means(self) -> Array:
-        """(B, S, 1 + A, F): NaN where an author has no reply."""
-        count = self.count[..., None]
+        """(B, S, 1 + A, F) nats a byte: NaN where an author has no reply."""
+        length = self.bytes[..., None]
         empty = np.full(self.total.shape, np.nan)
-        return np.divide(self.total, count, out=empty, where=count > 0)
+        return np.divide(self.total, length, out=empty, where=length > 0)
 
     @property
     def joined(self) -> "Moments":
@@ -39,7 +39,7 @@ class Moments:
         return Moments(
             cross=self.cross.sum(axis=1, keepdims=True),
             total=self.total.sum(axis=1, keepdims=True),
-            count=self.count.sum(axis=1, keepdims=True),
+            bytes=self.bytes.sum(axis=1, keepdims=True),
         )
 
 
@@ -54,9 +54,9 @@ def moments(found: Residuals, chosen: Array, candidates: Array) -> Moments:
     """
     b, (a, p, _, f) = len(chosen), found.pool.shape
     inside = [(chosen & (found.stratum == s)).astype(np.float64) for s in range(len(STRATA))]
-    products = sum(_products(author) for author in found.pool)  # (P, T)
+    products = sum(map(_products, found.pool, found.bytes[1:]))  # (P, T)
     sums = found.pool.sum(axis=2).transpose(1, 0, 2).reshape(p, a * f)  # (P, A * F)
-    replies = found.counts.sum(axis=2).T  # (P, 1 + A)
+    length = found.bytes.sum(axis=2).T  # (P, 1 + A)
     total = np.zeros((b, len(STRATA), 1 + a, f))
     for s, taken in enumerate(inside):
         total[:, s, 1:] = (taken @ sums).reshape(b, a, f)
@@ -68,14 +68,18 @@ def moments(found: Residuals, chosen: Array, candidates: Array) -> Moments:
     return Moments(
         cross=_square(np.stack([taken @ products for taken in inside], axis=1), f),
         total=total,
-        count=np.stack([taken @ replies for taken in inside], axis=1),
+        bytes=np.stack([taken @ length for taken in inside], axis=1),
     )
 
 
-def _products(values: Array) -> Array:
-    """Return (P, F (F + 1) / 2): products of the scorers, summed over each probe's replies."""
+def _products(values: Array, length: Array) -> Array:
+    """Return (P, F (F + 1) / 2): products of the scorers over bytes, summed over a probe's replies.
+
+    (nats / bytes)^2 times bytes: a reply counts by its bytes.
+    """
+    share = np.divide(1.0, length, out=np.zeros_like(length), where=length > 0)
     first, second = np.triu_indices(values.shape[2])
-    return np.einsum("pnf,pnf->pf", values[..., first], values[..., second])
+    return np.einsum("pn,pnf,pnf->pf", share, values[..., first], values[..., second])
 
 
 def _square(upper: Array, f: int) -> Array:
@@ -89,16 +93,12 @@ def _square(upper: Array, f: int) -> Array:
 def fitted_weights(sums: Moments) -> Array:
     """Return (B, K): the weights of the synthetic control on each subset.
 
-    Least squares around the mean of each stratum. Both strata count alike, each in units of its
-    own variance: models differ many times more about noise than about prose.
+    Least squares on nats a byte, each byte counting alike. Both strata count alike, each in units
+    of its mean square: models differ many times more about noise than about prose.
     """
-    total, count = sums.total[:, :, 1:].sum(axis=2), sums.count[:, :, 1:].sum(axis=2)
-    size = np.maximum(count, 1.0)[..., None, None]
-    # (B, S, F, F)
-    around = (sums.cross - total[..., :, None] * total[..., None, :] / size) / size
-    scale = around[..., 0, 0]
+    scale = sums.cross[..., 0, 0]  # (B, S)
     unit = np.divide(1.0, scale, out=np.zeros_like(scale), where=scale > 0)
-    joint = (around * unit[..., None, None]).sum(axis=1)
+    joint = (sums.cross * unit[..., None, None]).sum(axis=1)
     return simplex_weights(joint[:, 1:, 1:], joint[:, 1:, 0])
 
 

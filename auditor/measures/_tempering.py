@@ -6,10 +6,11 @@ distorts every likelihood: at 0.4 even independent suspects drift far from the c
 The temperature under which the controls find a text likeliest is no estimate of it: models that
 disagree all find each other's text too surprising, which a higher temperature mends, so it comes
 out far too high for everybody. But that holds for the controls' own replies as well, whose
-temperature is known to be the plan's. So the suspect's is the one at which its replies leave the
-likelihood as steep, in 1 / temperature, as the controls' replies leave it at 1: the unit is the
-temperature of the plan. Measured on natural text where there is any, since models disagree most
-about noise.
+temperature is the plan's. How steep the likelihood of a text is in 1 / temperature is compared
+instead. A suspect whose replies are as steep at temperature 1 as those of some controls is scored
+at 1, the temperature of the plan: an estimate within the spread of the controls would add noise
+and nothing else. Otherwise it is scored at the temperature nearest to 1 at which they are.
+Measured on natural text where there is any, since models disagree most about noise.
 
 Likelihoods between the collected temperatures are interpolated by a parabola in 1 / temperature,
 in which they are smooth and concave.
@@ -68,17 +69,18 @@ def relative_temperatures(found: Residuals, chosen: Array) -> Array:
     The end of the grid where the estimate lies beyond it; 1 where nothing can be compared.
     """
     natural = chosen & (found.stratum == STRATA.index("natural"))
-    enough = (natural @ found.bytes[0] > 0) & (natural @ found.bytes[1:].sum(axis=0) > 0)
+    length = found.bytes.sum(axis=2)  # (1 + A, P)
+    enough = (natural @ length[0] > 0) & (natural @ length[1:].sum(axis=0) > 0)
     taken = np.where(enough[:, None], natural, chosen).astype(np.float64)
-    slope = _per_byte(taken @ (found.level @ _GRID.slope.T), taken @ found.bytes[0])  # (B, C)
-    theirs = _per_byte(
-        np.stack([taken @ (level @ _GRID.slope[_UNIT]) for level in found.pool_level], axis=1),
-        np.stack([taken @ length for length in found.bytes[1:]], axis=1),
-        each=True,
-    )  # (B, A)
-    distance = np.abs(slope - _known_mean(theirs)[:, None])
-    known = np.isfinite(distance).all(axis=1)
-    return np.where(known, np.argmin(np.where(known[:, None], distance, 0.0), axis=1), _UNIT)
+    slope = _per_byte(taken @ (found.level @ _GRID.slope.T), (taken @ length[0])[:, None])  # (B, C)
+    pool = found.pool_level @ _GRID.slope[_UNIT]  # (A, P)
+    theirs = _per_byte(taken @ pool.T, taken @ length[1:].T)  # (B, A)
+    known = np.isfinite(slope[:, _UNIT]) & np.isfinite(theirs).any(axis=1)
+    lowest = np.where(np.isfinite(theirs), theirs, np.inf).min(axis=1)
+    highest = np.where(np.isfinite(theirs), theirs, -np.inf).max(axis=1)
+    ordinary = np.clip(slope[:, _UNIT], lowest, highest)
+    distance = np.where(known[:, None], np.abs(slope - ordinary[:, None]), 0.0)
+    return np.where(known, np.argmin(distance, axis=1), _UNIT)
 
 
 def tempered(found: Residuals, candidate: int) -> Array:
@@ -86,15 +88,7 @@ def tempered(found: Residuals, candidate: int) -> Array:
     return np.einsum("g,pngf->pnf", _GRID.value[candidate], found.suspect)
 
 
-def _per_byte(nats: Array, length: Array, each: bool = False) -> Array:
-    length = length if each else length[:, None]
+def _per_byte(nats: Array, length: Array) -> Array:
+    """Return nats a byte, NaN where there are no bytes."""
     length = np.broadcast_to(length, nats.shape)
     return np.divide(nats, length, out=np.full(nats.shape, np.nan), where=length > 0)
-
-
-def _known_mean(values: Array) -> Array:
-    """Return the mean of each row's known values, NaN where there is none."""
-    known = np.isfinite(values)
-    number = known.sum(axis=1)
-    total = np.where(known, values, 0.0).sum(axis=1)
-    return np.divide(total, number, out=np.full(len(values), np.nan), where=number > 0)

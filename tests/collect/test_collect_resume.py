@@ -29,8 +29,17 @@ def events(case):
 
 @pytest.fixture(scope="module")
 def small_plan(models, recorded):
-    names = {"reference": models.reference, "other": models.other, "recorded": recorded}
-    return plan_of(names, probes=6, batch_tokens=300)
+    names = {
+        "reference": models.reference,
+        "other": models.other,
+        "recorded": recorded,
+        "foreign": models.foreign,
+    }
+    # 40 tokens, 8 times as many for models of this size: some groups of replies, and some passes.
+    plan = plan_of(names, probes=6, batch_tokens=40)
+    for subject in plan["subjects"][2:]:
+        subject["role"] = "independent"  # two families, so that replies are crossed
+    return plan
 
 
 @pytest.fixture(scope="module")
@@ -52,6 +61,7 @@ def test_run_killed_at_random_moments_gives_the_same_bytes(uninterrupted, small_
     assert digests(case) == digests(uninterrupted)
     assert not list(case.data.rglob("*.part"))
     assert sum(event["event"] == "collecting" for event in events(case)) >= 3
+    assert {path.stem for path in case.data.glob("arrays/crossing/*")} == {"reference", "foreign"}
 
 
 @pytest.fixture

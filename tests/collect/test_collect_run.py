@@ -61,13 +61,15 @@ def test_each_subject_is_described_with_its_effective_access(case):
     assert [s["ref"]["access"] for s in subjects] == ["WEIGHTS"] * 4 + ["TEXT"]
     collected_file = case.read_json("collected/other.json")
     assert collected_file["implementation"] == "chunked"
-    assert collected_file["missing"] == {"embeddings": "the plan names no encoder"}
+    missing = collected_file["missing"]
+    assert missing["embeddings"] == "the plan names no encoder"
+    assert not {"positions", "topk", "scores", "hidden", "neurons", "span"} & set(missing)
 
 
 def test_collected_files_list_the_digests_of_what_a_subject_has(case):
     digests = case.read_json("collected/other.json")["digests"]
     kinds = {name.split("/")[1] for name in digests if name.startswith("arrays/")}
-    assert kinds == {"agreement", "hidden", "scores", "topk"}
+    assert kinds >= {"agreement", "hidden", "neurons", "scores", "span", "topk", "weight_cka"}
     assert directory_digests(case.data, digests) == digests
 
 
@@ -105,7 +107,8 @@ def test_every_progress_task_reaches_its_total(models, tmp_path):
     plan = plan_of({"reference": models.reference, "other": models.other}, probes=2, repeats=1)
     collect_case(open_case(tmp_path / "case", plan), Recorder())
     stages = [f"{what} {name}" for name in ("reference", "other") for what in _STAGES]
-    assert done == {stage: [2, 2] for stage in stages}
+    assert all(advanced == total for advanced, total in done.values())
+    assert {stage: done[stage] for stage in stages} == {stage: [2, 2] for stage in stages}
 
 
 _STAGES = ("sample", "read", "score")
@@ -175,8 +178,10 @@ def test_hidden_states_of_one_batch_only_are_alive(models, tmp_path, monkeypatch
 
     monkeypatch.setattr(TransformersModel, "hidden_batch", watched)
     plan = plan_of({"reference": models.reference, "other": models.other}, repeats=1)
-    collected(tmp_path / "case", plan)
-    assert len(alive) == 2 * PROBES  # scored in the pass that reads them
+    case = collected(tmp_path / "case", plan)
+    # Read by both models. A reply that is no UTF-8 is scored from its text, which has other tokens.
+    replies = [r["text"] for r in read_records(case, "reference")]
+    assert len(alive) == 2 * PROBES + 2 * sum("\ufffd" in reply for reply in replies)
 
 
 def test_greedy_texts_do_not_depend_on_the_batch_size(models, tmp_path):

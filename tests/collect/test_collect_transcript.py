@@ -118,7 +118,7 @@ def copy(run, tmp_path):
     return tmp_path / "copy"
 
 
-def refused(folder, student, reason):
+def assert_refused(folder, student, reason):
     with pytest.raises(InputError, match=f"no committed training order: .*{reason}"):
         committed_texts(f"local:{folder / 'student'}", student)
 
@@ -133,20 +133,22 @@ def test_a_changed_order_is_refused(run, copy):
     path = copy / "transcript.jsonl"
     lines = path.read_bytes().splitlines(keepends=True)
     path.write_bytes(b"".join([lines[0], *lines[:0:-1]]))
-    refused(copy, run.digest, "missing or not the one of the lineage")
+    assert_refused(copy, run.digest, "missing or not the one of the lineage")
     path.unlink()
-    refused(copy, run.digest, "missing or not the one of the lineage")
+    assert_refused(copy, run.digest, "missing or not the one of the lineage")
 
 
 def test_a_lineage_of_another_student_or_of_no_order_is_refused(run, copy):
-    refused(copy, "sha256:" + "0" * 64, "not the student that the lineage beside it describes")
-    refused(copy, None, "not the student that the lineage beside it describes")
+    assert_refused(
+        copy, "sha256:" + "0" * 64, "not the student that the lineage beside it describes"
+    )
+    assert_refused(copy, None, "not the student that the lineage beside it describes")
     lineage = json.loads((copy / "lineage.json").read_bytes())
     del lineage["files"]["transcript.jsonl"]
     (copy / "lineage.json").write_bytes(pretty_json(lineage))
-    refused(copy, run.digest, "names no transcript.jsonl")
+    assert_refused(copy, run.digest, "names no transcript.jsonl")
     (copy / "lineage.json").write_text("{")
-    refused(copy, run.digest, "is not JSON")
+    assert_refused(copy, run.digest, "is not JSON")
 
 
 def committed(copy, content):
@@ -159,9 +161,9 @@ def committed(copy, content):
 
 def test_another_version_and_an_empty_order_are_refused(run, copy):
     committed(copy, b'{"schema":"auditor/transcript/2"}\n')
-    refused(copy, run.digest, "reads auditor/transcript/1, found auditor/transcript/2")
+    assert_refused(copy, run.digest, "reads auditor/transcript/1, found auditor/transcript/2")
     committed(copy, b'{"schema":"auditor/transcript/1"}\n')
-    refused(copy, run.digest, "trained on no text")
+    assert_refused(copy, run.digest, "trained on no text")
 
 
 def test_long_orders_and_texts_are_cut_evenly_and_between_characters(run, copy):

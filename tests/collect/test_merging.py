@@ -33,10 +33,10 @@ def of(models, *names):
 
 
 def test_twenty_merges_are_found_with_intervals_that_hold_the_truth():
-    found = [trial(number) for number in range(20)]
+    found = [trial(number, layers=1) for number in range(20)]
     largest, mean, covered = summary(found)
     assert largest <= 0.01
-    assert mean < 0.002
+    assert mean < 0.001
     # With 95 % intervals fewer than 16 of 20 would be seen once in 400 runs.
     assert covered >= 0.8
     for one in found:
@@ -122,7 +122,7 @@ def test_one_candidate_is_no_mixture(models):
 
 def test_a_rotated_merge_fits_none(models):
     merge = merged([models["a"], models["c"]], Merge(weights=(0.7, 0.3)))
-    with pytest.raises(UndefinedError, match="fit its own"):
+    with pytest.raises(UndefinedError, match="explain the suspect to a cosine of"):
         decomposed(rotated(merge, 1), of(models, "a", "c"))
 
 

@@ -1,6 +1,7 @@
 """The file of rows: what it holds, how it is continued, what is refused."""
 
 import json
+from dataclasses import replace
 
 import pytest
 from comparison_world import TEXTS, bare_python, llama_folder, tool_python
@@ -83,10 +84,34 @@ def test_a_model_that_changed_is_asked_about_again(tmp_path, models, suspects, s
     path = tmp_path / "rows"
     compare_opponents(path, models["reference"], suspects, settings)
     changed = {**suspects, "one": (models["two"], *suspects["one"][1:])}
-    rows = compare_opponents(path, models["reference"], changed, settings)
-    assert [row["model"] for row in rows].count("one") == 2
-    other = compare_opponents(path, models["one"], suspects, settings)
-    assert len(other) == 7
+    rows = {
+        row["model"]: row for row in compare_opponents(path, models["reference"], changed, settings)
+    }
+    assert rows["one"]["suspect_digest"] == rows["two"]["suspect_digest"]
+    assert (len(rows), path.read_bytes().count(b"\n")) == (3, 4)
+    # And back: the newest row is the one that counts.
+    again = compare_opponents(path, models["reference"], suspects, settings)
+    assert again[0]["suspect_digest"] != rows["one"]["suspect_digest"]
+    assert (len(again), path.read_bytes().count(b"\n")) == (3, 5)
+
+
+def test_a_file_is_of_one_reference(tmp_path, models, suspects, settings):
+    path = tmp_path / "rows"
+    compare_opponents(path, models["reference"], suspects, settings)
+    with pytest.raises(CaseError, match="another reference"):
+        compare_opponents(path, models["one"], suspects, settings)
+
+
+def test_pairs_without_a_score_are_asked_again_on_demand(tmp_path, models, suspects, settings):
+    path = tmp_path / "rows"
+    compare_opponents(path, models["reference"], suspects, settings)
+    mended = tool_python(tmp_path / "mended", ANSWER.replace("broken", "none"))
+    retry = replace(settings, pythons={"modeldna": mended}, retry=True)
+    rows = {
+        row["model"]: row for row in compare_opponents(path, models["reference"], suspects, retry)
+    }
+    assert (rows["broken"]["score"], rows["broken"]["failure"]) == (0.95, None)
+    assert path.read_bytes().count(b"\n") == 4
 
 
 def test_an_absent_tool_stops_the_run_before_any_other_works(tmp_path, models, suspects):

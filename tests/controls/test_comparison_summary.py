@@ -24,6 +24,7 @@ def row(model, kind, score, **fields):
         "split": "locked",
         "headline": True,
         "score": score,
+        "scores": {},
         "stated": {},
         "verdict": None,
         "accuses_any": None,
@@ -91,6 +92,15 @@ def test_the_stated_cost_is_that_of_the_tools_own_odds():
     ]
     assert question(rows).cllr_stated.value == pytest.approx((math.log2(10 / 9) + 1) / 2, abs=1e-12)
     assert "states no likelihood ratio" in question(rows, "link").cllr_stated.undefined
+
+
+def test_a_score_of_its_own_on_a_question_counts_there_alone():
+    rows = [
+        row("r", "replication", None, scores={"replication": 2.0}),
+        row("i", "independent", 1.0, scores={"replication": 3.0}),
+    ]
+    assert question(rows).auc.value == 0.0
+    assert (question(rows, "link").without_score, question(rows, "link").models) == (1, (0, 1))
 
 
 def many(split="locked", shift=0.0):

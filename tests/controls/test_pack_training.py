@@ -48,7 +48,7 @@ def weights(folder: PackFolder, name: str) -> str:
 
 def test_every_member_is_a_model_that_opens(folder):
     for name in folder.members:
-        assert identify(f"local:{folder.model(name)}").architecture == "llama"
+        assert identify(f"local:{folder.model(name)}").architecture == "LlamaForCausalLM"
     model = open_model(f"local:{folder.model('student-00')}")
     (score,) = model.score(["A short text."])
     assert len(score.logprobs) == len(b"A short text.")

@@ -32,6 +32,11 @@ def at_a_limit(measure: Measure, *values: float) -> bool:
     return any(all(value == limit for value in values) for limit in measure.bounds)
 
 
+def has_interval(measure: Measure) -> bool:
+    """Say whether the value has an interval: over probes, or over units of its own."""
+    return measure.resampled or measure.interval is not None
+
+
 def assert_self_value(measure: Measure, reference: Subject) -> None:
     value = value_of(measure, pair_of(reference, reference))
     if measure.identical is not None:
@@ -56,7 +61,7 @@ def assert_within_bounds(measure: Measure, *pairs: Pair) -> None:
         found = apply(measure, pair, seed=1, resamples=100)
         assert found.value is not None, found.undefined
         assert low <= found.value <= high
-        assert (found.interval is not None) == measure.resampled
+        assert (found.interval is not None) == has_interval(measure)
         if found.interval is None:
             continue
         assert low <= found.interval[0] <= found.value <= found.interval[1] <= high
@@ -86,14 +91,14 @@ def assert_same_seed_same_bytes(measure: Measure, pair: Pair) -> None:
     first, second, other = (apply(measure, pair, seed=seed, resamples=60) for seed in (3, 3, 4))
     assert _bytes(first) == _bytes(second)
     assert first.value == other.value, "the value is drawn at random"
-    assert (first.interval is not None) == measure.resampled
+    assert (first.interval is not None) == has_interval(measure)
     if measure.resampled:
         assert first.interval != other.interval, "the seed changes nothing"
 
 
 def assert_interval_from_few_probes_is_none(measure: Measure, pair: Pair) -> None:
     few = apply(measure, pair.take(range(7)), seed=0)
-    assert few.interval is None
+    assert few.interval is None or measure.interval is not None
     assert few.value is None or few.probes <= 7
 
 

@@ -9,7 +9,7 @@ from dataclasses import dataclass, fields
 import numpy as np
 from scipy.optimize import linear_sum_assignment
 
-from auditor.panel import NEURON, TRANSCRIPT
+from auditor.panel import MIXTURE, NEURON, REDERIVATION, TRANSCRIPT
 from auditor.types import Array
 
 LAYERS, NEURONS, TOKENS, WIDTH, ROWS, TEXTS = 2, 36, 60, 10, 40, 150
@@ -115,6 +115,31 @@ def _hsic(x: Array, y: Array) -> float:
     k, l = (np.where(np.eye(n, dtype=bool), 0.0, rows @ rows.T) for rows in (x, y))  # noqa: E741
     between = k.sum() * l.sum() / ((n - 1) * (n - 2))
     return float((k * l).sum() + between - 2 * (k.sum(axis=0) * l.sum(axis=0)).sum() / (n - 2))
+
+
+def rederivation_of(reference: Weights, suspect: Weights) -> Array:
+    """Return one REDERIVATION row: the elements that are copies."""
+    rows = np.zeros(1, dtype=REDERIVATION)
+    same = reference.incoming == suspect.incoming
+    rows["transform"], rows["partner"] = "copy", -1
+    rows["elements_equal"], rows["elements"] = same.sum(), same.size
+    return rows
+
+
+def mixture_of(reference: Weights, suspect: Weights) -> Array:
+    """Return MIXTURE rows, one a neuron as a layer of its own: r, or s r + (1 - s) p.
+
+    s is 0.4 |r| / (|r| + |m|) where the neuron m is not a copy; p is the second parent.
+    """
+    ours, theirs = (one.incoming.reshape(-1, WIDTH) for one in (reference, suspect))
+    rows = np.zeros(len(ours), dtype=MIXTURE)
+    rows["parents"][:, 2:], rows["elements"], rows["layer"] = -1, WIDTH, np.arange(len(ours))
+    for row, r, m in zip(rows, ours, theirs, strict=True):
+        share = 0.4 * np.linalg.norm(r) / (np.linalg.norm(r) + np.linalg.norm(m))
+        p = np.roll(r, 1) if (r == m).all() else (m - share * r) / (1 - share)
+        against = np.stack([m - r, r, p - r])
+        row["gram"][:3, :3] = against @ against.T
+    return rows
 
 
 def transcripts_of(reference: Weights, suspect: Weights) -> tuple[Array, Array]:

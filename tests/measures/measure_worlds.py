@@ -14,7 +14,9 @@ from measure_positions import positions_of, topk_of
 from measure_weights import (
     Weights,
     blended_weights,
+    mixture_of,
     neurons_of,
+    rederivation_of,
     span_of,
     transcripts_of,
     weight_cka_of,
@@ -194,6 +196,9 @@ def pair_of(a: Subject, b: Subject, repeats: int = N) -> Pair:
         span=span_of(a.weights, b.weights),
         weight_cka=weight_cka_of(a.weights, b.weights),
         transcripts=transcripts_of(a.weights, b.weights),
+        rederivation=rederivation_of(a.weights, b.weights),
+        merge=mixture_of(a.weights, b.weights),
+        parents=(a.name, "another"),
     )
 
 

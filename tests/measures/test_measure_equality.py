@@ -107,6 +107,8 @@ def test_length_counts_and_what_follows_the_first_100_characters_does_not():
     ours = words(random, 20, 2)
     cut = [[reply[:4] for reply in replies] for replies in words(random, 20, 2)]
     assert MMD(text_pair(ours, cut)) == LOWEST
+    spaced = [[reply + "  " for reply in replies] for replies in ours]
+    assert MMD(text_pair(ours, spaced)) == LOWEST  # the end is a symbol, and no space
     long = [[reply + "x" * 94 for reply in replies] for replies in ours]
     longer = [[reply + " and more" for reply in replies] for replies in long]
     assert MMD(text_pair(long, longer)) == 0.0

@@ -34,7 +34,8 @@ def main() -> None:
 @click.option(
     "--python", "pythons", multiple=True, metavar="TOOL=PATH", help="Interpreter that has a tool."
 )
-@click.option("--seconds", type=float, default=120.0, show_default=True, help="Limit of a pair.")
+@click.option("--retry", is_flag=True, help="Ask again where there was no score.")
+@click.option("--seconds", type=float, default=300.0, show_default=True, help="Limit of a pair.")
 def run(rows: Path, reference: Path, suspects: Path, **options: Any) -> None:
     """Ask every opponent about every suspect; rows that ROWS has are not done again."""
     from auditor.controls.comparison.run import OPPONENTS, Settings, compare_opponents
@@ -43,6 +44,7 @@ def run(rows: Path, reference: Path, suspects: Path, **options: Any) -> None:
         opponents=options["opponents"] or OPPONENTS,
         pythons=_pythons(options["pythons"]),
         seconds=options["seconds"],
+        retry=options["retry"],
         progress=_Bars(),
     )
     found = compare_opponents(rows, reference, _suspects(suspects), settings)

@@ -92,12 +92,10 @@ def discrimination(
     roles = {role for side in QUESTIONS[question] for role in side}
     asked = [row for row in rows if row["headline"] and row["role"] in roles]
     evaluated = [row for row in asked if split in (None, row["split"])]
-    defined = [row for row in evaluated if row["score"] is not None]
+    defined = [row for row in evaluated if score_of(row, question) is not None]
     own = {row["family"] for row in evaluated}
     others = [
-        row
-        for row in asked
-        if row["score"] is not None and row not in evaluated and row["family"] not in own
+        row for row in asked if score_of(row, question) is not None and row["family"] not in own
     ]
     sample = _Sample(defined, question)
     training = _Sample(others, question)
@@ -122,6 +120,12 @@ def discrimination(
     )
 
 
+def score_of(row: Row, question: str) -> float | None:
+    """Return what a reading says of a model on a question; higher speaks for the first side."""
+    score: float | None = row["scores"].get(question, row["score"])
+    return score
+
+
 class _Sample:
     """Rows of two propositions."""
 
@@ -133,7 +137,7 @@ class _Sample:
 
     def scores(self) -> Array:
         """Return (n,)."""
-        return np.array([row["score"] for row in self.rows], dtype=np.float64)
+        return np.array([score_of(row, self.question) for row in self.rows], dtype=np.float64)
 
     def stated(self) -> Array:
         """Return (n,) base-10 logarithms of the tool's own likelihood ratios."""

@@ -21,6 +21,8 @@ class PeerResult:
     """Of the tool; ``published`` for a statistic that has no package."""
     score: float | None = None
     """Higher means closer. None where there is no number, see `failure`."""
+    scores: Mapping[str, float] = field(default_factory=dict)
+    """By question, where a tool answers each with a score of its own; `score` counts elsewhere."""
     stated: Mapping[str, float] = field(default_factory=dict)
     """Base-10 logarithm of the likelihood ratio that the tool itself states, by question
     (`auditor.controls.comparison.summary.QUESTIONS`); of a probability p, that of p / (1 - p)."""
@@ -32,8 +34,8 @@ class PeerResult:
     accuses_any: bool | None = None
     """Whether the verdict asserts any link. An abstention asserts none. None: no verdict."""
     seconds: float | None = None
-    """Processor time of this pair, without starting and loading the tool where it is not the
-    first pair. Waiting does not count, so that a busy machine changes nothing."""
+    """Processor time of this pair, without starting and loading the tool. Waiting does not count,
+    so that a busy machine changes nothing."""
     failure: str | None = None
     """Why there is no score. Where there is no answer at all the verdict is None too."""
     raw: Mapping[str, Any] = field(default_factory=dict)

@@ -119,13 +119,21 @@ def _provenance_scanner() -> Any:
     return _kept["scanner"]
 
 
-TOOLS: dict[str, tuple[str, Callable[[Request], Any]]] = {
-    "modeldna": ("modeldna", modeldna),
-    "weightscope": ("weightscope", weightscope),
-    "provenancekit": ("cisco-ai-provenance-kit", provenancekit),
-    "modelaudit": ("knowlyr-modelaudit", modelaudit),
+TOOLS: dict[str, tuple[str, tuple[str, ...], Callable[[Request], Any]]] = {
+    "modeldna": ("modeldna", ("modeldna.scan",), modeldna),
+    "weightscope": ("weightscope", (), weightscope),
+    "provenancekit": (
+        "cisco-ai-provenance-kit",
+        ("provenancekit.core.scanner", "transformers.models.auto.modeling_auto"),
+        provenancekit,
+    ),
+    "modelaudit": (
+        "knowlyr-modelaudit",
+        ("modelaudit.engine", "transformers.models.auto.modeling_auto"),
+        modelaudit,
+    ),
 }
-"""Name of the module: its distribution, and the comparison."""
+"""Name of the module: its distribution, what it would load with the first pair, the comparison."""
 
 
 def answer(compare: Callable[[Request], Any], request: Request) -> dict[str, Any]:
@@ -145,14 +153,15 @@ def serve(tool: str) -> None:
     # The tool may print; only our lines may reach the pipe that the caller reads.
     replies = os.fdopen(os.dup(1), "w", encoding="utf-8")
     os.dup2(2, 1)
-    distribution, compare = TOOLS[tool]
+    distribution, parts, compare = TOOLS[tool]
 
     def reply(value: dict[str, Any]) -> None:
         replies.write(json.dumps(value, default=float) + "\n")
         replies.flush()
 
     try:
-        importlib.import_module(tool)
+        for name in (tool, *parts):
+            importlib.import_module(name)
         version = importlib.metadata.version(distribution)
     except ImportError as error:
         reply({"missing": str(error)})

@@ -46,8 +46,10 @@ class Settings:
     opponents: Sequence[str] = OPPONENTS
     pythons: Mapping[str, Path] | None = None
     """Interpreter of a tool's environment by module, e.g. ``{"modeldna": Path(...)}``."""
-    seconds: float = 120.0
+    seconds: float = 300.0
     """Time limit of one pair."""
+    retry: bool = False
+    """Whether to ask again where the file says why there was no score (a time limit, say)."""
     texts: Sequence[str] | None = None
     """What the published statistics read; None: the first of a shipped suite."""
     progress: Progress = field(default_factory=Silent)
@@ -62,7 +64,7 @@ def compare_opponents(
     """Ask each opponent about each suspect, and return all rows of the file `rows`.
 
     A row is written as soon as it is known; what an earlier run wrote, failures too, is not done
-    again while both models are the same (by digest). Two processes at most.
+    again while the model is the same (by digest). Two processes at most.
 
     Args:
         rows: a JSON-lines file, created or continued.
@@ -74,12 +76,12 @@ def compare_opponents(
         MissingExtraError: a tool is not installed; the hint says what to install.
         InputError: an unknown opponent or role.
         SubjectError: a model cannot be read.
-        CaseError: `rows` holds something else.
+        CaseError: `rows` holds something else, or rows on another reference.
     """
     settings = settings or Settings()
     asked = {name: Suspect(*fields) for name, fields in suspects.items()}
     _check(asked, settings.opponents)
-    table = _Table(rows, reference_folder, asked)
+    table = _Table(rows, reference_folder, asked, retry=settings.retry)
     opponents = [_opponent(name, settings) for name in settings.opponents]
     jobs = [(one, table.missing(one.readings)) for one in opponents]
     try:
@@ -127,7 +129,7 @@ def add_results(
 
 
 def read_rows(path: Path) -> list[dict[str, Any]]:
-    """Return the rows of a file; a line that a crash cut off is left out.
+    """Return the newest row of each reading and model; a line that a crash cut off is left out.
 
     Raises:
         CaseError: a line is not a row.
@@ -136,25 +138,34 @@ def read_rows(path: Path) -> list[dict[str, Any]]:
     try:
         rows = [json.loads(line) for line in lines]
         for row in rows:
-            _ = (row["reading"], row["model"], row["suspect_digest"], row["reference_digest"])
+            _ = [row[name] for name in ("reading", "model", "failure", "reference_digest")]
     except (ValueError, TypeError, KeyError) as error:
         raise CaseError(
             f"{path} is no file of comparison rows ({error})", hint="give another file"
         ) from error
-    return rows
+    return list({(row["reading"], row["model"]): row for row in rows}.values())
 
 
 class _Table:
     """The file of rows, and what it lacks."""
 
-    def __init__(self, path: Path, reference: Path, suspects: Mapping[str, Suspect]) -> None:
+    def __init__(
+        self, path: Path, reference: Path, suspects: Mapping[str, Suspect], *, retry: bool = False
+    ) -> None:
         from auditor.models import identify
 
         self.reference = reference
         self.suspects = suspects
         self._reference_digest = identify(str(reference)).digest
         self._digests = {n: identify(str(s.folder)).digest for n, s in suspects.items()}
-        self._known = {_key(row) for row in read_rows(path)}
+        rows = read_rows(path)
+        if any(row["reference_digest"] != self._reference_digest for row in rows):
+            raise CaseError(f"{path} holds rows on another reference", hint="give another file")
+        self._known = {
+            (row["reading"], row["model"], row["suspect_digest"])
+            for row in rows
+            if not (retry and row["failure"])
+        }
         self._file = Appender(path)
         content = path.read_bytes()
         self._file.cut(content.rfind(b"\n") + 1)
@@ -181,7 +192,7 @@ class _Table:
         self._file.close()
 
     def _key(self, reading: str, name: str) -> tuple[Any, ...]:
-        return reading, name, self._digests[name], self._reference_digest
+        return reading, name, self._digests[name]
 
     def _row(self, name: str, result: PeerResult) -> dict[str, Any]:
         suspect = self.suspects[name]
@@ -199,10 +210,6 @@ class _Table:
             "failure": _without_places(result.failure, (suspect.folder, self.reference)),
             "raw": _finite_only(dict(result.raw)),
         }
-
-
-def _key(row: Mapping[str, Any]) -> tuple[Any, ...]:
-    return row["reading"], row["model"], row["suspect_digest"], row["reference_digest"]
 
 
 def _without_places(reason: str | None, folders: Iterable[Path]) -> str | None:

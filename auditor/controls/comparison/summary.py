@@ -14,6 +14,7 @@ from auditor.controls.comparison.discrimination import (
     Discrimination,
     Row,
     discrimination,
+    score_of,
 )
 from auditor.controls.comparison.run import ROLES
 from auditor.errors import UndefinedError
@@ -140,8 +141,9 @@ def _kinds(rows: Sequence[Row]) -> dict[str, float | str]:
 
 def _kind_auc(rows: Sequence[Row], kind: str) -> float | str:
     some = [row for row in rows if row["role"] in UNLINKED or row["kind"] == kind]
-    some = [row for row in some if row["score"] is not None]
-    scores = np.array([row["score"] for row in some], dtype=np.float64)
+    question = kind.partition("/")[0]
+    some = [row for row in some if score_of(row, question) is not None]
+    scores = np.array([score_of(row, question) for row in some], dtype=np.float64)
     try:
         first = [row["kind"] == kind for row in some]
         return auc(scored(scores, first, [row["family"] for row in some]))

@@ -72,7 +72,7 @@ TOOLS: dict[str, Tool] = {
 class ToolOpponent:
     """A package that answers pair after pair. Its failures are results with a reason."""
 
-    def __init__(self, name: str, *, python: Path | None = None, seconds: float = 120.0) -> None:
+    def __init__(self, name: str, *, python: Path | None = None, seconds: float = 300.0) -> None:
         """Name the tool; nothing runs yet.
 
         Raises:

@@ -16,7 +16,7 @@ from typing import IO, Any
 from auditor.errors import AuditorError, MissingExtraError
 
 _SCRIPT = Path(__file__).with_name("peer_process.py")
-_START_SECONDS = 300.0
+_START_SECONDS = 900.0
 _REASON_CHARACTERS = 300
 _OFFLINE = {
     "HF_HUB_OFFLINE": "1",
@@ -47,7 +47,7 @@ class PeerWorker:
     """
 
     def __init__(
-        self, tool: str, requirement: str, *, python: Path | None = None, seconds: float = 120.0
+        self, tool: str, requirement: str, *, python: Path | None = None, seconds: float = 300.0
     ) -> None:
         """Start nothing yet: `version` or `ask` does.
 
