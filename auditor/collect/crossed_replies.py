@@ -3,6 +3,7 @@
 The replies to one probe share the reading of its prompt.
 """
 
+from bisect import bisect_right
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -52,7 +53,7 @@ def reply_tokens(encoded: Encoded, border: int, limit: int | None = None) -> Rep
         limit: most tokens that count; the rest is left out.
     """
     ids, ends = encoded.token_ids[:limit], encoded.byte_ends[:limit]
-    first = max(1, sum(end <= border for end in ends))
+    first = max(1, bisect_right(ends, border))
     if first >= len(ids):
         return None
     return ReplyTokens(ids, first, ends[-1] - max(border, ends[first - 1]))

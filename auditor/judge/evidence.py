@@ -162,10 +162,9 @@ def _decisive(
 
 
 def _excess(row: dict[str, Any] | None, suspect: str, subjects: Subjects) -> float | None:
-    if row is None or row["value"] is None:
+    if row is None or row["value"] is None or subjects.alike(suspect) < FEWEST_MATCHED:
         return None
-    values = null_values(row, suspect, subjects)
-    closest = max(values, default=1.0)
+    closest = max(null_values(row, suspect, subjects), default=1.0)
     return None if closest >= 1.0 else float((row["value"] - closest) / (1.0 - closest))
 
 

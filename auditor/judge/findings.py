@@ -25,6 +25,9 @@ class Thresholds:
     logits_excess: float = 0.15
     """Overlap of the unembedding with the reference's beyond the closest control, as a share of
     what that control leaves, from which on logits were learned and not text alone."""
+    text_excess: float = 0.03
+    """The same, up to which text alone was learned. Between the two it cannot be told: full
+    training on text and half training on logits leave the same trace."""
     no_link_p: float = 0.05
     """Smallest predictive p, unadjusted, that is no sign of imitation."""
     power: float = 0.9
@@ -81,7 +84,8 @@ class Evidence:
     span: Standing | None = None
     """Of the overlap of the unembedding's spans."""
     span_excess: float | None = None
-    """(overlap - that of the closest control family) / (1 - that)."""
+    """(overlap - that of the closest control family) / (1 - that); None without enough families
+    of the suspect's architecture."""
     seen_dose: float | None = None
     """Smallest dose of imitation that would have been seen with the power asked for."""
     screening: tuple[Standing, ...] = ()

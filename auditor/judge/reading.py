@@ -165,17 +165,20 @@ def _p_of(test: Decisive) -> float:
 
 def _via(evidence: Evidence) -> Any:
     """Return how the outputs were learned, where the unembedding can tell."""
-    if evidence.span_excess is None:
+    excess, thresholds = evidence.span_excess, evidence.thresholds
+    if excess is None:
         return None
-    return "logits" if evidence.span_excess >= evidence.thresholds.logits_excess else "text"
+    if excess >= thresholds.logits_excess:
+        return "logits"
+    return "text" if excess <= thresholds.text_excess else None
 
 
 def _via_limit(via: str | None) -> tuple[str, ...]:
     if via is None:
-        return ("The unembeddings are not comparable, so logits and text cannot be told apart.",)
+        return ("Whether logits or text were learned cannot be told from the unembedding.",)
     if via == "logits":
         return ("The unembedding spans what only training on logits was seen to give.",)
-    return ("The unembedding shows no trace of training on logits; a small dose may leave none.",)
+    return ("The unembedding shows no trace of training on logits; a small dose leaves none.",)
 
 
 def _no_link(evidence: Evidence) -> Conclusion | None:

@@ -5,7 +5,7 @@ resembles the suspect would take the weight, and a link could not show (Abadie,
 Diamond & Hainmueller 2010, equation 2: weights of at least 0 that sum to 1).
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 
 import numpy as np
 
@@ -17,30 +17,29 @@ from auditor.types import Array
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class Moments:
-    """Residuals over the replies of each of B subsets and S strata; author 0 is the suspect."""
+    """Sums over the replies of each of B subsets and S strata; author 0 is the suspect."""
 
     cross: Array
-    """(B, S, F, F) sums over the controls' replies of products of nats a byte, times bytes."""
+    """(B, S, F, F) products of nats a byte, times bytes, of all controls' replies together."""
     total: Array
-    """(B, S, 1 + A, F) nats of each author's replies."""
+    """(B, S, 1 + A, F) nats."""
+    squares: Array
+    """(B, S, 1 + A, F) squares of nats a byte, times bytes."""
     bytes: Array
+    """(B, S, 1 + A)."""
+    replies: Array
     """(B, S, 1 + A)."""
 
     @property
     def means(self) -> Array:
         """(B, S, 1 + A, F) nats a byte: NaN where an author has no reply."""
-        length = self.bytes[..., None]
-        empty = np.full(self.total.shape, np.nan)
-        return np.divide(self.total, length, out=empty, where=length > 0)
+        return _ratio(self.total, self.bytes[..., None])
 
     @property
     def joined(self) -> "Moments":
         """The same over both strata together, as one stratum."""
-        return Moments(
-            cross=self.cross.sum(axis=1, keepdims=True),
-            total=self.total.sum(axis=1, keepdims=True),
-            bytes=self.bytes.sum(axis=1, keepdims=True),
-        )
+        sums = {f.name: getattr(self, f.name).sum(axis=1, keepdims=True) for f in fields(self)}
+        return Moments(**sums)
 
 
 def moments(found: Residuals, chosen: Array, candidates: Array) -> Moments:
@@ -52,34 +51,62 @@ def moments(found: Residuals, chosen: Array, candidates: Array) -> Moments:
         candidates: (B,) temperature at which the suspect's replies are scored, of
             `relative_temperatures`.
     """
-    b, (a, p, _, f) = len(chosen), found.pool.shape
+    b, f = len(chosen), found.pool.shape[-1]
     inside = [(chosen & (found.stratum == s)).astype(np.float64) for s in range(len(STRATA))]
-    products = sum(map(_products, found.pool, found.bytes[1:]))  # (P, T)
-    sums = found.pool.sum(axis=2).transpose(1, 0, 2).reshape(p, a * f)  # (P, A * F)
-    length = found.bytes.sum(axis=2).T  # (P, 1 + A)
-    total = np.zeros((b, len(STRATA), 1 + a, f))
-    for s, taken in enumerate(inside):
-        total[:, s, 1:] = (taken @ sums).reshape(b, a, f)
+    pool = _over_probes(inside, _sums(found.pool, found.bytes[1:]))  # (B, S, A, 2, F)
+    own = np.zeros((b, len(STRATA), 1, 2, f))
     for candidate in np.unique(candidates).tolist():
         rows = candidates == candidate
-        own = tempered(found, candidate).sum(axis=1)  # (P, F)
-        for s, taken in enumerate(inside):
-            total[rows, s, 0] = taken[rows] @ own
+        values = tempered(found, candidate)[None]
+        own[rows] = _over_probes([taken[rows] for taken in inside], _sums(values, found.bytes[:1]))
+    both = np.concatenate([own, pool], axis=2)
+    products = sum(map(_products, found.pool, found.bytes[1:]))  # (P, T)
     return Moments(
-        cross=_square(np.stack([taken @ products for taken in inside], axis=1), f),
-        total=total,
-        bytes=np.stack([taken @ length for taken in inside], axis=1),
+        cross=_square(_over_probes(inside, products), f),
+        total=both[..., 0, :],
+        squares=both[..., 1, :],
+        bytes=_over_probes(inside, found.bytes.sum(axis=2).T),
+        replies=_over_probes(inside, (found.bytes > 0).sum(axis=2).T),
     )
 
 
-def _products(values: Array, length: Array) -> Array:
-    """Return (P, F (F + 1) / 2): products of the scorers over bytes, summed over a probe's replies.
+def _over_probes(inside: list[Array], values: Array) -> Array:
+    """Return (B, S, ...): the sums of (P, ...) values over the chosen probes of each stratum."""
+    flat = values.reshape(len(values), -1)
+    sums = np.stack([taken @ flat for taken in inside], axis=1)
+    return sums.reshape(*sums.shape[:2], *values.shape[1:])
 
-    (nats / bytes)^2 times bytes: a reply counts by its bytes.
+
+def _sums(values: Array, length: Array) -> Array:
+    """Return (P, A, 2, F): nats, and squares of nats a byte times bytes, of each probe's replies.
+
+    Args:
+        values: (A, P, N, F) nats.
+        length: (A, P, N) bytes.
     """
-    share = np.divide(1.0, length, out=np.zeros_like(length), where=length > 0)
+    squares = np.einsum("apn,apnf,apnf->paf", _inverse(length), values, values)
+    return np.stack([values.sum(axis=2).transpose(1, 0, 2), squares], axis=2)
+
+
+def _inverse(length: Array) -> Array:
+    return np.divide(1.0, length, out=np.zeros_like(length), where=length > 0)
+
+
+def _ratio(above: Array, below: Array) -> Array:
+    """Return above / below, NaN where below is not positive."""
+    below = np.broadcast_to(below, above.shape)
+    return np.divide(above, below, out=np.full(above.shape, np.nan), where=below > 0)
+
+
+def _products(values: Array, length: Array) -> Array:
+    """Return (P, F (F + 1) / 2): products of nats a byte of two scorers, times bytes, by probe.
+
+    Args:
+        values: (P, N, F) nats of one author's replies.
+        length: (P, N) bytes.
+    """
     first, second = np.triu_indices(values.shape[2])
-    return np.einsum("pn,pnf,pnf->pf", share, values[..., first], values[..., second])
+    return np.einsum("pn,pnt,pnt->pt", _inverse(length), values[..., first], values[..., second])
 
 
 def _square(upper: Array, f: int) -> Array:
@@ -113,29 +140,20 @@ def unexplained(means: Array, weights: Array) -> Array:
     return means[..., 0] - (means[..., 1:] * between).sum(axis=-1)
 
 
-def scorer_spread(sums: Moments, own: Array) -> Array:
-    """Return (B, S, 1 + A): how far the controls differ about each author's replies.
+def reply_spread(sums: Moments, own: Array) -> Array:
+    """Return (B, S, 1 + A): how much the controls differ from reply to reply of each author.
 
-    The root mean square over the controls c of what c finds in this author's replies beyond what it
-    finds in other authors' replies, without the largest: that of the model that the author
-    started from or was trained like, if it is in the pool. NaN without replies.
+    The root mean square over the controls of the standard deviation, over replies, of what a
+    control finds in a reply beyond the mean control; without the largest, which is that of the
+    model that the author started from, if it is in the pool. NaN with fewer than two replies.
 
     Args:
         sums: of the replies.
-        own: (A, K) bool, an author that is the scorer.
+        own: (A, K) bool, an author that is the scorer and does not count.
     """
-    means = sums.means[..., 1:]  # (B, S, 1 + A, K)
+    mean_square = _ratio(sums.total**2, sums.bytes[..., None])
+    variance = _ratio(sums.squares - mean_square, sums.replies[..., None] - 1)[..., 1:]
     others = np.concatenate([np.ones((1, own.shape[1]), dtype=bool), ~own])
-    known = np.isfinite(means) & others
-    values = np.where(known, means, 0.0)
-    total = values[:, :, 1:].sum(axis=2, keepdims=True)
-    number = known[:, :, 1:].sum(axis=2, keepdims=True)
-    # Each author against the others: a control's own replies do not count in its comparison.
-    inside = known.copy()
-    inside[:, :, 0] = False
-    rest = np.maximum(number - inside, 1)
-    apart = np.where(known, (values - (total - np.where(inside, values, 0.0)) / rest) ** 2, 0.0)
-    used = known.sum(axis=-1)
-    trimmed = apart.sum(axis=-1) - apart.max(axis=-1)
-    enough = used > 1
-    return np.sqrt(np.divide(trimmed, used - 1, out=np.full(used.shape, np.nan), where=enough))
+    known = np.isfinite(variance) & others
+    kept = np.where(known, np.maximum(variance, 0.0), 0.0)  # below 0: rounding
+    return np.sqrt(_ratio(kept.sum(axis=-1) - kept.max(axis=-1), known.sum(axis=-1) - 1))

@@ -7,7 +7,7 @@ import numpy as np
 from auditor.errors import UndefinedError
 from auditor.measures._crossing import FEWEST, Residuals, residuals
 from auditor.measures._registry import measure
-from auditor.measures._synthetic import fitted_weights, moments, scorer_spread, unexplained
+from auditor.measures._synthetic import fitted_weights, moments, reply_spread, unexplained
 from auditor.measures._tempering import relative_temperatures
 from auditor.outputs import Pair
 from auditor.types import Array
@@ -39,14 +39,14 @@ def sample_llr(pair: Pair) -> float:
     Formula: d(x) = [log p_reference(x) - sum_c w_c log p_c(x)] / bytes of x, x a reply of the
     suspect. The weights w, at least 0 and with sum 1, are fitted so that sum_c w_c log p_c
     predicts log p_reference on the replies of the pool's own controls, never the suspect's. In
-    each stratum s (natural text, out-of-distribution text) the mean over replies, less the mean
-    of the pool's own replies: g_s. The value is sum_s v_s g_s / m_s, v_s proportional to 1 /
-    (standard deviation of the pool's own replies) with sum 1: each stratum in units of its
-    spread, the result in nats a byte. m_s >= 1 is how much further the controls differ about the
-    suspect's replies than about each other's: text sampled at a low temperature magnifies all
-    differences. The suspect's replies are scored at its temperature relative to the controls,
-    estimated by maximum likelihood under the mean control with the bias that the controls' own
-    replies show taken off, interpolated in 1 / temperature within [0.4, 1.2].
+    each stratum s (natural text, out-of-distribution text) the mean over bytes, less the mean
+    of the pool's own authors: g_s. The value is sum_s v_s g_s / m_s, v_s proportional to 1 /
+    (standard deviation of the pool's own authors) with sum 1: each stratum in units of its
+    spread, the result in nats a byte. m_s >= 1 is how much more the controls differ from reply to
+    reply of the suspect than of each other: text sampled at a low temperature magnifies all
+    differences. The suspect's replies are scored at the plan's temperature, or, where they are
+    steeper or flatter in temperature than those of every control, at the nearest at which
+    they are not: interpolated in 1 / temperature within [0.4, 1.2].
 
     Range: any number; independent models scatter around 0. Not symmetric.
     Degenerate: undefined with fewer than 3 controls that score, fewer than 3 whose replies were
@@ -102,7 +102,7 @@ def sample_llr_by_category(pair: Pair) -> dict[str, CategoryRatio]:
     chosen = np.array([[probe.category == name for probe in pair.probes] for name in names])
     sums = moments(found, chosen, np.repeat(candidate, len(names))).joined
     left = unexplained(sums.means, np.repeat(weights, len(names), axis=0))[:, 0]
-    gains = _gains(left, scorer_spread(sums, found.own)[:, 0])
+    gains = _gains(left, reply_spread(sums, found.own)[:, 0])
     return {
         name: CategoryRatio(
             value=float(gain), pool=_against_others(row[1:]), probes=int(taken.sum())
@@ -121,7 +121,7 @@ def _against_others(pool: Array) -> tuple[float, ...]:
 def _ratios(found: Residuals, chosen: Array) -> Array:
     sums = moments(found, chosen, relative_temperatures(found, chosen))
     left = unexplained(sums.means, fitted_weights(sums))  # (B, S, 1 + A)
-    gains = _gains(left, scorer_spread(sums, found.own))
+    gains = _gains(left, reply_spread(sums, found.own))
     usable = np.isfinite(gains)
     pool = np.where(usable[..., None], left[..., 1:], 0.0)
     deviation = np.sqrt(_mean((pool - _mean(pool)[..., None]) ** 2))
@@ -136,7 +136,7 @@ def _gains(left: Array, spread: Array) -> Array:
 
     Args:
         left: (..., 1 + A) unexplained log-likelihood, suspect first.
-        spread: (..., 1 + A) how far the controls differ about each author's replies.
+        spread: (..., 1 + A) how much the controls differ from reply to reply.
     """
     suspect, pool = left[..., 0], left[..., 1:]
     usable = np.isfinite(suspect) & (np.isfinite(pool).sum(axis=-1) >= FEWEST)

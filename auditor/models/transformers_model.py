@@ -40,6 +40,7 @@ class TransformersModel:
         self._encoder = TextEncoder(loaded.tokenizer, self._vocabulary)
         self._head: Head | None = None
         self._shares_prefixes: bool | None = None
+        self._longest = learned_positions(loaded.module)
 
     @property
     def ref(self) -> ModelRef:
@@ -202,7 +203,7 @@ class TransformersModel:
     @property
     def longest(self) -> int | None:
         """Number of positions that the model learned; None for computed ones."""
-        return learned_positions(self.module)
+        return self._longest
 
     @property
     def shares_prefixes(self) -> bool:

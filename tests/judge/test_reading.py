@@ -113,7 +113,8 @@ def test_weights_that_cannot_be_copies_leave_imitation():
 
 
 @pytest.mark.parametrize(
-    ("excess", "via"), [(0.15, "logits"), (0.14, "text"), (-0.2, "text"), (None, None)]
+    ("excess", "via"),
+    [(0.15, "logits"), (0.14, None), (0.03, "text"), (-0.2, "text"), (None, None)],
 )
 def test_the_span_tells_logits_from_text(excess, via):
     conclusion = conclude(replace(IMITATOR, span_excess=excess))
@@ -155,6 +156,7 @@ def test_the_rules_are_written_with_their_numbers():
         "fewest_alike": 2,
         "imitation_alpha": 0.01,
         "logits_excess": 0.15,
+        "text_excess": 0.03,
         "no_link_p": 0.05,
         "power": 0.9,
     }

@@ -99,7 +99,7 @@ def by_hand(y: np.ndarray, strata: np.ndarray) -> float:
     used = sorted(set(strata.tolist()))
     inside = {s: np.flatnonzero(strata == s) for s in used}
     rows = {s: np.array([z[a, p] for a in range(2, 7) for p in inside[s]]) for s in used}
-    rows = {s: (r - r.mean(axis=0)) / r[:, 0].std() / np.sqrt(len(r)) for s, r in rows.items()}
+    rows = {s: r / np.sqrt((r[:, 0] ** 2).sum()) for s, r in rows.items()}
     stacked = np.concatenate(list(rows.values()))
     w = minimize(
         lambda w: ((stacked[:, 0] - stacked[:, 1:] @ w) ** 2).sum(),
@@ -114,21 +114,18 @@ def by_hand(y: np.ndarray, strata: np.ndarray) -> float:
         mean = {a: np.mean([z[a, p] for p in inside[s]], axis=0) for a in (0, *range(2, 7))}
         left = {a: m[0] - m[1:] @ w for a, m in mean.items()}
         pool = np.array([left[a] for a in range(2, 7)])
-        apart = {a: rms_without_largest(mean, a) for a in mean}
+        apart = {a: spread_from_reply_to_reply(z, inside[s], a) for a in mean}
         magnified = max(1.0, apart[0] / np.median([apart[a] for a in range(2, 7)]))
         gains.append((left[0] - pool.mean()) / magnified)
         precisions.append(1 / pool.std())
     return float(np.average(gains, weights=precisions))
 
 
-def rms_without_largest(mean: dict, a: int) -> float:
-    squares = []
-    for c in range(1, 6):
-        if a == c + 1:
-            continue
-        others = [mean[b][c] for b in range(2, 7) if b not in (a, c + 1)]
-        squares.append((mean[a][c] - np.mean(others)) ** 2)
-    return float(np.sqrt(np.mean(sorted(squares)[:-1])))
+def spread_from_reply_to_reply(z: dict, inside: np.ndarray, a: int) -> float:
+    variances = sorted(
+        np.var([z[a, p][c] for p in inside], ddof=1) for c in range(1, 6) if a != c + 1
+    )
+    return float(np.sqrt(np.mean(variances[:-1])))
 
 
 @pytest.mark.parametrize("seed", [1, 2, 3])
@@ -157,8 +154,8 @@ def test_a_reply_that_the_reference_did_not_score_is_left_out():
     without = crossed_pair(lacking, asked(9, 0))
     # Elsewhere probe 3 still counts, so only the suspect's mean is that of the other probes.
     left = residuals(without)
-    assert not left.counts[0, 3].any()
-    assert left.counts[1:, 3].all()
+    assert not left.bytes[0, 3].any()
+    assert left.bytes[1:, 3].all()
     assert np.isfinite(SAMPLE_LLR(without))
     assert SAMPLE_LLR(without.take(kept)) == pytest.approx(
         by_hand(y[:, :, kept], np.zeros(8)), abs=1e-6
@@ -179,7 +176,7 @@ def test_an_empty_reply_is_left_out():
     length = np.array(lacking.bytes)
     length[0, 2] = 0.0
     pair = crossed_pair(replace(lacking, bytes=length), asked(9, 0))
-    assert not residuals(pair).counts[0, 2].any()
+    assert not residuals(pair).bytes[0, 2].any()
     assert np.isfinite(SAMPLE_LLR(pair))
 
 

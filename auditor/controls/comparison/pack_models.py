@@ -81,7 +81,7 @@ def _fused(
         fused: Fused = fuse(select_fusion(calibration.fusions, scores), scores)
     except UndefinedError as error:
         return {}, error.message
-    return dict(fused.pairs), None
+    return {str(pair): result for pair, result in fused.pairs.items()}, None
 
 
 def _by_question(log10_lr: Mapping[str, float]) -> dict[str, float]:
