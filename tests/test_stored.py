@@ -108,6 +108,17 @@ def test_revealed_part_is_read_without_its_salt(tmp_path):
     assert [probe.id for probe in planned_probes(case)] == ["a-3", "a-1"]
 
 
+def test_changed_items_are_read_again(tmp_path):
+    case = write_case(tmp_path, FULL)
+    before = planned_probes(case)
+    path = case.data / "probes/s@1/items.jsonl"
+    path.write_text(path.read_text().replace("three", "seven"))
+    after = planned_probes(case)
+    assert [probe.messages[0].content for probe in (before[0], after[0])] == ["three", "seven"]
+    (case.data / "probes/s@1/suite.toml").unlink()
+    assert [probe.weight for probe in planned_probes(case)] == [1.0, 1.0]
+
+
 def test_planned_probe_that_is_not_in_the_suite_is_named(tmp_path):
     case = write_case(tmp_path, FULL)
     (case.data / "probes/s@1/items.jsonl").write_text(json.dumps(ITEMS[0]))

@@ -1,5 +1,6 @@
 """The teacher-forced pass of one subject: what is kept of it, and why something is missing."""
 
+from collections.abc import Iterator
 from contextlib import ExitStack
 from dataclasses import dataclass, field
 
@@ -136,9 +137,7 @@ class _Wanted:
 def _force(run: Collection, model: Model, wanted: _Wanted) -> None:
     name, texts = wanted.name, wanted.texts
     with ExitStack() as stack:
-        products = _products(run, model, wanted)
-        for product in products:
-            stack.enter_context(product.writer)
+        products = _opened(stack, run, model, wanted)
         if products:
             steps = force(run, model, texts, products, wanted.tap)
             try:
@@ -153,35 +152,47 @@ def _force(run: Collection, model: Model, wanted: _Wanted) -> None:
         place_means(run, name, texts, len(planned_probes(run.case)))
 
 
-def _products(run: Collection, model: Model, wanted: _Wanted) -> list[Product]:
-    """Return the arrays of the pass that are not complete yet."""
-    case, name, texts = run.case, wanted.name, wanted.texts
-    head = model.head()
-    products = _comparisons(run, model, wanted) if "positions" in wanted.what else []
-    if "topk" in wanted.what and not case.array("topk", name).is_file():
-        products.append(TopTokens(case, name, texts, head))
-    if "hidden" in wanted.what and not _has_means(run, name):
-        products.append(MeanStates(case, name, texts, int(head.weight.shape[1])))
+def _opened(stack: ExitStack, run: Collection, model: Model, wanted: _Wanted) -> list[Product]:
+    """Return the products, each to be closed by `stack`."""
+    products: list[Product] = []
     if wanted.tap is not None:
-        products.append(wanted.tap)
-    scores = text_scores(run, model, name, texts)
-    if scores is not None:
-        products.append(scores)
+        stack.enter_context(wanted.tap.writer)
+    # One by one: where the disk is full on a later one, those before it are closed.
+    for product in _products(run, model, wanted):
+        if product is not wanted.tap:
+            stack.enter_context(product.writer)
+        products.append(product)
     return products
 
 
-def _comparisons(run: Collection, model: Model, wanted: _Wanted) -> list[Product]:
-    """Return what the pass of the reference keeps for the others, or what it is compared in."""
+def _products(run: Collection, model: Model, wanted: _Wanted) -> Iterator[Product]:
+    """Yield the arrays of the pass that are not complete yet, each opened when it is asked for."""
+    case, name, texts = run.case, wanted.name, wanted.texts
+    head = model.head()
+    if "positions" in wanted.what:
+        yield from _comparisons(run, model, wanted)
+    if "topk" in wanted.what and not case.array("topk", name).is_file():
+        yield TopTokens(case, name, texts, head)
+    if "hidden" in wanted.what and not _has_means(run, name):
+        yield MeanStates(case, name, texts, int(head.weight.shape[1]))
+    if wanted.tap is not None:
+        yield wanted.tap
+    scores = text_scores(run, model, name, texts)
+    if scores is not None:
+        yield scores
+
+
+def _comparisons(run: Collection, model: Model, wanted: _Wanted) -> Iterator[Product]:
+    """Yield what the pass of the reference keeps for the others, or what it is compared in."""
     case, name, texts, head = run.case, wanted.name, wanted.texts, model.head()
-    is_reference, products = name == run.reference, list[Product]()
+    is_reference = name == run.reference
     if is_reference and not has_head(case, name):
         save_head(case, name, head)
     if not is_reference and not case.array("agreement", name).is_file():
-        products.append(PositionAgreement(case, (run.reference, name), texts, head))
+        yield PositionAgreement(case, (run.reference, name), texts, head)
     by_logits = needs_logits(run, model) and not case.array("span", name).is_file()
     if (is_reference or by_logits) and not states_path(case, name).is_file():
-        products.append(KeptStates(case, name, texts, head))
-    return products
+        yield KeptStates(case, name, texts, head)
 
 
 def _has_means(run: Collection, name: str) -> bool:

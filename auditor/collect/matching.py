@@ -47,6 +47,23 @@ def partners(ours: Array, theirs: Array, *, seed: int, signed: bool = True) -> P
     )
 
 
+def without_common(ours: Array, theirs: Array, count: int) -> tuple[Array, Array]:
+    """Return both tables without the `count` leading principal directions of the two together.
+
+    What two independent models learn alike lies in these; a copy shares the rest as well.
+
+    Args:
+        ours: (m, F) rows.
+        theirs: (m', F) rows.
+        count: at most a quarter of F is taken.
+    """
+    both = np.concatenate([_unit(ours), _unit(theirs)])
+    count = min(count, both.shape[1] // 4)
+    _, vectors = np.linalg.eigh(both.T @ both)
+    common = vectors[:, both.shape[1] - count :]  # (F, count): eigenvalues ascend
+    return ours - (ours @ common) @ common.T, theirs - (theirs @ common) @ common.T
+
+
 def _unit(rows: Array) -> Array:
     table = np.asarray(rows, dtype=np.float64)
     if not np.isfinite(table).all():

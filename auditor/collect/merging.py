@@ -32,6 +32,8 @@ if TYPE_CHECKING:
 
 BLOCKS = 16
 """Parts that each matrix is cut into: units of the bootstrap."""
+EXPLAINED = 0.8
+"""Cosine to which a merge's parents explain its token embedding at least."""
 _GROUPS = {"embedding": r"embed|wte|wpe|lm_head", "attention": r"attn", "feed-forward": r"mlp"}
 
 
@@ -79,7 +81,10 @@ class Aligned:
 
 
 def align_candidates(
-    suspect: Weights, candidates: Sequence[Candidate], anatomy: Anatomy
+    suspect: Weights,
+    candidates: Sequence[Candidate],
+    anatomy: Anatomy,
+    least: float = EXPLAINED,
 ) -> Aligned:
     """Return the candidates with their units in the suspect's order.
 
@@ -91,9 +96,10 @@ def align_candidates(
         suspect: what is to be explained.
         candidates: of the suspect's shapes; the reference first.
         anatomy: of all of them.
+        least: cosine to which the candidates must explain the suspect's token embedding.
 
     Raises:
-        UndefinedError: none fits better than noise.
+        UndefinedError: they do not, or none fits better than noise.
     """
     name = anatomy.embedding
     embedding = suspect.read(name).float()
@@ -106,23 +112,42 @@ def align_candidates(
             f"the residual dimensions of none of {len(candidates)} candidates fit its own: "
             f"mean cosine {matches[best].cosine:.2f}, by chance {chance:.2f}"
         )
-
-    def ordered(index: int) -> Arrangement:
-        read = candidates[index].weights.read
-        return align_layers(suspect.read, read, anatomy, matches[index].index)
-
-    order = ordered(best)
-    shared = [residual_cosine(embedding, other[:, matches[best].index]) for other in theirs]
-    own = [
-        match.cosine > max(CHANCE_FACTOR * chance, 2 * in_order)
-        for match, in_order in zip(matches, shared, strict=True)
-    ]
-    strength = [m.cosine if o else s for m, o, s in zip(matches, own, shared, strict=True)]
+    index = [best] * len(matches)  # whose order each candidate takes
+    strength = [residual_cosine(embedding, other[:, matches[best].index]) for other in theirs]
+    for i, match in enumerate(matches):
+        if match.cosine > max(CHANCE_FACTOR * chance, 2 * strength[i]):
+            index[i], strength[i] = i, match.cosine
     chosen = _chosen(candidates, best, strength)
+    _check_embedding(embedding, [theirs[i][:, matches[index[i]].index] for i in chosen], least)
+
+    orders: dict[int, Arrangement] = {}
+    for i in {best, *(index[i] for i in chosen)}:
+        read = candidates[i].weights.read
+        orders[i] = align_layers(suspect.read, read, anatomy, matches[i].index)
     return Aligned(
-        tuple(_rearranged(candidates[i], anatomy, ordered(i) if own[i] else order) for i in chosen),
-        order,
+        tuple(_rearranged(candidates[i], anatomy, orders[index[i]]) for i in chosen), orders[best]
     )
+
+
+def _check_embedding(
+    wanted: "torch.Tensor", parents: "Sequence[torch.Tensor]", least: float
+) -> None:
+    """Refuse to go on where no mixture of the parents is near the suspect's token embedding.
+
+    Raises:
+        UndefinedError: none is.
+    """
+    table = np.stack([parent.double().numpy().ravel() for parent in parents], axis=1)
+    target = wanted.double().numpy().ravel()
+    found = np.linalg.lstsq(table, target, rcond=None)[0]
+    given = table @ found
+    length = float(np.linalg.norm(target) * np.linalg.norm(given))
+    cosine = float(target @ given) / length if length > 0 else 0.0
+    if cosine < least:
+        raise UndefinedError(
+            f"the {len(parents)} candidates explain the token embedding to a cosine of "
+            f"{cosine:.2f} only, {least:.2f} is asked for: there was no merge of these"
+        )
 
 
 def _chosen(candidates: Sequence[Candidate], best: int, strength: Sequence[float]) -> list[int]:

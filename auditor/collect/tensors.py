@@ -13,17 +13,22 @@ import numpy as np
 from auditor.case import atomic_write
 from auditor.collect.collection import Collection
 from auditor.collect.merging import Candidate, Rearranged, align_candidates, mixture_rows
-from auditor.collect.rederivation import Partner, Rederivation, Weights, counterpart, rederive
+from auditor.collect.rederivation import Partner, Weights, counterpart, rederive
+from auditor.collect.unrotation import unrotated
 from auditor.errors import InputError, MissingExtraError, UndefinedError
 from auditor.models.anatomy import Anatomy, anatomy_of
 from auditor.models.base import Model
+from auditor.models.rotation import HEAD, ROTATABLE
 from auditor.models.weight_files import WeightFiles, open_weights
 from auditor.stored import read_refs
 from auditor.types import Access, Array
 
 _FIELDS = ("rederivation", "merge")
-_MISSED = 0.5
+_REPRODUCED = 0.99
 """Below it the reference's units are put in the suspect's order, and the transforms tried again."""
+
+_COPIED = 0.5
+"""Cosine of the token embedding to a copy that was moved and then rounded to few bits."""
 
 
 def compare_tensors(run: Collection, model: Model, name: str) -> dict[str, str]:
@@ -89,10 +94,13 @@ class _Compared:
         if not found.tensors:
             raise UndefinedError("every tensor of the suspect is one that any two models share")
         rows = found.rows()
-        if found.best < _MISSED:
-            again = self._reordered()
-            if again is not None and again.best > found.best:
-                rows = np.concatenate([rows, again.rows("permuted+")])
+        best = found.best
+        for prefix, moved_reference in (("permuted+", self._permuted), ("rotated+", self._rotated)):
+            moved = moved_reference() if best < _REPRODUCED else None
+            if moved is not None:
+                again = rederive(self.suspect, moved, self._partners(moved))
+                if again.best > best:
+                    rows, best = np.concatenate([rows, again.rows(prefix)]), again.best
         return rows
 
     def mixture(self) -> Array:
@@ -111,28 +119,35 @@ class _Compared:
         aligned = align_candidates(self.suspect, self.candidates, anatomy)
         return mixture_rows(self.suspect, aligned.candidates)
 
-    def _partners(self, reordered: "Rearranged | None") -> list[Partner]:
+    def _partners(self, moved: Rearranged | None) -> list[Partner]:
+        """Return the other parents, in the order that the reference was put in."""
         partners = []
         for candidate in self.candidates[1:]:
             weights: Weights = candidate.weights
-            if reordered is not None:
-                weights = Rearranged(weights, reordered.anatomy, reordered.order)
+            if moved is not None:
+                weights = Rearranged(weights, moved.anatomy, moved.order)
             partners.append(Partner(candidate.number, weights))
         return partners
 
-    def _reordered(self) -> Rederivation | None:
-        """Return what the transforms give of the reference with its units moved, if any move."""
+    def _permuted(self) -> Rearranged | None:
+        """Return the reference with its units in the suspect's order; None where none moves."""
         anatomy = _anatomy(self.suspect)
         if anatomy is None or self.suspect.shapes != self.reference.shapes:
             return None
         try:
-            aligned = align_candidates(self.suspect, self.candidates[:1], anatomy)
+            aligned = align_candidates(self.suspect, self.candidates[:1], anatomy, _COPIED)
         except UndefinedError:
             return None
         if not aligned.order.changes:
             return None
-        moved = Rearranged(self.reference, anatomy, aligned.order)
-        return rederive(self.suspect, moved, self._partners(moved))
+        return Rearranged(self.reference, anatomy, aligned.order)
+
+    def _rotated(self) -> Rearranged | None:
+        """Return the reference with its residual stream rotated as the suspect's, if it is."""
+        ours, theirs = _anatomy(self.suspect), _anatomy(self.reference)
+        if ours is None or theirs is None or not _rotatable(self.suspect, self.reference):
+            return None
+        return unrotated(self.suspect, self.reference, ours, theirs)
 
 
 def _candidates(
@@ -165,6 +180,16 @@ def _anatomy(weights: WeightFiles) -> Anatomy | None:
         return anatomy_of(weights.shapes, weights.config)
     except InputError:
         return None
+
+
+def _rotatable(suspect: WeightFiles, reference: WeightFiles) -> bool:
+    """Whether both are of a type whose rotation changes nothing, and of one shape."""
+    shapes = [dict(one.shapes) for one in (suspect, reference)]
+    for table in shapes:
+        table.pop(HEAD, None)  # rotating unties it
+    return shapes[0] == shapes[1] and all(
+        one.config.get("model_type") in ROTATABLE for one in (suspect, reference)
+    )
 
 
 def _check_comparable(suspect: Weights, reference: Weights) -> None:

@@ -6,7 +6,7 @@ from typing import Any
 from auditor.errors import UndefinedError
 from auditor.judge.calibration import Calibration
 from auditor.judge.dose import DosedScore
-from auditor.judge.fuse import FEATURES, FusionRecipe
+from auditor.judge.fuse import AGREEMENT, FEATURES, FusionRecipe
 from auditor.judge.fusion_fit import Fitted, fit_fusion
 from auditor.judge.population import Population
 from auditor.judge.scores import ScoreRow, proposition_of
@@ -57,7 +57,7 @@ def fit_pattern(rows: Sequence[Row], names: tuple[str, ...]) -> Fitted:
         UndefinedError: too few families have these scores.
     """
     half = [row for row in rows if row["split"] == "calibration"]
-    features = tuple(feature for feature in FEATURES if feature.name in names)
+    features = tuple(feature for feature in (*FEATURES, AGREEMENT) if feature.name in names)
     return fit_fusion(score_rows(half), FusionRecipe(features=features))
 
 

@@ -33,21 +33,29 @@ Score = Callable[[Row], float | None]
 
 def evaluate(rows: Sequence[Row]) -> dict[str, Any]:
     """Return, as JSON values, the results on the locked half of a score table."""
-    locked = [row for row in rows if row["split"] == "locked"]
+    locked = _locked(rows)
+    return {
+        **evaluate_counts(rows),
+        "separation": [found for found in _separations(locked) if found is not None],
+        "fusion": {"+".join(names): _fused(rows, locked, names) for names in PATTERNS},
+    }
+
+
+def evaluate_counts(rows: Sequence[Row]) -> dict[str, Any]:
+    """Return the results that are plain counts, without resampling."""
+    locked = _locked(rows)
+    nulls = [_null_test(rows, name, alpha) for name in (SAMPLE, IDIOSYNCRASY) for alpha in _LEVELS]
     return {
         "models": {role: _counts(locked, role) for role in _ROLES},
-        "separation": [found for found in _separations(locked) if found is not None],
-        "null_tests": [
-            _null_test(rows, name, alpha) for name in (SAMPLE, IDIOSYNCRASY) for alpha in _LEVELS
-        ]
-        + [_exact_test(rows, alpha) for alpha in _LEVELS],
+        "null_tests": nulls + [_exact_test(rows, alpha) for alpha in _LEVELS],
         "readings": {role: _readings(locked, role) for role in _ROLES},
         "false_links": _false_links(locked),
-        "fusion": {"+".join(names): _fused(rows, locked, names) for names in PATTERNS},
-        "groups": {
-            name: _group(locked, name) for name in dict.fromkeys(r["group"] for r in locked)
-        },
+        "groups": {group: _group(rows, group) for group in dict.fromkeys(r["group"] for r in rows)},
     }
+
+
+def _locked(rows: Sequence[Row]) -> list[Row]:
+    return [row for row in rows if row["split"] == "locked"]
 
 
 _ROLES = ("independent", "sibling", "imitation", "replication")
@@ -235,7 +243,7 @@ def _question(fusion: Fusion, locked: Sequence[Row], pair: Pair) -> dict[str, An
 
 
 def _group(rows: Sequence[Row], name: str) -> dict[str, Any]:
-    """Return how one group of models came out: readings, and the spread of the three scores."""
+    """Return how a group came out, both halves of it: readings, and the spread of the scores."""
     found = [row for row in rows if row["group"] == name]
     return {
         "models": len(found),

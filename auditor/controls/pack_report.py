@@ -24,8 +24,8 @@ def evaluation_markdown(results: Results, title: str) -> str:
         "## Likelihood ratios",
         *_table(_FUSION, _fusion(results["fusion"])),
         "## Groups",
-        "Lowest, median and highest score: -log10 p of neuron matching, z of the unembedding span, "
-        "z of the sample LLR.",
+        "Both halves. Lowest, median and highest score: -log10 p of neuron matching, and z of the "
+        "unembedding span, the sample LLR and idiosyncratic agreement.",
         *_table(("group", "models", "readings", *_SCORES), _groups(results["groups"])),
     )
     return "\n\n".join(parts) + "\n"
@@ -43,7 +43,7 @@ _SEPARATION = (
     "interval",
 )
 _FUSION = ("scores", "question", "models", "Cllr", "interval", "Cllr_min", "AUC", "bounds, log10")
-_SCORES = ("replication", "span", "sample")
+_SCORES = ("replication", "span", "sample", "idiosyncrasy")
 
 
 def _table(head: Sequence[str], rows: Iterator[Sequence[Any]]) -> tuple[str]:

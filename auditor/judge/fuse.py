@@ -67,16 +67,19 @@ FEATURES = (
             "replication:independent": "nonnegative",
         },
     ),
-    Feature(
-        name="idiosyncrasy",
-        transform="asinh",
-        demands={
-            "imitation:independent": "nonnegative",
-            "replication:independent": "nonnegative",
-        },
-    ),
 )
-"""The statistics that carry the three-way question (DESIGN, section 7)."""
+"""The three statistics that carry the three-way question (DESIGN, section 7)."""
+
+
+AGREEMENT = Feature(
+    name="idiosyncrasy",
+    transform="asinh",
+    demands={
+        "imitation:independent": "nonnegative",
+        "replication:independent": "nonnegative",
+    },
+)
+"""Idiosyncratic agreement: beside the three where both models have one vocabulary."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -33,7 +33,7 @@ class Moments:
     @property
     def means(self) -> Array:
         """(B, S, 1 + A, F) nats a byte: NaN where an author has no reply."""
-        return _ratio(self.total, self.bytes[..., None])
+        return ratio(self.total, self.bytes[..., None])
 
     @property
     def joined(self) -> "Moments":
@@ -60,7 +60,7 @@ def moments(found: Residuals, chosen: Array, candidates: Array) -> Moments:
         values = tempered(found, candidate)[None]
         own[rows] = _over_probes([taken[rows] for taken in inside], _sums(values, found.bytes[:1]))
     both = np.concatenate([own, pool], axis=2)
-    products = sum(map(_products, found.pool, found.bytes[1:]))  # (P, T)
+    products = np.sum([*map(_products, found.pool, found.bytes[1:])], axis=0)  # (P, T)
     return Moments(
         cross=_square(_over_probes(inside, products), f),
         total=both[..., 0, :],
@@ -92,7 +92,7 @@ def _inverse(length: Array) -> Array:
     return np.divide(1.0, length, out=np.zeros_like(length), where=length > 0)
 
 
-def _ratio(above: Array, below: Array) -> Array:
+def ratio(above: Array, below: Array) -> Array:
     """Return above / below, NaN where below is not positive."""
     below = np.broadcast_to(below, above.shape)
     return np.divide(above, below, out=np.full(above.shape, np.nan), where=below > 0)
@@ -138,22 +138,3 @@ def unexplained(means: Array, weights: Array) -> Array:
     """
     between = weights.reshape(len(weights), *[1] * (means.ndim - 2), -1)
     return means[..., 0] - (means[..., 1:] * between).sum(axis=-1)
-
-
-def reply_spread(sums: Moments, own: Array) -> Array:
-    """Return (B, S, 1 + A): how much the controls differ from reply to reply of each author.
-
-    The root mean square over the controls of the standard deviation, over replies, of what a
-    control finds in a reply beyond the mean control; without the largest, which is that of the
-    model that the author started from, if it is in the pool. NaN with fewer than two replies.
-
-    Args:
-        sums: of the replies.
-        own: (A, K) bool, an author that is the scorer and does not count.
-    """
-    mean_square = _ratio(sums.total**2, sums.bytes[..., None])
-    variance = _ratio(sums.squares - mean_square, sums.replies[..., None] - 1)[..., 1:]
-    others = np.concatenate([np.ones((1, own.shape[1]), dtype=bool), ~own])
-    known = np.isfinite(variance) & others
-    kept = np.where(known, np.maximum(variance, 0.0), 0.0)  # below 0: rounding
-    return np.sqrt(_ratio(kept.sum(axis=-1) - kept.max(axis=-1), known.sum(axis=-1) - 1))

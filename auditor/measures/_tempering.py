@@ -78,9 +78,16 @@ def relative_temperatures(found: Residuals, chosen: Array) -> Array:
     known = np.isfinite(slope[:, _UNIT]) & np.isfinite(theirs).any(axis=1)
     lowest = np.where(np.isfinite(theirs), theirs, np.inf).min(axis=1)
     highest = np.where(np.isfinite(theirs), theirs, -np.inf).max(axis=1)
-    ordinary = np.clip(slope[:, _UNIT], lowest, highest)
-    distance = np.where(known[:, None], np.abs(slope - ordinary[:, None]), 0.0)
-    return np.where(known, np.argmin(distance, axis=1), _UNIT)
+    own = slope[:, _UNIT]
+    ordinary = np.clip(own, lowest, highest)
+    unusual = known & (own != ordinary)
+    distance = np.where(unusual[:, None], np.abs(slope - ordinary[:, None]), 0.0)
+    return np.where(unusual, np.argmin(distance, axis=1), _UNIT)
+
+
+def sharpened(candidates: Array) -> Array:
+    """Return whether each candidate is a lower temperature than the plan's."""
+    return candidates < _UNIT
 
 
 def tempered(found: Residuals, candidate: int) -> Array:

@@ -6,9 +6,10 @@ import numpy as np
 
 from auditor.errors import UndefinedError
 from auditor.measures._crossing import FEWEST, Residuals, residuals
+from auditor.measures._magnification import magnification
 from auditor.measures._registry import measure
-from auditor.measures._synthetic import fitted_weights, moments, reply_spread, unexplained
-from auditor.measures._tempering import relative_temperatures
+from auditor.measures._synthetic import fitted_weights, moments, unexplained
+from auditor.measures._tempering import relative_temperatures, sharpened
 from auditor.outputs import Pair
 from auditor.types import Array
 
@@ -42,8 +43,8 @@ def sample_llr(pair: Pair) -> float:
     each stratum s (natural text, out-of-distribution text) the mean over bytes, less the mean
     of the pool's own authors: g_s. The value is sum_s v_s g_s / m_s, v_s proportional to 1 /
     (standard deviation of the pool's own authors) with sum 1: each stratum in units of its
-    spread, the result in nats a byte. m_s >= 1 is how much more the controls differ from reply to
-    reply of the suspect than of each other: text sampled at a low temperature magnifies all
+    spread, the result in nats a byte. m_s >= 1 is how much more the controls differ about the
+    suspect's replies than about each other's: text sampled at a low temperature magnifies all
     differences. The suspect's replies are scored at the plan's temperature, or, where they are
     steeper or flatter in temperature than those of every control, at the nearest at which
     they are not: interpolated in 1 / temperature within [0.4, 1.2].
@@ -100,9 +101,10 @@ def sample_llr_by_category(pair: Pair) -> dict[str, CategoryRatio]:
     weights = fitted_weights(moments(found, everything, candidate))
     names = sorted({probe.category for probe in pair.probes})
     chosen = np.array([[probe.category == name for probe in pair.probes] for name in names])
-    sums = moments(found, chosen, np.repeat(candidate, len(names))).joined
+    candidates = np.repeat(candidate, len(names))
+    sums = moments(found, chosen, candidates).joined
     left = unexplained(sums.means, np.repeat(weights, len(names), axis=0))[:, 0]
-    gains = _gains(left, reply_spread(sums, found.own)[:, 0])
+    gains = _gains(left, magnification(sums, found.own, sharpened(candidates))[:, 0])
     return {
         name: CategoryRatio(
             value=float(gain), pool=_against_others(row[1:]), probes=int(taken.sum())
@@ -119,9 +121,10 @@ def _against_others(pool: Array) -> tuple[float, ...]:
 
 
 def _ratios(found: Residuals, chosen: Array) -> Array:
-    sums = moments(found, chosen, relative_temperatures(found, chosen))
+    candidates = relative_temperatures(found, chosen)
+    sums = moments(found, chosen, candidates)
     left = unexplained(sums.means, fitted_weights(sums))  # (B, S, 1 + A)
-    gains = _gains(left, reply_spread(sums, found.own))
+    gains = _gains(left, magnification(sums, found.own, sharpened(candidates)))
     usable = np.isfinite(gains)
     pool = np.where(usable[..., None], left[..., 1:], 0.0)
     deviation = np.sqrt(_mean((pool - _mean(pool)[..., None]) ** 2))
@@ -131,31 +134,19 @@ def _ratios(found: Residuals, chosen: Array) -> Array:
     return np.divide(weighted, total, out=np.full(len(total), np.nan), where=total > 0)
 
 
-def _gains(left: Array, spread: Array) -> Array:
+def _gains(left: Array, magnified: Array) -> Array:
     """Return (...): what the suspect's replies have over the pool's own; NaN: undefined.
 
     Args:
         left: (..., 1 + A) unexplained log-likelihood, suspect first.
-        spread: (..., 1 + A) how much the controls differ from reply to reply.
+        magnified: (...) 1 or more.
     """
     suspect, pool = left[..., 0], left[..., 1:]
     usable = np.isfinite(suspect) & (np.isfinite(pool).sum(axis=-1) >= FEWEST)
-    own, usual = spread[..., 0], _median(spread[..., 1:])
-    comparable = usable & np.isfinite(own) & (usual > _TINY)
-    ratio = np.divide(own, usual, out=np.ones(own.shape), where=comparable)
-    return np.where(usable, (suspect - _mean(pool)) / np.maximum(ratio, 1.0), np.nan)
+    return np.where(usable, (suspect - _mean(pool)) / magnified, np.nan)
 
 
 def _mean(values: Array) -> Array:
     """Return the mean of the known values of the last axis, 0 where there is none."""
     known = np.isfinite(values)
     return np.where(known, values, 0.0).sum(axis=-1) / np.maximum(known.sum(axis=-1), 1)
-
-
-def _median(values: Array) -> Array:
-    """Return the median of the known values of the last axis, 0 where there is none."""
-    ordered = np.sort(values, axis=-1)  # NaN comes last
-    number = np.isfinite(values).sum(axis=-1, keepdims=True)
-    low = np.take_along_axis(ordered, np.maximum((number - 1) // 2, 0), axis=-1)
-    high = np.take_along_axis(ordered, number // 2, axis=-1)
-    return np.where(number > 0, (low + high) / 2, 0.0)[..., 0]

@@ -69,6 +69,18 @@ def gguf_tokenizer(path: Path) -> "PreTrainedTokenizerFast":
 
 
 def _tokenizer(path: Path) -> "PreTrainedTokenizerFast":
+    """Return a tokenizer of its own to whoever asks: padding and truncation are state of it."""
+    found = path.stat()
+    return copy.deepcopy(_converted(path, (found.st_ino, found.st_mtime_ns, found.st_size)))
+
+
+@functools.lru_cache(maxsize=4)
+def _converted(path: Path, state: tuple[int, int, int]) -> "PreTrainedTokenizerFast":
+    """Convert a tokenizer, once for a file in a certain state: it takes seconds.
+
+    A model is identified when it is planned and loaded later, each with its tokenizer.
+    """
+    del state
     from transformers import AutoTokenizer
 
     tokenizer: Any = AutoTokenizer.from_pretrained(

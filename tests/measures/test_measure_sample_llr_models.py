@@ -76,7 +76,9 @@ def test_the_temperature_of_independent_models_is_recovered(panel, temperature):
         ]
         for _ in range(6)
     ]
-    assert np.mean(found) == pytest.approx(temperature, rel=0.08)
+    # the nearest to 1 of those that explain the replies
+    assert temperature - 0.02 < np.mean(found) < temperature + 0.1
+    assert np.max(found) <= 1.0
 
 
 def test_low_temperature_accuses_nobody_and_hides_no_student(panel, null):

@@ -48,7 +48,7 @@ def bits() -> dict[tuple[str, str], float]:
 
 
 def test_the_three_models_of_the_documentation_ship():
-    assert set(tiny_models()) == set(CORPUS_OF)
+    assert {name for name in tiny_models() if "/" not in name} == set(CORPUS_OF)
 
 
 @pytest.mark.parametrize("name", CORPUS_OF)

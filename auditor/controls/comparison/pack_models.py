@@ -4,7 +4,7 @@ import math
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from auditor import __version__
+import auditor
 from auditor.controls.comparison.opponent import PeerResult
 from auditor.controls.comparison.run import Suspect
 from auditor.controls.pack_calibration import Row, group_scores
@@ -63,7 +63,7 @@ def _result(row: Row, name: str, calibration: Calibration) -> PeerResult:
     found, why = _fused(shown, calibration)
     return PeerResult(
         reading=name,
-        version=__version__,
+        version=auditor.__version__,
         scores=_by_question({pair: result.unbounded for pair, result in found.items()}),
         stated=_by_question({pair: result.log10_lr for pair, result in found.items()}),
         verdict=word,

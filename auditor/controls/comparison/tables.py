@@ -26,6 +26,11 @@ threshold that 1 % of the other side passes. Cllr is in bits: 0 is perfect, 1 sa
 than 1 does harm; "stated" is of the probability or likelihood ratio that the tool itself gives,
 "calibrated" after the logistic calibration that our own scores get. "-" stands for what a tool
 does not have; reasons are in the JSON file beside this page.
+
+Scores that follow a quantity over the layers need depth: with fewer than three layers modelDNA
+leaves its profile out and puts in a constant, and the std profile and provenance-kit's layer
+energies can only be at an end of their scales. modelaudit's black-box command is given greedy
+replies of at most 128 tokens.
 """
 _ACCUSATIONS = """\
 Share of families of which the tool's own verdict asserts a link, with exact 95 % limits.
