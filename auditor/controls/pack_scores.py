@@ -101,7 +101,7 @@ def score_members(
 
 def read_again(folder: PackFolder, cases: Path, calibration: "Calibration") -> list[dict[str, Any]]:
     """Return the score table of scored cases with the readings that a calibration allows."""
-    rows = []
+    rows: list[dict[str, Any]] = []
     for root in sorted(path for path in cases.iterdir() if path.is_dir()):
         case = Case(root)
         subjects = case.read_json("plan.json")["subjects"]

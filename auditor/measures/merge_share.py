@@ -60,9 +60,10 @@ def merge_share(pair: Pair) -> float:
     base among the candidates a share is the factor of a parent's task vector (parent minus base),
     and the base's is 1 minus their sum: below 0 after TIES (Yadav et al. 2023), whose mean over
     agreeing parents is longer than a linear one.
-    Degenerate: undefined with no second candidate, where none fits better than noise, where two candidates cannot be told apart, and
-    where the mixture explains the suspect to a cosine below 0.95, or to one below 0.999 with an s
-    more than 0.05 off 1: a parent is missing then, or the suspect was trained much further.
+    Degenerate: undefined with no second candidate, where none fits better than noise, where two
+    cannot be told apart, and where the mixture explains the suspect to a cosine below 0.95, or to
+    one below 0.999 with an s more than 0.05 off 1: a parent is missing then, or the suspect was
+    trained much further.
 
     Pitfalls: a missing parent that shares a base with a candidate passes for it in part, and no
     residual tells, because the base is most of the weights: name the base. Drops of DARE (Yu et al.

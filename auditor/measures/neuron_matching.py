@@ -40,8 +40,8 @@ def neuron_matching(pair: Pair) -> float:
     Degenerate: undefined with fewer than 10 neurons in a layer, and where depth, width or kind of
     MLP differ.
 
-    Pitfalls: the wider a layer, the smaller a share of neurons learnt alike makes p small: it was 2 %
-    in tiny models, which 2,000 neurons would show. A copy agrees in most of its neurons: read the
+    Pitfalls: the wider a layer, the smaller a share of neurons learnt alike makes p small (2 % were
+    in tiny models; 2,000 neurons would show it). A copy agrees in most of its neurons: read the
     share that `layer_p` gives for each layer. Models that start from one public initialisation, or
     from one base, match as a copy does: it says "common ancestor", without direction. It cannot see
     distillation. Retrained or re-factorised MLPs escape.

@@ -27,7 +27,7 @@ def rederived_share(pair: Pair) -> float:
     Formula: the largest, over transforms, of equal elements over tested elements. Transforms: copy,
     cast to float16 or bfloat16, round trip through 2 to 8 bit integers a row or through GGUF
     blocks, magnitude pruning to the suspect's number of zeros, any mask, linear merge with a
-    control (its shares solved per tensor, then verified), and each tensor by whichever fits it best;
+    control (its shares solved per tensor, then verified), and each tensor by whichever fits best;
     all of them also after the reference's units were put in the suspect's order, and after its
     residual stream was rotated by the rotation that solves for the suspect. What is recomputed is
     rounded to the type in which the suspect is stored. Tensors in which neighbouring rows

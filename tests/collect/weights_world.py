@@ -11,12 +11,12 @@ from auditor.case import Case
 from auditor.collect.activations import NeuronActivations
 from auditor.collect.neurons import layer_rows, layer_sides
 from auditor.collect.sequences import ForcedText
+from auditor.models.base import Head
 from auditor.models.projections import mlps_of
-from auditor.models.unembedding import head_of
 from auditor.outputs import OutputSet, Pair
 from auditor.types import Access, ModelRef, Probe
 
-VOCABULARY, WIDTH, NEURONS, LAYERS, LENGTH = 96, 32, 48, 2, 24
+VOCABULARY, WIDTH, NEURONS, LAYERS, LENGTH = 96, 32, 48, 2, 14
 
 
 def llama(seed: int, *, layers: int = LAYERS, neurons: int = NEURONS) -> LlamaForCausalLM:
@@ -69,7 +69,8 @@ def sides_of(module, root: Path) -> list:
     with tap.writer, tap.watching(batch), torch.inference_mode():
         module(input_ids=ids)
     stored = tap.rows(None, 0)
-    return list(layer_sides(module, head_of(module, VOCABULARY), stored))
+    head = Head(weight=module.get_output_embeddings().weight.detach())
+    return list(layer_sides(module, head, stored))
 
 
 def pair_of_sides(ours: list, theirs: list, *, gated: bool = True) -> Pair:
