@@ -9,7 +9,9 @@ replies, where one token decides.
 A control's own replies are no evidence of what others find likely, so it does not score them. A
 value that a control lacks, for that or another reason, is replaced by the mean of the controls
 that have one: z = 0. A reply without a value of the reference, with fewer than `FEWEST_VALUES`
-values of controls or without bytes does not count.
+values of controls or without bytes does not count. Nor does one that its author gave word for word
+to an earlier probe: a canned refusal is one text, however often it is given. Counted each time, 16
+refusals among 64 replies lifted every independent model over the threshold of imitation.
 """
 
 from dataclasses import dataclass
@@ -74,7 +76,7 @@ def residuals(pair: Pair) -> Residuals:
     given = np.isfinite(values[..., 1:])
     number = given.sum(axis=-1)  # (A + 1, P, N, G)
     mean = np.where(given, values[..., 1:], 0.0).sum(axis=-1) / np.maximum(number, 1)
-    counts = _counting(values)
+    counts = _counting(values) & _first_of_equal(pair, crossing)
     z = np.where(np.isfinite(values) & counts[..., None, None], values - mean[..., None], 0.0)
     level = np.where(counts[..., None], mean, 0.0).sum(axis=2)  # (A + 1, P, G)
     authors = crossing.authors[_REFERENCE_AUTHOR + 1 :]
@@ -110,6 +112,22 @@ def _counting(values: Array) -> Array:
     """Return (A + 1, P, N) bool: the reply counts."""
     known = np.isfinite(values[..., 0, :])  # every temperature has the same
     return known[..., 0] & (known[..., 1:].sum(axis=-1) >= FEWEST_VALUES)
+
+
+def _first_of_equal(pair: Pair, crossing: Crossing) -> Array:
+    """Return (A + 1, P, N) bool: the author did not give the same reply to an earlier probe."""
+    shape = crossing.bytes.shape[1:]
+    texts = {control.name: control.texts for control in pair.pool}
+    texts[pair.suspect.subject] = pair.suspect.texts
+    authors = [name for i, name in enumerate(crossing.authors) if i != _REFERENCE_AUTHOR]
+    first = np.ones((len(authors), *shape), dtype=bool)
+    for row, name in enumerate(authors):
+        seen: set[str] = set()
+        for probe, replies in enumerate(texts.get(name) or ()):
+            for repeat, text in enumerate(replies[: shape[1]]):
+                first[row, probe, repeat] = text not in seen
+            seen.update(replies)
+    return first
 
 
 def _stratum(probe: Probe) -> int:

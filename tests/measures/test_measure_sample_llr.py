@@ -16,21 +16,19 @@ from auditor.measures._synthetic import fitted_weights, moments
 from auditor.panel import TEMPERATURES, Crossing
 
 SAMPLE_LLR = get("sample-llr")
-BYTES = 10.0
 
 
-def crossing(per_byte: np.ndarray, repeats: int = 1) -> Crossing:
-    """Return a crossing from (S, A, P) nats a byte, the same at every temperature and repeat."""
-    scorers, _, _ = per_byte.shape
+def crossing(per_byte: np.ndarray, length: np.ndarray | float = 10.0) -> Crossing:
+    """Return a crossing from (S, A, P) nats a byte, the same at every temperature, one repeat."""
+    scorers, authors, count = per_byte.shape
     names = tuple(f"control-{i}" for i in range(scorers - 1))
-    values = np.broadcast_to(
-        per_byte[..., None, None], (*per_byte.shape, repeats, len(TEMPERATURES))
-    )
+    size = np.broadcast_to(np.asarray(length, dtype=np.float64), (authors, count))
+    nats = (per_byte * size)[..., None, None]
     return Crossing(
         scorers=("reference", *names),
         authors=("suspect", "reference", *names),
-        logprob=BYTES * values,
-        bytes=np.full((*per_byte.shape[1:], repeats), BYTES),
+        logprob=np.broadcast_to(nats, (*per_byte.shape, 1, len(TEMPERATURES))),
+        bytes=size[..., None],
     )
 
 
@@ -85,64 +83,111 @@ def random_values(seed: int, p: int) -> np.ndarray:
     return y
 
 
-def by_hand(y: np.ndarray, strata: np.ndarray) -> float:
-    """Return the value by the formulas of the docstring, one reply at a time."""
-    own = {(c + 1, c + 2) for c in range(5)}
-    z = {}
-    for a in (0, *range(2, 7)):
-        for p in range(y.shape[2]):
-            present = [c for c in range(1, 6) if (c, a) not in own]
-            mean = np.mean([y[c, a, p] for c in present])
-            z[a, p] = np.array([y[0, a, p] - mean] + [
-                y[c, a, p] - mean if c in present else 0.0 for c in range(1, 6)
-            ])  # fmt: skip
+OWN = {(c + 1, c + 2) for c in range(5)}
+POOL = range(2, 7)
+
+
+def by_hand(y: np.ndarray, strata: np.ndarray, length: np.ndarray, *, cold: bool = False) -> float:
+    """Return the value by the formulas of the docstring, one reply at a time.
+
+    Args:
+        y: (S, A, P) nats a byte.
+        strata: (P,).
+        length: (A, P) bytes.
+        cold: the suspect samples at a low temperature.
+    """
+    z = {(a, p): residual(y, a, p) for a in (0, *POOL) for p in range(y.shape[2])}
     used = sorted(set(strata.tolist()))
     inside = {s: np.flatnonzero(strata == s) for s in used}
-    rows = {s: np.array([z[a, p] for a in range(2, 7) for p in inside[s]]) for s in used}
-    rows = {s: r / np.sqrt((r[:, 0] ** 2).sum()) for s, r in rows.items()}
-    stacked = np.concatenate(list(rows.values()))
-    w = minimize(
-        lambda w: ((stacked[:, 0] - stacked[:, 1:] @ w) ** 2).sum(),
+    w = simplex_fit(z, length, inside)
+    gains, precisions = [], []
+    for s in used:
+        share = {a: length[a, inside[s]] / length[a, inside[s]].sum() for a in (0, *POOL)}
+        mean = {
+            a: sum(x * z[a, p] for x, p in zip(share[a], inside[s], strict=True)) for a in share
+        }
+        left = {a: m[0] - m[1:] @ w for a, m in mean.items()}
+        pool = np.array([left[a] for a in POOL])
+        spreads = [{a: among_replies(z, length, inside[s], mean, a) for a in mean}]
+        spreads += [{a: in_the_mean(mean, a) for a in mean}] if cold else []
+        ratios = [one[0] / np.median([one[a] for a in POOL]) for one in spreads]
+        gains.append((left[0] - pool.mean()) / max(1.0, *ratios))
+        precisions.append(1 / pool.std())
+    return float(np.average(gains, weights=precisions))
+
+
+def residual(y: np.ndarray, a: int, p: int) -> np.ndarray:
+    present = [c for c in range(1, 6) if (c, a) not in OWN]
+    mean = np.mean([y[c, a, p] for c in present])
+    others = [y[c, a, p] - mean if c in present else 0.0 for c in range(1, 6)]
+    return np.array([y[0, a, p] - mean, *others])
+
+
+def simplex_fit(z: dict, length: np.ndarray, inside: dict) -> np.ndarray:
+    rows = []
+    for probes_of_one in inside.values():
+        part = np.array([z[a, p] * np.sqrt(length[a, p]) for a in POOL for p in probes_of_one])
+        rows.append(part / np.sqrt((part[:, 0] ** 2).sum()))
+    target, columns = np.split(np.concatenate(rows), [1], axis=1)
+    return minimize(
+        lambda w: ((target[:, 0] - columns @ w) ** 2).sum(),
         np.full(5, 0.2),
         bounds=[(0, 1)] * 5,
         constraints={"type": "eq", "fun": lambda w: w.sum() - 1},
         method="SLSQP",
         options={"ftol": 1e-15, "maxiter": 500},
     ).x
-    gains, precisions = [], []
-    for s in used:
-        mean = {a: np.mean([z[a, p] for p in inside[s]], axis=0) for a in (0, *range(2, 7))}
-        left = {a: m[0] - m[1:] @ w for a, m in mean.items()}
-        pool = np.array([left[a] for a in range(2, 7)])
-        apart = {a: spread_from_reply_to_reply(z, inside[s], a) for a in mean}
-        magnified = max(1.0, apart[0] / np.median([apart[a] for a in range(2, 7)]))
-        gains.append((left[0] - pool.mean()) / magnified)
-        precisions.append(1 / pool.std())
-    return float(np.average(gains, weights=precisions))
 
 
-def spread_from_reply_to_reply(z: dict, inside: np.ndarray, a: int) -> float:
-    variances = sorted(
-        np.var([z[a, p][c] for p in inside], ddof=1) for c in range(1, 6) if a != c + 1
-    )
-    return float(np.sqrt(np.mean(variances[:-1])))
+def among_replies(z: dict, length: np.ndarray, inside: np.ndarray, mean: dict, a: int) -> float:
+    variances = [
+        sum(length[a, p] * (z[a, p][c] - mean[a][c]) ** 2 for p in inside) / (len(inside) - 1)
+        for c in range(1, 6)
+        if (c, a) not in OWN
+    ]
+    return float(np.sqrt(np.mean(sorted(variances)[:-1])))
+
+
+def in_the_mean(mean: dict, a: int) -> float:
+    squares = []
+    for c in range(1, 6):
+        if (c, a) not in OWN:
+            others = [mean[b][c] for b in POOL if b != a and (c, b) not in OWN]
+            squares.append((mean[a][c] - np.mean(others)) ** 2)
+    return float(np.sqrt(np.mean(sorted(squares)[:-1])))
 
 
 @pytest.mark.parametrize("seed", [1, 2, 3])
-def test_the_formulas_one_reply_at_a_time(seed):
-    asked_probes = asked(7, 4)
+@pytest.mark.parametrize("cold", [False, True])
+def test_the_formulas_one_reply_at_a_time(seed, cold):
     strata = np.array([0] * 7 + [1] * 4)
     y = random_values(seed, 11)
+    length = np.random.RandomState(seed + 50).randint(3, 90, size=(7, 11)).astype(np.float64)
     if seed == 2:
         y[1:, 0] = y[1:, 0] * 3 - y[1:, 0].mean(axis=0) * 2  # controls differ more: magnified
-    value = SAMPLE_LLR(crossed_pair(crossing(y), asked_probes))
-    assert value == pytest.approx(by_hand(y, strata), abs=1e-6)
+    found = crossing(y, length)
+    if cold:
+        found = colder(found)
+    value = SAMPLE_LLR(crossed_pair(found, asked(7, 4)))
+    assert value == pytest.approx(by_hand(y, strata, length, cold=cold), abs=1e-6)
+
+
+def colder(found: Crossing) -> Crossing:
+    """Return the crossing with a suspect whose replies everybody finds likelier at 1 / 1.5.
+
+    The same is added for all scorers, so that nothing but the temperature changes: with x = 1 /
+    temperature, x - x^2 / 3 a byte, whose slope is 0 at 1.5 and 1/3 at 1; the controls' is 0.
+    """
+    x = 1 / np.array(TEMPERATURES)
+    logprob = np.array(found.logprob)
+    logprob[:, 0] += found.bytes[0][..., None] * (x - x**2 / 3)
+    return replace(found, logprob=logprob)
 
 
 def test_one_stratum_alone_is_enough():
     y = random_values(4, 6)
     value = SAMPLE_LLR(crossed_pair(crossing(y), asked(0, 6)))
-    assert value == pytest.approx(by_hand(y, np.ones(6)), abs=1e-6)
+    assert value == pytest.approx(by_hand(y, np.ones(6), np.ones((7, 6))), abs=1e-6)
     assert value == pytest.approx(SAMPLE_LLR(crossed_pair(crossing(y), asked(6, 0))), abs=1e-12)
 
 
@@ -158,7 +203,7 @@ def test_a_reply_that_the_reference_did_not_score_is_left_out():
     assert left.bytes[1:, 3].all()
     assert np.isfinite(SAMPLE_LLR(without))
     assert SAMPLE_LLR(without.take(kept)) == pytest.approx(
-        by_hand(y[:, :, kept], np.zeros(8)), abs=1e-6
+        by_hand(y[:, :, kept], np.zeros(8), np.ones((7, 8))), abs=1e-6
     )
 
 
@@ -171,13 +216,28 @@ def test_a_value_that_a_control_lacks_is_the_mean_of_the_others():
     assert values[0] == pytest.approx(values[1], abs=1e-12)
 
 
+@pytest.mark.parametrize(("texts", "expected"), [(("a", "b"), 1.2), (("a", "a"), 0.4)])
+def test_a_reply_given_again_word_for_word_counts_once(texts, expected):
+    # The reference is 0.4 nats a byte above the controls on the first reply, 2.0 on the second:
+    # (0.4 + 2.0) / 2 where they differ, 0.4 where the second repeats the first.
+    y = worked_example()
+    y[0, 0, 1] = -0.4
+    pair = crossed_pair(crossing(y), probes(2))
+    said = replace(pair.suspect, texts=tuple((text,) for text in texts))
+    assert SAMPLE_LLR(replace(pair, suspect=said)) == pytest.approx(expected, abs=1e-9)
+
+
 def test_an_empty_reply_is_left_out():
-    lacking = crossing(random_values(7, 9))
-    length = np.array(lacking.bytes)
+    y = random_values(7, 9)
+    empty, unscored = crossing(y), y.copy()
+    unscored[:, 0, 2] = np.nan
+    length = np.array(empty.bytes)
     length[0, 2] = 0.0
-    pair = crossed_pair(replace(lacking, bytes=length), asked(9, 0))
-    assert not residuals(pair).bytes[0, 2].any()
-    assert np.isfinite(SAMPLE_LLR(pair))
+    values = [
+        SAMPLE_LLR(crossed_pair(one, asked(9, 0)))
+        for one in (replace(empty, bytes=length), crossing(unscored))
+    ]
+    assert values[0] == pytest.approx(values[1], abs=1e-12)
 
 
 @pytest.mark.parametrize(
