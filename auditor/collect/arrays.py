@@ -52,10 +52,10 @@ class ArrayWriter(Closing):
         found = self._file.read(0, expected)
         if len(found) < expected:
             self._file.cut(0)
-            self._file.write(self._header)
+            self._file.write(self._header, flush=False)  # the first rows flush it
         elif self._rows is None:
             # A crash inside `finish` may have left the final count here.
-            self._file.write(self._header, at=0)
+            self._file.write(self._header, at=0, flush=False)
         elif found != self._header:
             raise CaseError(
                 f"{self._part} holds another array than the plan asks for",
@@ -111,7 +111,7 @@ class ArrayWriter(Closing):
         elif self.rows != self._rows:
             raise ValueError(f"{self.path}: {self.rows} of {self._rows} rows were written")
         self.close()
-        complete(self._part, self.path)
+        complete(self.path)
 
     def close(self) -> None:
         """Close the file, complete or not."""

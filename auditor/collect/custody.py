@@ -1,5 +1,6 @@
 """What happened to a case, and when: the only file of a case that holds times."""
 
+from collections.abc import Iterable
 from datetime import UTC, datetime
 from typing import Any
 
@@ -22,8 +23,12 @@ class Custody(Closing):
 
     def log(self, event: str, **details: Any) -> None:
         """Append an event with the time in UTC and its details, which must be JSON values."""
+        self.log_all(event, [details])
+
+    def log_all(self, event: str, rows: Iterable[dict[str, Any]]) -> None:
+        """Append events of one kind that happened together, one for each of their details."""
         time = datetime.now(UTC).isoformat(timespec="milliseconds")
-        self._lines.append([{"time": time, "event": event, **details}])
+        self._lines.append({"time": time, "event": event, **details} for details in rows)
 
     def close(self) -> None:
         """Close the log."""

@@ -22,6 +22,9 @@ from auditor.types import Array
 if TYPE_CHECKING:
     import torch
 
+_FLUSHED_WORK = 1 << 36
+"""Parameters times tokens between two writes: a flush to the disk costs milliseconds."""
+
 
 @dataclass(frozen=True, slots=True, eq=False)
 class ForcedBatch:
@@ -99,23 +102,46 @@ def force(
     for product, end in zip(products, ends, strict=True):
         product.writer.resume([0, *end[:done]])
         run.log_cut(product.writer.path, product.writer.cut)
+    unwritten = _Unwritten(products, _FLUSHED_WORK // (model.ref.parameters or _FLUSHED_WORK))
     for index, batch in enumerate(batches):
         if index >= done:
             starts = [end[index - 1] if index else 0 for end in ends]
             with nullcontext() if tap is None else tap.watching(batch):
                 forwarded = _forward(model, batch)
-            _append(forwarded, products, starts)
+            unwritten.add(forwarded, starts)
             del forwarded  # the next forward pass finds the memory of the states free
         yield len(batch)
+    unwritten.write()
 
 
 def _forward(model: Model, batch: Sequence[ForcedText]) -> ForcedBatch:
     return ForcedBatch(batch, list(model.hidden([text.token_ids.tolist() for text in batch])))
 
 
-def _append(batch: ForcedBatch, products: Sequence[Product], starts: Sequence[int]) -> None:
-    for product, start in zip(products, starts, strict=True):
-        product.writer.append(product.rows(batch, start))
+class _Unwritten:
+    """The rows of the last batches of a small model, which are cheaper done again than flushed."""
+
+    def __init__(self, products: Sequence[Product], tokens: int) -> None:
+        """Hold nothing yet; a batch that completes `tokens` tokens is written at once."""
+        self._products, self._limit = products, tokens
+        self._rows: list[list[Array]] = [[] for _ in products]
+        self._tokens = 0
+
+    def add(self, batch: ForcedBatch, starts: Sequence[int]) -> None:
+        """Take the rows of a batch, of which the first are rows `starts` of the arrays."""
+        for rows, product, start in zip(self._rows, self._products, starts, strict=True):
+            rows.append(product.rows(batch, start))
+        self._tokens += sum(len(text.token_ids) for text in batch.texts)
+        if self._tokens >= self._limit:
+            self.write()
+
+    def write(self) -> None:
+        """Write what is held."""
+        for rows, product in zip(self._rows, self._products, strict=True):
+            if rows:
+                product.writer.append(np.concatenate(rows))
+                rows.clear()
+        self._tokens = 0
 
 
 def forced_batches(texts: Sequence[ForcedText], batch_tokens: int) -> list[list[ForcedText]]:

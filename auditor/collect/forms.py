@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 BITS = range(8, 1, -1)
 GGUF_TYPES = ("Q8_0", "Q4_0", "Q4_1")
 """Recomputed whatever the suspect's file is; of a GGUF file its own types are, too."""
-_REPRODUCIBLE = ("Q4_0", "Q4_1", "Q5_0", "Q5_1", "Q8_0", "F16", "BF16", "F32")
+_REPRODUCIBLE = ("Q4_0", "Q4_1", "Q5_0", "Q5_1", "Q8_0")
 _GGUF_BLOCK = 32
 _SAMPLED_ROWS = 4
 _SAMPLED_ELEMENTS = 4096
@@ -72,9 +72,26 @@ def forms_for(theirs: "torch.Tensor", stored_type: str) -> Iterator[Form]:
     yield from _sparse(theirs)
 
 
-def merged_form(
-    source: "torch.Tensor", other: "torch.Tensor", theirs: "torch.Tensor"
-) -> Form | None:
+@dataclass(frozen=True, slots=True, eq=False)
+class Stored:
+    """A suspect's tensor."""
+
+    values: "torch.Tensor"
+    """In a type that torch compares: bytes are widened."""
+    kind: "torch.dtype"
+    """That it is stored in."""
+
+    def rounded(self, given: "torch.Tensor") -> "torch.Tensor":
+        """Return a recomputed tensor as it would have been stored."""
+        return given.to(self.kind).to(self.values.dtype)
+
+
+def as_stored(tensor: "torch.Tensor") -> Stored:
+    """Return a tensor with the type that it is stored in."""
+    return Stored(tensor.float() if tensor.dtype.itemsize == 1 else tensor, tensor.dtype)
+
+
+def merged_form(source: "torch.Tensor", other: "torch.Tensor", suspect: Stored) -> Form | None:
     """Return the linear merge of two tensors that gives a third, or None where none does.
 
     The two shares are solved by least squares in float64, then rounded to few decimals and to
@@ -83,12 +100,12 @@ def merged_form(
     """
     import torch
 
+    theirs = suspect.values
     places = torch.linspace(0, theirs.numel() - 1, min(theirs.numel(), _SAMPLED_ELEMENTS)).long()
     a, b, wanted = (part.flatten()[places] for part in (source, other, theirs))
     best, most = None, 0.5
     for form in _merges(source, other, theirs):
-        given = form(a, b).to(theirs.dtype)
-        equal = float((given == wanted).float().mean())
+        equal = float((suspect.rounded(form(a, b)) == wanted).float().mean())
         if equal > most:
             best, most = form, equal
     if best is None:
@@ -97,7 +114,7 @@ def merged_form(
     return Form("merged", lambda weight: chosen(weight, other))
 
 
-def count(theirs: "torch.Tensor", source: "torch.Tensor", form: Form, least: float) -> Count:
+def count(suspect: Stored, source: "torch.Tensor", form: Form, least: float) -> Count:
     """Return how the suspect's tensor compares with a form of the reference's.
 
     A form that works row by row is tried on a few rows first and counts as missed where most of
@@ -105,23 +122,27 @@ def count(theirs: "torch.Tensor", source: "torch.Tensor", form: Form, least: flo
     """
     import torch
 
-    missed = Count(0, int((theirs != 0).sum()), whole=False)
+    theirs = suspect.values
+    missed = Count(0, int(torch.count_nonzero(theirs)), whole=False)
     if form.by_row and theirs.ndim == 2 and len(theirs) > 2 * _SAMPLED_ROWS:
         rows = torch.linspace(0, len(theirs) - 1, _SAMPLED_ROWS).long()
-        tried = _compared(theirs[rows], _changed(form, source[rows]))
+        tried = _compared(theirs[rows], suspect.rounded(_changed(form, source[rows])))
         if tried.equal < 0.5 * tried.elements:
             return missed
-    found = _compared(theirs, _changed(form, source))
+    found = _compared(theirs, suspect.rounded(_changed(form, source)))
     return found if found.equal > max(least * found.elements, _FEWEST) else missed
 
 
 def _compared(theirs: "torch.Tensor", given: "torch.Tensor") -> Count:
-    given = given.to(theirs.dtype)
+    import torch
+
     same = given == theirs
+    alike = int(torch.count_nonzero(same))
+    neither = int(torch.count_nonzero(same & (theirs == 0)))  # 0 in both
     return Count(
-        equal=int((same & (theirs != 0)).sum()),
-        elements=int(((given != 0) | (theirs != 0)).sum()),
-        whole=bool(same.all()),
+        equal=alike - neither,
+        elements=theirs.numel() - neither,
+        whole=alike == theirs.numel(),
     )
 
 
@@ -167,7 +188,7 @@ def _sparse(theirs: "torch.Tensor") -> Iterator[Form]:
 
     from auditor.kernels.weight_forms import pruned
 
-    zeros = int((theirs == 0).sum())
+    zeros = theirs.numel() - int(torch.count_nonzero(theirs))
     if not zeros or theirs.ndim != 2:
         yield from (Form("pruned"), Form("masked"))
         return

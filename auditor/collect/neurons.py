@@ -163,9 +163,9 @@ def layer_rows(layer: int, ours: LayerSides, theirs: LayerSides, *, gated: bool)
     for number, side in enumerate(("gate", "up", "weight")):
         tables = [_centred(getattr(one, side), side) for one in (ours, theirs)]
         if common and side != "weight":
-            tables = list(without_common(*tables, common))
+            tables = list(without_common(tables[0], tables[1], common))
         signed = not gated or side == "gate"
-        found = partners(*tables, seed=3 * layer + number, signed=signed)
+        found = partners(tables[0], tables[1], seed=3 * layer + number, signed=signed)
         rows[side] = ours.neuron[found.ours]
         rows[f"{side}_cosine"] = found.cosine
     return rows

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Protocol
 
 import numpy as np
 
-from auditor.collect.forms import COPY, Count, count, forms_for, merged_form
+from auditor.collect.forms import COPY, Count, Stored, as_stored, count, forms_for, merged_form
 from auditor.models.anatomy import EMBEDDINGS
 from auditor.panel import REDERIVATION
 from auditor.types import Array
@@ -19,10 +19,11 @@ from auditor.types import Array
 if TYPE_CHECKING:
     import torch
 
-TRIVIAL = 0.05
+TRIVIAL = 0.25
 """A tensor whose rows agree with their neighbours to this share says nothing (norms of ones)."""
 LEAST = 0.01
-"""Fewer equal elements in a tensor happen by chance in narrow types; they count as none."""
+"""Fewer equal elements in a tensor, above three times those of neighbouring rows, happen by chance
+in narrow types; they count as none."""
 FEWEST = 16
 """A tensor with fewer elements other than 0 says nothing."""
 TRIED = 3
@@ -124,23 +125,24 @@ def rederive(
     found = Rederivation()
     others = tuple(partners)
     for name, shape in suspect.shapes.items():
-        theirs = suspect.read(name)
+        stored = as_stored(suspect.read(name))
+        theirs = stored.values
         ours = counterpart(reference, name, shape)
         source = theirs.float() if ours is None else reference.read(ours).float()
-        chance = _neighbour_share(source)
-        if chance >= TRIVIAL or int((theirs != 0).sum()) < FEWEST:
+        chance = _neighbour_share(stored.rounded(source))
+        size = int(theirs.count_nonzero())
+        if chance >= TRIVIAL or size < FEWEST:
             continue
         counts: dict[_Key, Count] = {}
         if ours is not None:
             least = LEAST + 3 * chance
-            copied = count(theirs, source, COPY, least)
+            copied = count(stored, source, COPY, least)
             for form in forms_for(theirs, suspect.stored_type(name)):
                 same = form.change is None
-                found_of_form = copied if same else count(theirs, source, form, least)
-                counts[form.name, -1] = found_of_form
-            counts.update(_merges(theirs, source, _tensors(others, name, shape), least))
+                counts[form.name, -1] = copied if same else count(stored, source, form, least)
+            counts.update(_merges(stored, source, _tensors(others, name, shape), least))
             counts["by-tensor", -1] = max(counts.values(), key=_share)
-        found.add(counts, int((theirs != 0).sum()))
+        found.add(counts, size)
     return found
 
 
@@ -162,18 +164,18 @@ def _tensors(
 
 
 def _merges(
-    theirs: "torch.Tensor",
+    suspect: Stored,
     source: "torch.Tensor",
     others: "Iterable[tuple[Partner, torch.Tensor]]",
     least: float,
 ) -> Iterator[tuple[_Key, Count]]:
     for partner, other in others:
-        form = merged_form(source, other, theirs)
+        form = merged_form(source, other, suspect)
         if form is None:
-            partner.misses += theirs.ndim == 2
+            partner.misses += source.ndim == 2
             continue
         partner.hits += 1
-        yield ("merged", partner.number), count(theirs, source, form, least)
+        yield ("merged", partner.number), count(suspect, source, form, least)
 
 
 def _share(found: Count) -> float:

@@ -86,49 +86,65 @@ def sample_suites(
                 drawn = _draw(model, [probe for _, part in group for probe in part], wanted)
                 for file, part in lacking:
                     file.append(part, drawn)
+            _finish(run, [files[index] for index, _ in group])
             yield sum(len(part) for _, part in group)
 
 
 class _SuiteRecords(Closing):
-    """The record file of a subject on a suite; it gets its final name with its last line."""
+    """The record file of a subject on a suite."""
 
     def __init__(
         self, run: Collection, suite: PlannedSuite, wanted: Sampling, sizes: Sequence[int]
     ) -> None:
         """Open the file where it is not complete; `sizes` are the probes of its parts, in order."""
-        self._run, self._suite, self._wanted = run, suite, wanted
-        self._path = run.case.records(wanted.subject, suite.id)
+        self.path = run.case.records(wanted.subject, suite.id)
+        self.writer: RecordWriter | None = None
+        self._suite, self._wanted = suite, wanted
         self._place = {probe.id: index for index, probe in enumerate(suite.probes)}
-        self._writer: RecordWriter | None = None
-        if not self._path.is_file():
+        if not self.path.is_file():
             ends = [sum(sizes[: i + 1]) * wanted.repeats for i in range(len(sizes))]
-            self._writer = RecordWriter(self._path, ends)
-            run.log_cut(self._path, self._writer.cut)
-            self._finish()
+            self.writer = RecordWriter(self.path, ends)
+            run.log_cut(self.path, self.writer.cut)
 
     def has(self, part: Sequence[Probe]) -> bool:
         """Whether the lines of some probes in a row are there."""
         last = self._place[part[-1].id] + 1
-        return self._writer is None or self._writer.lines >= last * self._wanted.repeats
+        return self.writer is None or self.writer.lines >= last * self._wanted.repeats
 
     def append(self, part: Sequence[Probe], drawn: "_Drawn") -> None:
         """Write the lines of the next probes."""
-        if self._writer is not None:
-            self._writer.append(_records(part, drawn, self._suite.id, self._wanted))
-            self._finish()
-
-    def _finish(self) -> None:
-        writer = self._writer
-        if writer is not None and writer.lines == len(self._suite.probes) * self._wanted.repeats:
-            writer.finish()
-            self._writer = None
-            file = self._path.relative_to(self._run.case.root).as_posix()
-            self._run.custody.log("records", file=file, lines=writer.lines, last=writer.last)
+        if self.writer is not None:
+            self.writer.append(_records(part, drawn, self._suite.id, self._wanted))
 
     def close(self) -> None:
         """Close the file, complete or not."""
-        if self._writer is not None:
-            self._writer.close()
+        if self.writer is not None:
+            self.writer.close()
+
+    @property
+    def unnamed(self) -> RecordWriter | None:
+        """The writer of a file that has all lines and not yet its final name."""
+        return self.writer if self.has(self._suite.probes) else None
+
+
+def _finish(run: Collection, files: Sequence[_SuiteRecords]) -> None:
+    """Give the complete ones among some files of one folder their final names."""
+    done = [(file, writer) for file in files if (writer := file.unnamed) is not None]
+    if not done:
+        return
+    first, *others = (writer for _, writer in done)
+    first.finish(*others)
+    rows = [
+        {
+            "file": file.path.relative_to(run.case.root).as_posix(),
+            "lines": writer.lines,
+            "last": writer.last,
+        }
+        for file, writer in done
+    ]
+    run.custody.log_all("records", rows)
+    for file, _ in done:
+        file.writer = None
 
 
 def _records(

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     import torch
 
 _SPARE_ROWS = 64
+_DIGITS = 4
 
 
 def needs_logits(run: Collection, model: Model) -> bool:
@@ -73,12 +74,22 @@ def _source(run: Collection, name: str, head: Head, *, by_logits: bool) -> Sourc
 
 
 def _some_states(run: Collection, name: str, head: Head) -> "torch.Tensor":
-    """Return (N, D) evenly spaced final states, twice as many as dimensions where there are."""
+    """Return (N, D) evenly spaced final states, twice as many as dimensions where there are.
+
+    Of states that are equal up to rounding (texts that start alike) one is kept: copies would
+    look like rows that show the dimension of the space.
+    """
     reader = ArrayReader(states_path(run.case, name))
     total, width = reader.shape
     wanted = np.linspace(0, total - 1, min(total, 2 * width + _SPARE_ROWS)).astype(np.int64)
     rows = np.concatenate([reader.read(row, row + 1) for row in np.unique(wanted).tolist()])
-    return from_stored(rows, head.weight.dtype).to(head.weight.device)
+    states = from_stored(rows, head.weight.dtype)
+    wide = states.double().numpy()
+    rounded = np.round(
+        wide / np.maximum(np.linalg.norm(wide, axis=1, keepdims=True), 1e-30), _DIGITS
+    )
+    _, first = np.unique(rounded, axis=0, return_index=True)
+    return states[np.sort(first)].to(head.weight.device)
 
 
 class _LogitReader:

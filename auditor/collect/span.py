@@ -24,6 +24,7 @@ _TOKENS = 4096  # rows of A in memory
 _RANK = 1e-6  # smaller singular values, relative to the largest, are rounding
 _NOISE = 1e-5  # of logits: what lies behind the gap must be below this
 _GAP = 10.0  # ... and the last kept value above it by this factor
+_ROOM = 1.25  # values that there must be for each kept one
 
 
 class Source(Protocol):
@@ -64,7 +65,7 @@ class WeightSource:
 
 
 class LogitSource:
-    """N rows of logits, m = N. N must exceed the hidden width, which need not be known.
+    """N different rows of logits, m = N: a quarter more than the hidden width, which is not used.
 
     The mean over the rows is subtracted: it holds the bias of the head, which is the same in every
     row and in no unembedding. The mean over the vocabulary is subtracted from each row: providers
@@ -85,9 +86,14 @@ class LogitSource:
             shape: (N, V).
             softcap: cap that the model applies to its logits (log-probabilities hide it, and
                 cannot be uncapped); None for none.
+
+        Raises:
+            UndefinedError: fewer than two rows, or a logit reached the cap.
         """
         self._read, self._softcap = read, softcap
         self._rows, self.vocabulary = shape
+        if self._rows < 2:
+            raise self._too_few()
         self._mean = sum(part.sum(axis=1) for part in self._parts()) / self.vocabulary  # (N,)
 
     def blocks(self) -> Iterator[Array]:
@@ -101,17 +107,21 @@ class LogitSource:
         Raises:
             UndefinedError: they do not, within the rows that there are.
         """
-        # Centring over the rows leaves N - 1 of N dimensions.
-        values = np.maximum(singular[: self._rows - 1], 1e-9)
+        # Centring both ways leaves one dimension less than there are rows, or tokens.
+        values = np.maximum(singular[: min(self._rows, self.vocabulary) - 1], 1e-9)
         drops = values[:-1] / values[1:]
         drops[values[1:] > _NOISE] = 0.0
         place = int(np.argmax(drops)) if len(drops) else 0
-        if not len(drops) or drops[place] < _GAP:
-            raise UndefinedError(
-                f"{self._rows} rows of logits do not show the dimension of their space: "
-                "too few, or too coarse"
-            )
+        # Two equal rows look like a drop, too: behind the real one there are many values.
+        if not len(drops) or drops[place] < _GAP or len(values) < (place + 1) * _ROOM:
+            raise self._too_few()
         return place + 1
+
+    def _too_few(self) -> UndefinedError:
+        return UndefinedError(
+            f"{self._rows} rows of logits do not show the dimension of their space: "
+            "too few, or too coarse"
+        )
 
     def _parts(self) -> Iterator[Array]:
         for first in range(0, self.vocabulary, _TOKENS):

@@ -45,8 +45,13 @@ class Appender:
             self._stream.seek(size)
             os.fsync(self._stream.fileno())
 
-    def write(self, content: bytes | memoryview, at: int | None = None) -> None:
-        """Write all of `content`, at the end or over what is at `at`, and flush it to the disk."""
+    def write(
+        self, content: bytes | memoryview, at: int | None = None, *, flush: bool = True
+    ) -> None:
+        """Write all of `content`, at the end or over what is at `at`, and flush it to the disk.
+
+        What is not flushed at once may be lost, until the next flush.
+        """
         left = memoryview(content).cast("B") if len(content) else memoryview(b"")
         with storage_errors(self._path):
             if at is not None:
@@ -54,7 +59,8 @@ class Appender:
             while len(left):
                 # A nearly full disk takes a part and refuses the rest.
                 left = left[self._stream.write(left) :]
-            os.fsync(self._stream.fileno())
+            if flush:
+                os.fsync(self._stream.fileno())
             self._stream.seek(0, os.SEEK_END)
 
     def read(self, at: int, size: int) -> bytes:
@@ -66,10 +72,11 @@ class Appender:
         self._stream.close()
 
 
-def complete(part: Path, path: Path) -> None:
-    """Give a finished file its final name, for good."""
+def complete(path: Path, *others: Path) -> None:
+    """Give finished files of one folder their final names, for good."""
     with storage_errors(path):
-        part.replace(path)
+        for final in (path, *others):
+            part_path(final).replace(final)
         folder = os.open(path.parent, os.O_RDONLY)
         try:
             os.fsync(folder)
@@ -133,10 +140,11 @@ class RecordWriter(Closing):
         self._file.write(b"".join(lines))
         self.lines, self.last = number, previous
 
-    def finish(self) -> None:
-        """Give the file its final name."""
-        self.close()
-        complete(self._path, self._final)
+    def finish(self, *others: "RecordWriter") -> None:
+        """Give the file, and others of its folder that are complete, their final names."""
+        for writer in (self, *others):
+            writer.close()
+        complete(self._final, *(writer._final for writer in others))
 
     def close(self) -> None:
         """Close the file, complete or not."""

@@ -56,7 +56,7 @@ def merge_share(pair: Pair) -> float:
     sin((1-t) W)/sin W and sin(t W)/sin W over their sum, W the angle of the parents.
     Interval: 95 %, from a bootstrap over blocks of rows within each layer and group.
 
-    Range: usually [0, 1], not limited to it; 1 for a copy or a fine-tune of the reference. With the
+    Range: usually [0, 1], not limited to it; 1 for a copy, near 1 for a fine-tune. With the
     base among the candidates a share is the factor of a parent's task vector (parent minus base),
     and the base's is 1 minus their sum: below 0 after TIES (Yadav et al. 2023), whose mean over
     agreeing parents is longer than a linear one.

@@ -26,6 +26,7 @@ def folders(tmp_path_factory):
     soup = merge(str(found["reference"]), root / "soup", others=[str(found["other"])], how=how)
     found["soup"] = soup
     found["moved"] = permute(str(soup), root / "moved", parts="all", seed=1)
+    found["turned"] = permute(str(found["reference"]), root / "turned", parts="full", seed=2)
     found["coarse"] = quantise(str(found["reference"]), root / "coarse", bits=4)
     return found
 
@@ -45,7 +46,7 @@ def plan_with(folders, *names, **changes):
 
 @pytest.fixture(scope="module")
 def plan(folders):
-    return plan_with(folders, "soup", "moved", "wide", "other", "base", "coarse")
+    return plan_with(folders, "soup", "moved", "wide", "other", "base", "coarse", "turned")
 
 
 @pytest.fixture(scope="module")
@@ -84,6 +85,14 @@ def test_a_permuted_merge_is_rederived_after_alignment(case):
     moved = found(case, "moved")
     assert moved["rederived-share"].value == 1.0
     assert moved["merge-share"].value == pytest.approx(0.7, abs=1e-6)
+
+
+def test_a_rotated_copy_is_rederived_and_is_no_merge(case):
+    rows = read_array(case, "rederivation", "turned")
+    assert max(rows, key=lambda row: row["elements_equal"])["transform"] == "rotated+copy"
+    turned = found(case, "turned")
+    assert turned["rederived-share"].value > 0.8
+    assert turned["merge-share"].undefined
 
 
 def test_controls_are_measured_as_suspects_are(case):

@@ -122,7 +122,7 @@ def test_one_candidate_is_no_mixture(models):
 
 def test_a_rotated_merge_fits_none(models):
     merge = merged([models["a"], models["c"]], Merge(weights=(0.7, 0.3)))
-    with pytest.raises(UndefinedError, match="explain the suspect to a cosine of"):
+    with pytest.raises(UndefinedError, match="explain the token embedding to a cosine of"):
         decomposed(rotated(merge, 1), of(models, "a", "c"))
 
 

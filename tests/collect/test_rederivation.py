@@ -5,12 +5,13 @@ import pytest
 import torch
 from merge_trials import InMemory, llama, tuned
 
-from auditor.collect.forms import COPY, Form, count
+from auditor.collect.forms import COPY, Form, as_stored, count
 from auditor.collect.merging import Candidate, Rearranged, align_candidates
 from auditor.collect.rederivation import Partner, rederive
+from auditor.collect.unrotation import unrotated
 from auditor.controls.transforms_compression import narrowed, pruned, quantised
 from auditor.controls.transforms_merging import Merge, merged
-from auditor.controls.transforms_symmetry import permuted
+from auditor.controls.transforms_symmetry import fully_permuted, permuted
 from auditor.controls.transforms_weights import weights_of, with_weights
 from auditor.models.anatomy import anatomy_of
 
@@ -189,7 +190,41 @@ def test_few_equal_elements_are_chance():
     theirs = torch.randn(64, 64, generator=torch.Generator().manual_seed(0))
     source = torch.randn(64, 64, generator=torch.Generator().manual_seed(1))
     source[0, :40] = theirs[0, :40]  # 40 of 4096 are just below 1 %
-    assert count(theirs, source, COPY, 0.01).equal == 0
+    assert count(as_stored(theirs), source, COPY, 0.01).equal == 0
     source[0, :42] = theirs[0, :42]
-    assert count(theirs, source, COPY, 0.01).equal == 42
-    assert count(theirs, theirs, Form("x", lambda weight: weight), 0.01).whole
+    assert count(as_stored(theirs), source, COPY, 0.01).equal == 42
+    assert count(as_stored(theirs), theirs, Form("x", lambda weight: weight), 0.01).whole
+
+
+def test_a_copy_in_one_byte_is_rederived(models):
+    class Bytes(InMemory):
+        def read(self, name):
+            return super().read(name).to(torch.float8_e4m3fn)
+
+    assert rederive(Bytes(models[0]), InMemory(models[0])).best == 1.0
+    # One in twenty numbers of 8 bits agrees by chance; that is below what counts.
+    assert rederive(Bytes(models[0]), InMemory(models[1])).best == 0.0
+
+
+@pytest.mark.parametrize("tied", [True, False])
+def test_a_rotated_copy_is_rederived_but_for_rounding_boundaries(tied):
+    reference = jittered(llama(4, width=64, layers=1), 4)
+    if tied:
+        reference = tied_copy(reference)
+    suspect = fully_permuted(reference, 3)
+    ours, theirs = InMemory(suspect), InMemory(reference)
+    anatomies = [anatomy_of(one.shapes, suspect.config.to_dict()) for one in (ours, theirs)]
+    assert rederive(ours, theirs).best == 0.0
+    turned = unrotated(ours, theirs, *anatomies)
+    assert rederive(ours, turned).best > 0.8
+    other = InMemory(jittered(llama(5, width=64, layers=1), 5))
+    assert unrotated(ours, other, anatomies[0], anatomies[0]) is None
+    assert unrotated(theirs, theirs, anatomies[1], anatomies[1]) is None
+
+
+def tied_copy(module):
+    """Return the model with its head tied to its embedding."""
+    from auditor.controls.transforms_weights import fresh_module
+
+    weights = {n: w for n, w in weights_of(module).items() if n != "lm_head.weight"}
+    return with_weights(fresh_module(module, tie_word_embeddings=True), weights)

@@ -139,7 +139,7 @@ class PeerWorker:
                 encoding="utf-8",
                 cwd=self._home.name,
                 env={**kept, **_OFFLINE, "HOME": self._home.name},
-                start_new_session=True,
+                process_group=0,
             )
         except OSError as error:
             self.close()
