@@ -10,10 +10,12 @@ A control's own replies are no evidence of what others find likely, so it does n
 value that a control lacks, for that or another reason, is replaced by the mean of the controls
 that have one: z = 0. A reply without a value of the reference, with fewer than `FEWEST_VALUES`
 values of controls or without bytes does not count. Nor does one that its author gave word for word
-to an earlier probe: a canned refusal is one text, however often it is given. Counted each time, 16
-refusals among 64 replies lifted every independent model over the threshold of imitation.
+to several probes: it was not drawn for the probe. Counted each time, a canned refusal on a quarter
+of the probes lifted every independent model over the threshold of imitation; counted once, it did
+so where it was all that was left of a stratum.
 """
 
+from collections import Counter
 from dataclasses import dataclass
 
 import numpy as np
@@ -76,7 +78,7 @@ def residuals(pair: Pair) -> Residuals:
     given = np.isfinite(values[..., 1:])
     number = given.sum(axis=-1)  # (A + 1, P, N, G)
     mean = np.where(given, values[..., 1:], 0.0).sum(axis=-1) / np.maximum(number, 1)
-    counts = _counting(values) & _first_of_equal(pair, crossing)
+    counts = _counting(values) & _said_once(pair, crossing)
     z = np.where(np.isfinite(values) & counts[..., None, None], values - mean[..., None], 0.0)
     level = np.where(counts[..., None], mean, 0.0).sum(axis=2)  # (A + 1, P, G)
     authors = crossing.authors[_REFERENCE_AUTHOR + 1 :]
@@ -114,20 +116,20 @@ def _counting(values: Array) -> Array:
     return known[..., 0] & (known[..., 1:].sum(axis=-1) >= FEWEST_VALUES)
 
 
-def _first_of_equal(pair: Pair, crossing: Crossing) -> Array:
-    """Return (A + 1, P, N) bool: the author did not give the same reply to an earlier probe."""
+def _said_once(pair: Pair, crossing: Crossing) -> Array:
+    """Return (A + 1, P, N) bool: the author gave the reply to no other probe."""
     shape = crossing.bytes.shape[1:]
     texts = {control.name: control.texts for control in pair.pool}
     texts[pair.suspect.subject] = pair.suspect.texts
     authors = [name for i, name in enumerate(crossing.authors) if i != _REFERENCE_AUTHOR]
-    first = np.ones((len(authors), *shape), dtype=bool)
+    once = np.ones((len(authors), *shape), dtype=bool)
     for row, name in enumerate(authors):
-        seen: set[str] = set()
-        for probe, replies in enumerate(texts.get(name) or ()):
+        said = texts.get(name) or ()
+        probes = Counter(text for replies in said for text in set(replies))
+        for probe, replies in enumerate(said):
             for repeat, text in enumerate(replies[: shape[1]]):
-                first[row, probe, repeat] = text not in seen
-            seen.update(replies)
-    return first
+                once[row, probe, repeat] = probes[text] == 1
+    return once
 
 
 def _stratum(probe: Probe) -> int:

@@ -54,7 +54,7 @@ def sample_llr(pair: Pair) -> float:
     scored, or no scored reply of the suspect. A control does not score its own replies; a value
     that it lacks is replaced by the mean of the others; a reply with fewer than 2 values of
     controls, without one of the reference or without bytes is left out, and so is one that its
-    author gave word for word to an earlier probe (a canned refusal counts once).
+    author gave word for word to several probes (canned refusals).
     Interval: from halves of the probes, all of it fitted again. It says nothing about other
     models, whose spread is the floor: more samples do not help below about 15 % dose, more and
     closer controls do.
