@@ -115,3 +115,20 @@ def copy_without_end(case, plan, folder):
     shutil.copytree(case.root, folder / "copy")
     shutil.rmtree(folder / "copy" / "data" / "collected")
     return case.__class__(folder / "copy")
+
+
+def test_number_of_flushes_does_not_show_in_the_bytes(
+    uninterrupted, small_plan, tmp_path, monkeypatch
+):
+    # As a large model: every batch, and the replies to every probe, are written at once.
+    monkeypatch.setattr("auditor.collect.forcing._FLUSHED_WORK", 1)
+    monkeypatch.setattr("auditor.collect.crossed_replies._FLUSHED", 1)
+    flushes = []
+    real = os.fsync
+    monkeypatch.setattr(os, "fsync", lambda file: flushes.append(file) or real(file))
+    case = collected(tmp_path / "case", small_plan)
+    assert digests(case) == digests(uninterrupted)
+    many = len(flushes)
+    monkeypatch.setattr("auditor.collect.forcing._FLUSHED_WORK", 1 << 36)
+    collected(tmp_path / "small", small_plan)
+    assert len(flushes) - many < many - 20

@@ -47,6 +47,7 @@ def test_twenty_merges_are_found_with_intervals_that_hold_the_truth():
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(900)
 def test_a_hundred_merges_are_found_with_intervals_that_hold_the_truth():
     found = [trial(number, layers=3) for number in range(100)]
     largest, _, covered = summary(found)

@@ -168,7 +168,8 @@ def test_accusations_count_families_and_leave_out_who_has_no_verdict():
     found = summarise(rows, draws=DRAWS)[0].accusations
     independent = found["independent"]
     assert (independent.any_link.count, independent.any_link.families) == (1, 2)
-    assert independent.models == 3
+    # Of three models with a verdict one is accused.
+    assert (independent.models, independent.any_link_models) == (3, 1)
     # Clopper-Pearson of 1 in 2: from 1 - sqrt(.975) to sqrt(.975).
     assert independent.any_link.interval == pytest.approx((1 - 0.975**0.5, 0.975**0.5), abs=1e-9)
     assert found["imitation"].any_link.count == 1
@@ -191,7 +192,8 @@ def test_the_tables_and_the_json_hold_the_same_numbers(tmp_path):
     assert auc["value"] == 1.0
     low, high = auc["interval"]
     assert f"| tool | 1.0 | 1 / 1 | 1 | 1.000 [{low:.3f}, {high:.3f}] |" in text
-    assert "| tool | 0/1 [0.00, 0.97] | - | 1/1 [0.03, 1.00] |" in text
+    assert "| tool | 0/1 [0.00, 0.97] (0/1) | - | 1/1 [0.03, 1.00] (1/1) |" in text
+    assert "| replication | 1.000 | 1.000 |" in text
     assert "| tool | replication | COPY 1 |" in text
     assert "| tool | a / b | 1 |" in text
     # A reading without verdicts is not in the table of verdicts.

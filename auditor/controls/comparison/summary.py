@@ -28,22 +28,27 @@ from auditor.judge.rates import Rate, rate
 class Accusations:
     """How often the verdicts of a reading assert a link in one role; None where it has none.
 
-    Rates count families: one is accused where any of its members is. Limits are exact
-    (Clopper-Pearson), because a bootstrap of no accusations at all would give no interval.
+    Rates count families: one is accused where any of its members is, which is strict on false
+    assertions and lenient on hits. Limits are exact (Clopper-Pearson), because a bootstrap of no
+    accusations at all would give no interval.
     """
 
     models: int
     """With a verdict."""
     any_link: Rate | None
+    any_link_models: int
     replication: Rate | None
     """Said to have weights that derive from the reference's."""
+    replication_models: int
 
     def as_json(self) -> dict[str, Any]:
         """Return the fields as JSON values."""
         return {
             "models": self.models,
             "any_link": _rate_json(self.any_link),
+            "any_link_models": self.any_link_models,
             "replication": _rate_json(self.replication),
+            "replication_models": self.replication_models,
         }
 
 
@@ -116,7 +121,9 @@ def _accusations(rows: Sequence[Row], role: str) -> Accusations | None:
     return Accusations(
         models=sum(row["accuses_any"] is not None for row in own),
         any_link=_accused(own, "accuses_any"),
+        any_link_models=sum(row["accuses_any"] is True for row in own),
         replication=_accused(own, "accuses_replication"),
+        replication_models=sum(row["accuses_replication"] is True for row in own),
     )
 
 

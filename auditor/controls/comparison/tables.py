@@ -7,7 +7,7 @@ from typing import Any
 from auditor.canon import pretty_json
 from auditor.case import atomic_write
 from auditor.controls.comparison.discrimination import QUESTIONS, Estimate
-from auditor.controls.comparison.summary import Accusations, ReadingSummary
+from auditor.controls.comparison.summary import ReadingSummary
 from auditor.judge.rates import Rate
 
 SCHEMA = "auditor/comparison/1"
@@ -33,7 +33,8 @@ energies can only be at an end of their scales. modelaudit's black-box command i
 replies of at most 128 tokens.
 """
 _ACCUSATIONS = """\
-Share of families of which the tool's own verdict asserts a link, with exact 95 % limits.
+Families with a member of which the tool's own verdict asserts a link, with exact 95 % limits on
+the share, and in brackets the models: a strict count of false assertions, a lenient one of hits.
 Abstentions assert nothing. On independent and sibling models every assertion is false; on students
 "copy" is the wrong word.
 """
@@ -118,7 +119,7 @@ def _accusation_table(summaries: Sequence[ReadingSummary]) -> str:
         columns.append(("imitation", "replication"))
         head.append("imitation called a copy")
     with_verdict = [s for s in summaries if any(a.any_link for a in s.accusations.values())]
-    rows = [[s.reading, *(_rate(_of(s, *column)) for column in columns)] for s in with_verdict]
+    rows = [[s.reading, *(_asserted(s, *column) for column in columns)] for s in with_verdict]
     return _table(head, rows)
 
 
@@ -126,16 +127,20 @@ def _roles(summaries: Sequence[ReadingSummary]) -> list[str]:
     return list(dict.fromkeys(role for summary in summaries for role in summary.accusations))
 
 
-def _of(summary: ReadingSummary, role: str, field: str) -> Rate | None:
-    found: Accusations | None = summary.accusations.get(role)
-    value: Rate | None = None if found is None else getattr(found, field)
-    return value
+def _asserted(summary: ReadingSummary, role: str, word: str) -> str:
+    found = summary.accusations.get(role)
+    rate: Rate | None = None if found is None else getattr(found, word)
+    if found is None or rate is None:
+        return "-"
+    low, high = rate.interval
+    models = getattr(found, f"{word}_models")
+    return f"{rate.count}/{rate.families} [{low:.2f}, {high:.2f}] ({models}/{found.models})"
 
 
 def _kinds(summaries: Sequence[ReadingSummary]) -> str:
     kinds = sorted({kind for summary in summaries for kind in summary.kinds})
-    rows = [[s.reading, *(_number(s.kinds.get(kind)) for kind in kinds)] for s in summaries]
-    return _table(["reading", *kinds], rows)
+    rows = [[kind, *(_number(s.kinds.get(kind)) for s in summaries)] for kind in kinds]
+    return _table(["kind", *(s.reading for s in summaries)], rows)
 
 
 def _words(summaries: Sequence[ReadingSummary]) -> str:
@@ -161,13 +166,6 @@ def _estimate(found: Estimate) -> str:
         return "-"
     low, high = found.interval
     return f"{found.value:.3f} [{low:.3f}, {high:.3f}]"
-
-
-def _rate(found: Rate | None) -> str:
-    if found is None:
-        return "-"
-    low, high = found.interval
-    return f"{found.count}/{found.families} [{low:.2f}, {high:.2f}]"
 
 
 def _number(value: Any) -> str:
