@@ -53,9 +53,16 @@ def write_pack(folder: PackFolder, rows: Sequence[dict[str, Any]], cases: Path, 
     population = population_of(folder, rows, len({control.family for control in controls}))
     calibration = calibrate_pack(rows, population)
     write_json(pack / FILE, calibration.as_json())
-    read = read_again(folder, cases, calibration)
+    read = _without_places(folder, read_again(folder, cases, calibration))
     write_scores(pack / "scores.jsonl", read)
     write_json(pack / "evaluation.json", evaluate(read))
+
+
+def _without_places(folder: PackFolder, rows: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
+    """Return the rows with models named by their names: where they lay says nothing to others."""
+    place = f"local:{folder.model('x').parent.resolve()}/"
+    found: list[dict[str, Any]] = json.loads(json.dumps(list(rows)).replace(place, ""))
+    return found
 
 
 def _ship(folder: PackFolder, member: Member, pack: Path) -> None:
