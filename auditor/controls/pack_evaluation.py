@@ -1,6 +1,6 @@
 """How a pack's locked half comes out: separation, error rates, calibration, by access pattern.
 
-Nothing here is fitted to the locked half.
+No fusion is fitted to the locked half.
 """
 
 from collections.abc import Callable, Iterator, Sequence
