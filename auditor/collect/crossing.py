@@ -4,6 +4,9 @@ Scorers are the reference and the controls without a link to it; authors are all
 plan. A reply is scored once a scorer, whoever and however often it was given.
 """
 
+from collections.abc import Generator
+from contextlib import ExitStack
+from itertools import groupby
 from typing import Any
 
 import numpy as np
@@ -13,9 +16,14 @@ from auditor.collect.collection import Collection
 from auditor.collect.crossed_replies import score_replies, scored_path
 from auditor.collect.replies import Replies, read_replies
 from auditor.collect.shelf import Shelf
+from auditor.collect.side_by_side import side_by_side
 from auditor.collect.store import part_path
 from auditor.errors import CaseError, InputError
+from auditor.models.base import Model
+from auditor.models.batching import is_small
+from auditor.models.threads import idle_cores
 from auditor.panel import CROSSING, NULL_ROLES
+from auditor.stored import read_refs
 from auditor.types import Access, Array
 
 FEWEST_FAMILIES = 2
@@ -59,15 +67,26 @@ def collect_crossing(run: Collection, shelf: Shelf) -> dict[str, str]:
     if reason:
         return {subject["name"]: reason for subject in others}
     replies = read_replies(run.case)
+    first, *controls = scorers(run)
+    failed = _cross(run, shelf, [first], replies)
+    if failed:
+        # Nothing that the controls say has a use then.
+        why = f"of the reference: {failed[run.reference]}"
+        return {subject["name"]: why for subject in others}
     missing = _silent(run, replies)
-    for scorer in scorers(run):
-        failure = _cross(run, shelf, scorer, replies)
-        if failure and scorer["name"] == run.reference:
-            # Nothing that the controls say has a use then.
-            return {subject["name"]: f"of the reference: {failure}" for subject in others}
-        if failure:
-            missing[scorer["name"]] = failure
+    for group in _groups(run, controls):
+        missing |= _cross(run, shelf, group, replies)
     return missing
+
+
+def _groups(run: Collection, subjects: list[dict[str, Any]]) -> list[list[dict[str, Any]]]:
+    """Return the scorers in the groups that run side by side: small ones, one a core."""
+    refs, most = read_refs(run.case), idle_cores(run.plan["device"])
+    groups: list[list[dict[str, Any]]] = []
+    for small, part in groupby(subjects, lambda s: is_small(refs[s["name"]].parameters)):
+        members, size = list(part), most if small else 1
+        groups += [members[start : start + size] for start in range(0, len(members), size)]
+    return groups
 
 
 def _silent(run: Collection, replies: Replies) -> dict[str, str]:
@@ -79,40 +98,55 @@ def _silent(run: Collection, replies: Replies) -> dict[str, str]:
     }
 
 
-def _cross(run: Collection, shelf: Shelf, scorer: dict[str, Any], replies: Replies) -> str | None:
-    """Write the rows of one scorer; return why there are none, where it is so."""
-    name = scorer["name"]
-    if run.case.array("crossing", name).is_file():
-        return None
-    if not scored_path(run.case, name).is_file():
-        failure = _score(run, shelf, scorer, replies)
+def _cross(
+    run: Collection, shelf: Shelf, group: list[dict[str, Any]], replies: Replies
+) -> dict[str, str]:
+    """Write the rows of some scorers; return why there are none, by scorer."""
+    lacking = [s for s in group if not run.case.array("crossing", s["name"]).is_file()]
+    unscored = [s for s in lacking if not scored_path(run.case, s["name"]).is_file()]
+    failed = _score(run, shelf, unscored, replies)
+    for scorer in lacking:
+        name = scorer["name"]
+        failure = None if name in failed else _place(run, name, replies)
         if failure:
-            return failure
-    return _place(run, name, replies)
+            failed[name] = failure
+    return failed
 
 
-def _score(run: Collection, shelf: Shelf, scorer: dict[str, Any], replies: Replies) -> str | None:
-    name = scorer["name"]
-    with shelf.use(scorer) as model:
-        reason = run.access_reason(model.ref, Access.LOGITS)
-        if reason:
-            return reason
-        run.custody.log(
-            "crossing",
-            name=name,
-            digest=model.ref.digest,
-            prompts="read once" if model.shares_prefixes else "read with every reply",
-        )
-        try:
-            steps = score_replies(run, model, name, replies)
-            run.show(f"cross {name}", replies.total, steps)
-        except CaseError:
-            raise
-        except InputError as error:
-            # The model cannot be run on these replies; what it said itself still counts.
-            part_path(scored_path(run.case, name)).unlink(missing_ok=True)
-            return error.message
-    return None
+def _score(
+    run: Collection, shelf: Shelf, group: list[dict[str, Any]], replies: Replies
+) -> dict[str, str]:
+    """Score the replies by some scorers side by side; return why it failed, by scorer."""
+    failed: dict[str, str] = {}
+    jobs = {}
+    with ExitStack() as stack:
+        for scorer in group:
+            name, model = scorer["name"], stack.enter_context(shelf.use(scorer))
+            reason = run.access_reason(model.ref, Access.LOGITS)
+            if reason:
+                failed[name] = reason
+                continue
+            how = "read once" if model.shares_prefixes else "read with every reply"
+            run.custody.log("crossing", name=name, digest=model.ref.digest, prompts=how)
+            jobs[name] = _attempt(run, model, name, replies, failed)
+        if jobs:
+            steps = side_by_side(list(jobs.values()))
+            run.show(f"cross {', '.join(jobs)}", replies.total * len(jobs), steps)
+    return failed
+
+
+def _attempt(
+    run: Collection, model: Model, scorer: str, replies: Replies, failed: dict[str, str]
+) -> Generator[int, None, None]:
+    """Score the replies; put into `failed` why the model cannot be run on them, where it is so."""
+    try:
+        yield from score_replies(run, model, scorer, replies)
+    except CaseError:
+        raise
+    except InputError as error:
+        # What the model said itself still counts.
+        part_path(scored_path(run.case, scorer)).unlink(missing_ok=True)
+        failed[scorer] = error.message
 
 
 def _place(run: Collection, scorer: str, replies: Replies) -> str | None:

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable
 from datetime import UTC, datetime
+from threading import Lock
 from typing import Any
 
 from auditor.case import Case
@@ -9,7 +10,7 @@ from auditor.collect.store import Closing, RecordWriter
 
 
 class Custody(Closing):
-    """The hash-chained events of ``data/custody.jsonl``, appended one at a time."""
+    """The hash-chained events of ``data/custody.jsonl``, appended one at a time, by any thread."""
 
     def __init__(self, case: Case) -> None:
         """Open the file; the cut of a torn last line is itself an event.
@@ -17,6 +18,7 @@ class Custody(Closing):
         Raises:
             CaseError: the chain is broken.
         """
+        self._lock = Lock()
         self._lines = RecordWriter(case.data / "custody.jsonl", part=False)
         if self._lines.cut:
             self.log("cut", file="custody.jsonl", bytes=self._lines.cut)
@@ -27,8 +29,9 @@ class Custody(Closing):
 
     def log_all(self, event: str, rows: Iterable[dict[str, Any]]) -> None:
         """Append events of one kind that happened together, one for each of their details."""
-        time = datetime.now(UTC).isoformat(timespec="milliseconds")
-        self._lines.append({"time": time, "event": event, **details} for details in rows)
+        with self._lock:
+            time = datetime.now(UTC).isoformat(timespec="milliseconds")
+            self._lines.append({"time": time, "event": event, **details} for details in rows)
 
     def close(self) -> None:
         """Close the log."""

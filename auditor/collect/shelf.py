@@ -10,6 +10,7 @@ from typing import Any
 from auditor.collect.store import Closing
 from auditor.errors import CaseError
 from auditor.models.base import Model
+from auditor.models.threads import suited_threads
 from auditor.types import ModelRef
 
 _SHARE = 0.25
@@ -37,6 +38,8 @@ class Shelf(Closing):
     def use(self, *subjects: dict[str, Any]) -> Iterator[Model]:
         """Lend the one model of some subjects of the plan for the block.
 
+        A small one runs on one core inside.
+
         Raises:
             CaseError: it is not the model that was planned for one of them.
             SubjectError: it cannot be loaded any more.
@@ -46,7 +49,8 @@ class Shelf(Closing):
         try:
             for subject in subjects:
                 _check_identity(model, subject)
-            yield model
+            with suited_threads(model.ref.parameters):
+                yield model
         except BaseException:
             model.close()
             raise

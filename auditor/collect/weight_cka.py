@@ -42,7 +42,8 @@ def keep_attention(run: Collection, model: Model) -> None:
     width = int(table.shape[1])
     dimensions = _evenly(width, DIMENSIONS)
     pieces = _pieces(model, len(table))
-    chosen = [list(pieces.items())[i] for i in _evenly(len(pieces), TOKENS)]
+    known = list(pieces.items())
+    chosen = [known[i] for i in _evenly(len(known), TOKENS)]
     ids = np.array([token for _, token in chosen], dtype=np.int64)
     kept.write("embedding", rows=_wide(table[ids][:, dimensions]))
     for number, (query, key) in enumerate(layers):

@@ -117,11 +117,20 @@ def gather_alone(case: Case) -> dict[str, Evidence]:
         CaseError: the case was not measured.
     """
     subjects, thresholds = subjects_of(case), _thresholds(case)
-    statistics = case.read_json("statistics.json")["suspects"]
+    measured = case.read_json("statistics.json")
+    statistics, scopes = measured["suspects"], measured.get("scope", {})
     return {
-        name: _evidence(name, {_stem(row): row for row in statistics[name]}, subjects, thresholds)
+        name: replace(
+            _evidence(name, {_stem(row): row for row in statistics[name]}, subjects, thresholds),
+            agreed=_agreed(scopes.get(name, {})),
+        )
         for name in subjects.suspects
     }
+
+
+def _agreed(scope: dict[str, Any]) -> float | None:
+    """Return the largest share of neurons with one partner by both features, over the layers."""
+    return max((float(layer["agreed"]) for layer in scope.get("layers", ())), default=None)
 
 
 def _evidence(

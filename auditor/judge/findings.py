@@ -16,6 +16,10 @@ class Thresholds:
     """Share of the tested weights that must be equal bit for bit."""
     replication_alpha: float = 1e-4
     """Of neuron matching, after Holm over suspects."""
+    neurons_agreed: float = 0.2
+    """Share of a layer's neurons whose two partners are one and the same, in the layer where it is
+    largest. A p alone would do on narrow layers only: independent models learn some 2 % of their
+    neurons alike, which on thousands of neurons is beyond chance and yet no copy."""
     fewest_families: int = 6
     """Of controls without a link, for any reading that rests on them."""
     fewest_alike: int = 2
@@ -73,6 +77,8 @@ class Evidence:
     """Transform, and share of the tested weights that it gives bit for bit."""
     neuron_p: float | None = None
     """Of neuron matching, adjusted over suspects."""
+    agreed: float | None = None
+    """Largest share, over layers, of neurons with one partner by both features; None: unknown."""
     ancestor: str | None = None
     """A control without a link that matches the reference's neurons all the same."""
     copy_excluded: str | None = None

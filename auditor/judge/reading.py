@@ -4,9 +4,10 @@ The order and the thresholds are fixed here, written into every plan before a su
 at, and versioned. The first rule that applies gives the reading.
 
 1. `replication` where the suspect's tensors are recomputed from the reference bit for bit.
-2. `replication` where neuron matching, adjusted for the number of suspects, is beyond chance; its
-   null holds without controls. Not where an unlinked control matches as well: then the reference
-   has an ancestor in common with the control, and weights cannot say who copied whom.
+2. `replication` where neuron matching, adjusted for the number of suspects, is beyond chance and
+   at least `neurons_agreed` of a layer match; its null holds without controls. Not where an
+   unlinked control matches as well: then the reference has an ancestor in common with the
+   control, and weights cannot say who copied whom.
 3. `inconclusive` without controls, and with fewer than `fewest_families` families of them.
 4. `inconclusive` where the controls do not cover the suspect's architecture: architecture alone
    moves the likelihood ratio (z +3 to +3.5 was measured without such controls).
@@ -72,6 +73,15 @@ def _replicated(evidence: Evidence) -> Conclusion | None:
     p, alpha = evidence.neuron_p, evidence.thresholds.replication_alpha
     if p is None or p >= alpha:
         return None
+    if evidence.agreed is None or evidence.agreed < evidence.thresholds.neurons_agreed:
+        share = "an unknown share" if evidence.agreed is None else f"{evidence.agreed:.0%}"
+        return Conclusion(
+            reading="inconclusive",
+            basis=f"the neurons match beyond chance (p {_p(p)}), but {share} of a layer at most: "
+            "independent models, too, learn some neurons alike",
+            cap="too few neurons in common for a copy",
+            limits=(_ANCESTOR, *_ALWAYS),
+        )
     if evidence.ancestor is not None:
         return Conclusion(
             reading="inconclusive",

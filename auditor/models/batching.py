@@ -35,6 +35,11 @@ def plan_batches(lengths: Sequence[int], batch_tokens: int) -> list[list[int]]:
     return batches
 
 
+def is_small(parameters: int | None) -> bool:
+    """Whether the overhead of a forward pass counts beside its arithmetic; unknown sizes do not."""
+    return parameters is not None and parameters < _SMALL
+
+
 def roomy_budget(batch_tokens: int, parameters: int | None) -> int:
     """Return the budget of passes whose tokens hold a cache but are mostly not computed.
 

@@ -54,6 +54,14 @@ def test_space_does_not_change_with_the_basis_of_the_residual_stream():
     np.testing.assert_allclose(span_cosines(by_weights(a), by_weights(mixed)), 1.0, atol=1e-9)
 
 
+def test_basis_of_nearly_parallel_columns_is_orthonormal():
+    a = random(8, 60, 8)
+    a[:, 7] = a[:, 0] + 1e-5 * a[:, 7]
+    source, factor = by_weights(a)
+    basis = np.concatenate([block @ factor for block in source.blocks()])
+    np.testing.assert_allclose(basis.T @ basis, np.eye(8), atol=1e-9)
+
+
 def test_dead_and_repeated_columns_are_no_directions():
     a = random(4, 60, 8)
     fewer = np.concatenate([a[:, :5], np.zeros((60, 2)), a[:, :1] - a[:, 1:2]], axis=1)

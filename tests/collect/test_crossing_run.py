@@ -231,3 +231,50 @@ def test_crossing_that_is_complete_needs_no_model(again, case, plan, monkeypatch
 
     monkeypatch.setattr(TransformersModel, "hidden_after", refuse)
     assert digests(again(plan, scorers=())) == digests(case)
+
+
+def test_scorers_side_by_side_write_the_bytes_of_scorers_in_turn(again, case, plan, monkeypatch):
+    from auditor.collect import crossing
+
+    groups = []
+    real = crossing.side_by_side
+    monkeypatch.setattr(
+        crossing, "side_by_side", lambda jobs: groups.append(len(jobs)) or real(jobs)
+    )
+    monkeypatch.setattr(crossing, "idle_cores", lambda device: 2)
+    assert digests(again(plan)) == digests(case)
+    # The reference first and alone, then both controls.
+    assert groups == [1, 2]
+
+
+def test_failure_beside_another_scorer_costs_only_its_own(again, plan, monkeypatch):
+    real = TransformersModel.hidden_after
+
+    def overflow(self, prefix, endings):
+        if "bytes" in self.ref.spec or "control" in self.ref.spec:
+            raise SubjectError("the model computes NaN")
+        return real(self, prefix, endings)
+
+    monkeypatch.setattr(TransformersModel, "hidden_after", overflow)
+    monkeypatch.setattr("auditor.collect.crossing.idle_cores", lambda device: 2)
+    found = again(plan)
+    assert missing(found, "bytes") == "the model computes NaN"
+    assert load_pair(found, "reference", "suspect").crossing.scorers == ("reference", "merging")
+
+
+def test_large_scorers_run_one_after_another(again, plan, monkeypatch):
+    from auditor.collect import crossing
+
+    monkeypatch.setattr(crossing, "idle_cores", lambda device: 2)
+    monkeypatch.setattr(crossing, "is_small", lambda parameters: False)
+    groups = []
+    real = crossing._score
+    monkeypatch.setattr(
+        crossing,
+        "_score",
+        lambda run, shelf, group, *rest: (
+            groups.append(len(group)) or real(run, shelf, group, *rest)
+        ),
+    )
+    again(plan)
+    assert groups == [1, 1, 1]

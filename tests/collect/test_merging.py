@@ -5,7 +5,7 @@ import pytest
 import torch
 from merge_trials import InMemory, decomposed, llama, summary, trial, tuned
 
-from auditor.collect.alignment import match_units
+from auditor.collect.alignment import chance_cosine, match_residual, match_units
 from auditor.collect.merging import Candidate, align_candidates
 from auditor.controls.transforms_merging import Merge, merged
 from auditor.controls.transforms_symmetry import permuted, rotated
@@ -158,3 +158,14 @@ def test_many_units_in_place_are_recognised_without_all_pairs():
     assert match_units(rows, rows).index.tolist() == list(range(3000))
     shifted = match_units(rows.roll(1, dims=0), rows)
     assert shifted.index.tolist() == [2999, *range(2999)]
+
+
+def test_what_all_tokens_share_fits_nothing():
+    # Independent embeddings around one large offset: as they are, every column fits every other.
+    random = torch.Generator().manual_seed(0)
+    one, two = (5.0 + torch.randn(200, 30, generator=random) for _ in range(2))
+    assert match_residual(one, two).cosine == pytest.approx(chance_cosine(one, two), abs=0.02)
+    order = torch.randperm(30, generator=random)
+    found = match_residual(one[:, order], one)
+    assert found.index.tolist() == order.tolist()
+    assert found.cosine == pytest.approx(1.0, abs=1e-5)

@@ -121,3 +121,16 @@ def test_budget_is_a_quarter_of_the_memory_or_less():
 
     found = shelf_budget("cpu")
     assert 0 < found <= psutil.virtual_memory().total / 4 + 4096
+
+
+def test_small_model_runs_on_one_core_and_the_number_comes_back(plan):
+    import torch
+
+    before = torch.get_num_threads()
+    torch.set_num_threads(2)
+    try:
+        with Shelf(plan) as shelf, shelf.use(plan["subjects"][0]):
+            assert torch.get_num_threads() == 1
+        assert torch.get_num_threads() == 2
+    finally:
+        torch.set_num_threads(before)

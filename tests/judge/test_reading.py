@@ -60,18 +60,27 @@ def test_few_equal_tensors_are_no_rederivation():
 
 @pytest.mark.parametrize(("p", "reading"), [(9e-5, "replication"), (2e-4, "inconclusive")])
 def test_matching_neurons_need_no_control(p, reading):
-    assert conclude(Evidence(neuron_p=p)).reading == reading
+    assert conclude(Evidence(neuron_p=p, agreed=0.9)).reading == reading
+
+
+@pytest.mark.parametrize(
+    ("agreed", "reading"), [(0.2, "replication"), (0.19, "inconclusive"), (None, "inconclusive")]
+)
+def test_few_neurons_in_common_are_no_copy_however_small_p_is(agreed, reading):
+    # 2 % of 2,000 neurons learnt alike, 40 where 1 is chance: p is tiny, and it is no copy.
+    found = replace(UNLINKED, neuron_p=1e-50, agreed=agreed)
+    assert conclude(found).reading == reading
 
 
 def test_a_control_that_matches_too_says_common_ancestor():
-    conclusion = conclude(replace(COVERED, neuron_p=1e-80, ancestor="base"))
+    conclusion = conclude(replace(COVERED, neuron_p=1e-80, agreed=1.0, ancestor="base"))
     assert conclusion.reading == "inconclusive"
     assert conclusion.basis.startswith("common ancestry")
     assert any("base" in limit for limit in conclusion.limits)
 
 
 def test_matching_neurons_outrank_the_samples():
-    assert conclude(replace(IMITATOR, neuron_p=1e-9)).reading == "replication"
+    assert conclude(replace(IMITATOR, neuron_p=1e-9, agreed=1.0)).reading == "replication"
 
 
 def test_controls_of_another_architecture_withhold_every_reading():
@@ -152,6 +161,7 @@ def test_the_rules_are_written_with_their_numbers():
         "rules": "reading/2",
         "rederived_share": 0.5,
         "replication_alpha": 1e-4,
+        "neurons_agreed": 0.2,
         "fewest_families": 6,
         "fewest_alike": 2,
         "imitation_alpha": 0.01,

@@ -3,7 +3,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from auditor.errors import InputError
-from auditor.models.batching import plan_batches, roomy_budget
+from auditor.models.batching import is_small, plan_batches, roomy_budget
 
 
 def test_longest_first_and_equal_lengths_in_order():
@@ -55,3 +55,7 @@ def test_impossible_requests_are_refused(lengths, budget):
 )
 def test_small_models_get_a_larger_budget_up_to_a_bound(parameters, factor):
     assert roomy_budget(2048, parameters) == 2048 * factor
+
+
+def test_model_of_unknown_size_is_not_small():
+    assert [is_small(n) for n in (None, 0, 7_999_999, 8_000_000)] == [False, True, True, False]

@@ -1,0 +1,77 @@
+"""Pieces of work in threads: all of it is done, and a failure of one stops the others."""
+
+import threading
+
+import pytest
+
+from auditor.collect.side_by_side import side_by_side
+
+
+def counting(amounts, seen):
+    for amount in amounts:
+        seen.append(threading.current_thread())
+        yield amount
+
+
+def test_every_unit_of_every_job_is_told():
+    seen = []
+    found = list(side_by_side([counting([1, 2, 3], seen), counting([10, 20], seen)]))
+    assert sorted(found) == [1, 2, 3, 10, 20]
+    assert [amount for amount in found if amount < 10] == [1, 2, 3]
+    assert len(set(seen)) == 2
+
+
+def test_one_job_and_no_job_need_no_thread():
+    seen = []
+    assert list(side_by_side([counting([4, 5], seen)])) == [4, 5]
+    assert set(seen) == {threading.current_thread()}
+    assert list(side_by_side([])) == []
+
+
+def test_jobs_run_at_the_same_time():
+    # Each waits for the other: one after the other, the first would wait until it gave up.
+    meeting = threading.Barrier(2, timeout=20)
+
+    def job():
+        meeting.wait()
+        yield 1
+
+    assert list(side_by_side([job(), job()])) == [1, 1]
+
+
+def test_failure_of_one_is_raised_when_the_others_have_stopped_and_closed():
+    begun, closed = threading.Event(), []
+
+    def endless():
+        try:
+            while True:
+                begun.set()
+                yield 1
+        finally:
+            closed.append(True)
+
+    def failing():
+        begun.wait(20)
+        yield 1
+        raise ValueError("the disk is full")
+
+    with pytest.raises(ValueError, match="the disk is full"):
+        list(side_by_side([endless(), failing()]))
+    assert closed == [True]
+    assert threading.active_count() == 1
+
+
+def test_caller_that_stops_stops_the_jobs():
+    closed = []
+
+    def endless():
+        try:
+            while True:
+                yield 1
+        finally:
+            closed.append(True)
+
+    steps = side_by_side([endless(), endless()])
+    assert next(steps) == 1
+    steps.close()
+    assert closed == [True, True]
