@@ -13,6 +13,10 @@ values of controls or without bytes does not count. Nor does one that its author
 to several probes: it was not drawn for the probe. Counted each time, a canned refusal on a quarter
 of the probes lifted every independent model over the threshold of imitation; counted once, it did
 so where it was all that was left of a stratum.
+
+A suspect that answers some probes only is compared with the controls on those, and on a stratum
+only where it answered half of it: a filter chooses what it refuses, and what is left of a stratum
+is neither a sample of it nor enough.
 """
 
 from collections import Counter
@@ -59,6 +63,12 @@ class Residuals:
     """(A, P, G) the same of the controls' replies."""
     stratum: Array
     """(P,) index into `STRATA`."""
+
+    @property
+    def answered(self) -> Array:
+        """(P,) bool: a reply of the suspect to the probe counts."""
+        answered: Array = (self.bytes[0] > 0).any(axis=1)
+        return answered
 
 
 def residuals(pair: Pair) -> Residuals:

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from auditor.errors import UndefinedError
-from auditor.measures._crossing import FEWEST, Residuals, residuals
+from auditor.measures._crossing import FEWEST, STRATA, Residuals, residuals
 from auditor.measures._magnification import magnification
 from auditor.measures._registry import measure
 from auditor.measures._synthetic import fitted_weights, moments, unexplained
@@ -13,6 +13,8 @@ from auditor.measures._tempering import relative_temperatures, sharpened
 from auditor.outputs import Pair
 from auditor.types import Array
 
+ANSWERED = 0.5
+"""Least share of a stratum's probes that the suspect must have answered for it to count."""
 _TINY = 1e-12  # nats a byte; smaller spreads are rounding
 
 
@@ -41,13 +43,15 @@ def sample_llr(pair: Pair) -> float:
     suspect. The weights w, at least 0 and with sum 1, are fitted so that sum_c w_c log p_c
     predicts log p_reference on the replies of the pool's own controls, never the suspect's. In
     each stratum s (natural text, out-of-distribution text) the mean over bytes, less the mean
-    of the pool's own authors: g_s. The value is sum_s v_s g_s / m_s, v_s proportional to 1 /
-    (standard deviation of the pool's own authors) with sum 1: each stratum in units of its
-    spread, the result in nats a byte. m_s >= 1 is how much more the controls differ about the
-    suspect's replies than about each other's: text sampled at a low temperature magnifies all
-    differences. The suspect's replies are scored at the plan's temperature, or, where they are
-    steeper or flatter in temperature than those of every control, at the nearest at which
-    they are not: interpolated in 1 / temperature within [0.4, 1.2].
+    of the pool's own authors on the probes that the suspect answered: g_s. The value is sum_s v_s
+    g_s / m_s, v_s proportional to 1 / (standard deviation of the pool's own authors) with sum 1:
+    each stratum in units of its spread, the result in nats a byte. A stratum of which the suspect
+    answered less than half is left out, and the rest kept on the scale of both. m_s >= 1 is how
+    much more the controls differ about the suspect's replies than about each other's: text
+    sampled at a low temperature magnifies all differences. The suspect's replies are scored at
+    the plan's temperature, or, where they are steeper or flatter in temperature than those of
+    every control, at the nearest at which they are not: interpolated in 1 / temperature within
+    [0.4, 1.2].
 
     Range: any number; independent models scatter around 0. Not symmetric.
     Degenerate: undefined with fewer than 3 controls that score, fewer than 3 whose replies were
@@ -70,8 +74,8 @@ def sample_llr(pair: Pair) -> float:
     value = float(_ratios(found, np.ones((1, len(found.stratum)), dtype=bool))[0])
     if np.isnan(value):
         raise UndefinedError(
-            f"neither natural nor out-of-distribution probes have replies of the suspect and of "
-            f"{FEWEST} controls"
+            f"the suspect answered less than half of the natural and of the out-of-distribution "
+            f"probes in words of its own, or {FEWEST} controls did not"
         )
     return value
 
@@ -98,10 +102,11 @@ def sample_llr_by_category(pair: Pair) -> dict[str, CategoryRatio]:
     """
     found = residuals(pair)
     everything = np.ones((1, len(found.stratum)), dtype=bool)
-    candidate = relative_temperatures(found, everything)
+    candidate = relative_temperatures(found, everything & found.answered)
     weights = fitted_weights(moments(found, everything, candidate))
     names = sorted({probe.category for probe in pair.probes})
     chosen = np.array([[probe.category == name for probe in pair.probes] for name in names])
+    chosen &= found.answered
     candidates = np.repeat(candidate, len(names))
     sums = moments(found, chosen, candidates).joined
     left = unexplained(sums.means, np.repeat(weights, len(names), axis=0))[:, 0]
@@ -122,17 +127,43 @@ def _against_others(pool: Array) -> tuple[float, ...]:
 
 
 def _ratios(found: Residuals, chosen: Array) -> Array:
-    candidates = relative_temperatures(found, chosen)
-    sums = moments(found, chosen, candidates)
-    left = unexplained(sums.means, fitted_weights(sums))  # (B, S, 1 + A)
+    heard = chosen & found.answered
+    candidates = relative_temperatures(found, heard)
+    whole = moments(found, chosen, candidates)
+    weights = fitted_weights(whole)
+    sums = whole if bool((heard == chosen).all()) else moments(found, heard, candidates)
+    left = unexplained(sums.means, weights)  # (B, S, 1 + A)
     gains = _gains(left, magnification(sums, found.own, sharpened(candidates)))
-    usable = np.isfinite(gains)
-    pool = np.where(usable[..., None], left[..., 1:], 0.0)
+    standard = gains * _precision(left)
+    standard[_mostly_unanswered(found, chosen)] = np.nan
+    usable = np.isfinite(standard)
+    total = np.where(usable, standard, 0.0).sum(axis=-1)
+    # In nats a byte of all strata, so that a suspect without one of them is on the same scale.
+    precision = np.nan_to_num(_precision(unexplained(whole.means, weights)))
+    strata, count = (precision > 0).sum(axis=-1), usable.sum(axis=-1)
+    scale = np.sqrt(strata * count) * precision.sum(axis=-1)
+    return np.divide(strata * total, scale, out=np.full(len(total), np.nan), where=scale > 0)
+
+
+def _precision(left: Array) -> Array:
+    """Return (...): 1 / standard deviation of the pool's own; NaN where nothing is known.
+
+    Args:
+        left: (..., 1 + A) unexplained log-likelihood, suspect first.
+    """
+    pool = left[..., 1:]
+    known = np.isfinite(pool)
     deviation = np.sqrt(_mean((pool - _mean(pool)[..., None]) ** 2))
-    weight = np.where(usable, 1.0 / np.maximum(deviation, _TINY), 0.0)
-    total = weight.sum(axis=-1)
-    weighted = (weight * np.where(usable, gains, 0.0)).sum(axis=-1)
-    return np.divide(weighted, total, out=np.full(len(total), np.nan), where=total > 0)
+    enough = known.sum(axis=-1) >= FEWEST
+    return np.where(enough, 1.0 / np.maximum(deviation, _TINY), np.nan)
+
+
+def _mostly_unanswered(found: Residuals, chosen: Array) -> Array:
+    """Return (B, S) bool: the suspect answered less than half of the stratum's chosen probes."""
+    inside = np.eye(len(STRATA))[found.stratum]  # (P, S)
+    asked, answered = chosen @ inside, (chosen & found.answered) @ inside
+    mostly: Array = answered < ANSWERED * asked
+    return mostly
 
 
 def _gains(left: Array, magnified: Array) -> Array:

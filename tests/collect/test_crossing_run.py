@@ -15,6 +15,7 @@ from auditor.errors import SubjectError
 from auditor.models.transformers_model import TransformersModel
 from auditor.pairing import load_pair
 from auditor.panel import TEMPERATURES
+from auditor.stored import planned_probes, read_array
 
 
 @pytest.fixture(scope="module")
@@ -278,3 +279,21 @@ def test_large_scorers_run_one_after_another(again, plan, monkeypatch):
     )
     again(plan)
     assert groups == [1, 1, 1]
+
+
+def test_rows_placed_in_several_blocks_are_the_same(again, case, plan, monkeypatch):
+    monkeypatch.setattr("auditor.collect.crossing._BLOCK", 1)
+    assert digests(again(plan)) == digests(case)
+
+
+def test_reply_that_a_scorer_cannot_read_has_no_row(again, case, plan, monkeypatch):
+    whole = [row for row in read_array(case, "crossing", "bytes") if row["probe"] == 0]
+    # Long enough for the shorter ones of the sequences, in bytes after the start token.
+    prompt = len(planned_probes(case)[0].messages[0].content) + len("user: \nassistant: ")
+    shortest = min(row["tokens"] for row in whole)
+    monkeypatch.setattr(TransformersModel, "longest", int(prompt + shortest))
+    found = again(plan, scorers=("bytes",))
+    rows = [row for row in read_array(found, "crossing", "bytes") if row["probe"] == 0]
+    kept = [row["tokens"] for row in whole if row["tokens"] == shortest]
+    assert [row["tokens"] for row in rows] == kept
+    assert len(rows) < len(whole)

@@ -265,3 +265,16 @@ def test_scorer_whose_head_is_wide_is_scored_alike(tmp_path):
     rows = scored_rows(model, chat("hello"), ["abc", "a"])
     alone = scored_rows(model, chat("hello"), ["abc"])
     assert rows["logprob"][0] == pytest.approx(alone["logprob"][0], rel=1e-5)
+
+
+def test_first_token_of_a_model_without_a_start_token_has_no_score(world):
+    # What it thinks of the reference's text: read in the pass over the same sequences.
+    probe = planned_probes(world.case)[3]
+    reply = next(
+        r["text"] for r in read_records(world.case, "reference") if r["probe_id"] == probe.id
+    )
+    encoded = open_model(str(world.models.merging), device="cpu").encode(probe.text + reply)
+    rows = read_array(world.case, "scores", "merging")
+    rows = rows[rows["probe"] == 3]
+    assert rows["token"].tolist() == list(encoded.token_ids[1:])
+    assert rows["byte_end"].tolist() == list(encoded.byte_ends[1:])

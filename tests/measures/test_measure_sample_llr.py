@@ -97,23 +97,30 @@ def by_hand(y: np.ndarray, strata: np.ndarray, length: np.ndarray, *, cold: bool
         cold: the suspect samples at a low temperature.
     """
     z = {(a, p): residual(y, a, p) for a in (0, *POOL) for p in range(y.shape[2])}
-    used = sorted(set(strata.tolist()))
-    inside = {s: np.flatnonzero(strata == s) for s in used}
+    heard = np.flatnonzero(np.isfinite(y[0, 0]))
+    inside = {s: np.flatnonzero(strata == s) for s in sorted(set(strata.tolist()))}
     w = simplex_fit(z, length, inside)
-    gains, precisions = [], []
-    for s in used:
-        share = {a: length[a, inside[s]] / length[a, inside[s]].sum() for a in (0, *POOL)}
-        mean = {
-            a: sum(x * z[a, p] for x, p in zip(share[a], inside[s], strict=True)) for a in share
-        }
+    standard, precisions = [], []
+    for every in inside.values():
+        whole = {a: mean_of(z, length, every, a) for a in POOL}
+        precisions.append(1 / np.std([m[0] - m[1:] @ w for m in whole.values()]))
+        some = np.intersect1d(every, heard)
+        if 2 * len(some) < len(every):
+            continue
+        mean = {a: mean_of(z, length, some, a) for a in (0, *POOL)}
         left = {a: m[0] - m[1:] @ w for a, m in mean.items()}
         pool = np.array([left[a] for a in POOL])
-        spreads = [{a: among_replies(z, length, inside[s], mean, a) for a in mean}]
+        spreads = [{a: among_replies(z, length, some, mean, a) for a in mean}]
         spreads += [{a: in_the_mean(mean, a) for a in mean}] if cold else []
         ratios = [one[0] / np.median([one[a] for a in POOL]) for one in spreads]
-        gains.append((left[0] - pool.mean()) / max(1.0, *ratios))
-        precisions.append(1 / pool.std())
-    return float(np.average(gains, weights=precisions))
+        standard.append((left[0] - pool.mean()) / max(1.0, *ratios) / pool.std())
+    # A mean of n standard scores scatters as 1 / sqrt(n): as wide as that of all strata.
+    spread = np.sqrt(len(inside)) * np.sqrt(len(standard))
+    return float(len(inside) * np.sum(standard) / spread / np.sum(precisions))
+
+
+def mean_of(z: dict, length: np.ndarray, probes: np.ndarray, a: int) -> np.ndarray:
+    return np.average([z[a, p] for p in probes], axis=0, weights=length[a, probes])
 
 
 def residual(y: np.ndarray, a: int, p: int) -> np.ndarray:
@@ -268,7 +275,7 @@ def test_a_suspect_that_answered_noise_only_has_no_comparison_in_prose():
     y = random_values(9, 8)
     y[:, 0, :4] = np.nan
     y[:, 2:, 4:] = np.nan
-    with pytest.raises(UndefinedError, match="neither natural nor out-of-distribution"):
+    with pytest.raises(UndefinedError, match="answered less than half of the natural"):
         SAMPLE_LLR(crossed_pair(crossing(y), asked(4, 4)))
 
 
@@ -282,3 +289,15 @@ def test_the_suspects_replies_do_not_move_the_weights():
         for one in (y, moved)
     ]  # fmt: skip
     np.testing.assert_array_equal(*weights)
+
+
+@pytest.mark.parametrize("answered", [range(7), range(8), [0, 2, 3, 5, 7, 9], [0, 7, 8, 9]])
+def test_a_suspect_that_refused_some_is_compared_where_it_answered(answered):
+    # No noise; 1 of 4 of it, too little; half and more of both; too little prose.
+    y = random_values(13, 11)
+    refused = np.setdiff1d(range(11), list(answered))
+    y[:, 0, refused] = np.nan
+    strata = np.array([0] * 7 + [1] * 4)
+    length = np.random.RandomState(63).randint(3, 90, size=(7, 11)).astype(np.float64)
+    value = SAMPLE_LLR(crossed_pair(crossing(y, length), asked(7, 4)))
+    assert value == pytest.approx(by_hand(y, strata, length), abs=1e-6)
