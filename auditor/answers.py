@@ -26,6 +26,7 @@ choice  The option that the text starts with; else the only option that it menti
 import re
 import unicodedata
 from fractions import Fraction
+from functools import lru_cache
 
 from auditor.types import Answer, Probe
 
@@ -73,9 +74,12 @@ def given_answer(probe: Probe, text: str) -> str | None:
 
     None also for a probe without an expected answer and for an empty reply.
     """
-    answer = probe.answer
-    if answer is None:
-        return None
+    return None if probe.answer is None else _given(probe.answer, text)
+
+
+@lru_cache(maxsize=1 << 16)
+def _given(answer: Answer, text: str) -> str | None:
+    # Each control's replies are read again for every suspect.
     marked = _after_mark(text)
     if answer.kind == "exact":
         return _exact(answer.value, marked or text)

@@ -190,6 +190,8 @@ def taken_rows(rows: Array | None, index: Array, probes: int) -> Array | None:
     """
     if rows is None:
         return None
+    if np.array_equal(index, np.arange(probes)) and (np.diff(rows["probe"]) >= 0).all():
+        return rows
     new_index = np.full(probes, -1, dtype=np.int32)
     new_index[index] = np.arange(len(index), dtype=np.int32)
     moved = rows[new_index[rows["probe"]] >= 0].copy()

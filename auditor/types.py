@@ -221,7 +221,12 @@ class Conclusion:
 
 
 def frozen_array(values: npt.ArrayLike) -> Array:
-    """Return a read-only copy of `values`, so that no statistic can change its evidence."""
+    """Return a read-only copy of `values`, so that no statistic can change its evidence.
+
+    Itself where it is such a copy already.
+    """
+    if isinstance(values, np.ndarray) and values.flags.owndata and not values.flags.writeable:
+        return values
     copy = np.array(values, copy=True)
     copy.setflags(write=False)
     return copy

@@ -30,6 +30,8 @@ FEWEST_FAMILIES = 2
 """Of controls without a link to the reference: with one, nothing says how much scorers differ."""
 _BLOCK = 1 << 16
 """Rows put in order at a time."""
+_TOGETHER = 4
+"""Small scorers loaded for each core: none waits long for the slowest."""
 
 
 def scorers(run: Collection) -> list[dict[str, Any]]:
@@ -80,8 +82,8 @@ def collect_crossing(run: Collection, shelf: Shelf) -> dict[str, str]:
 
 
 def _groups(run: Collection, subjects: list[dict[str, Any]]) -> list[list[dict[str, Any]]]:
-    """Return the scorers in the groups that run side by side: small ones, one a core."""
-    refs, most = read_refs(run.case), idle_cores(run.plan["device"])
+    """Return the scorers in groups that are loaded together: small ones, some for each core."""
+    refs, most = read_refs(run.case), _TOGETHER * idle_cores(run.plan["device"])
     groups: list[list[dict[str, Any]]] = []
     for small, part in groupby(subjects, lambda s: is_small(refs[s["name"]].parameters)):
         members, size = list(part), most if small else 1
@@ -119,6 +121,7 @@ def _score(
     """Score the replies by some scorers side by side; return why it failed, by scorer."""
     failed: dict[str, str] = {}
     jobs = {}
+    at_once = idle_cores(run.plan["device"])  # before small models take one core each
     with ExitStack() as stack:
         for scorer in group:
             name, model = scorer["name"], stack.enter_context(shelf.use(scorer))
@@ -130,8 +133,9 @@ def _score(
             run.custody.log("crossing", name=name, digest=model.ref.digest, prompts=how)
             jobs[name] = _attempt(run, model, name, replies, failed)
         if jobs:
-            steps = side_by_side(list(jobs.values()))
-            run.show(f"cross {', '.join(jobs)}", replies.total * len(jobs), steps)
+            steps = side_by_side(list(jobs.values()), at_once)
+            what = f"{len(jobs)} scorers" if len(jobs) > 1 else next(iter(jobs))
+            run.show(f"cross {what}", replies.total * len(jobs), steps)
     return failed
 
 

@@ -33,17 +33,32 @@ def coarse_divergence(a: Array, b: Array) -> Array:
 
 def _block(a: Array, b: Array) -> Array:
     p, q = (np.exp(rows["logprobs"].astype(np.float64)) for rows in (a, b))  # (t, k), (t, k')
-    same = a["ids"][:, :, None] == b["ids"][:, None, :]
-    in_both = same.any(axis=2)
-    partner = np.take_along_axis(q, same.argmax(axis=2), axis=1)
-    common = np.where(in_both, _term(p, partner), 0.0).sum(axis=1)
-    only_a = np.where(in_both, 0.0, p).sum(axis=1)
-    only_b = np.where(same.any(axis=1), 0.0, q).sum(axis=1)
+    row, ours, theirs = _common(a["ids"], b["ids"])
+    common = np.bincount(row, weights=_term(p[row, ours], q[row, theirs]), minlength=len(a))
+    p[row, ours] = q[row, theirs] = 0.0
+    only_a, only_b = p.sum(axis=1), q.sum(axis=1)
     s, t = a["tail"], b["tail"]
     one_bucket = _term(only_a + s, only_b + t)
     return common + np.where(
         only_a * only_b <= s * t, one_bucket, _term(only_a, t) + _term(s, only_b)
     )
+
+
+def _common(a: Array, b: Array) -> tuple[Array, Array, Array]:
+    """Return row, column in `a` and column in `b` of each token that a row has in both.
+
+    Args:
+        a: (t, k) distinct ids in each row.
+        b: (t, k').
+    """
+    order = np.argsort(b, axis=1)
+    # One sorted list of (row, id) for all rows: an id has 32 bits.
+    first = np.arange(len(a), dtype=np.int64)[:, None] << 32
+    listed = (first + np.take_along_axis(b, order, axis=1)).ravel()
+    wanted = (first + a).ravel()
+    place = np.minimum(np.searchsorted(listed, wanted), len(listed) - 1)
+    row, ours = np.nonzero((listed[place] == wanted).reshape(a.shape))
+    return row, ours, order.ravel()[place.reshape(a.shape)[row, ours]]
 
 
 def _term(x: Array, y: Array) -> Array:

@@ -4,6 +4,7 @@ import math
 import platform
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
+from functools import cache
 from importlib.metadata import version
 
 import numpy as np
@@ -118,6 +119,7 @@ def _mean(measure: Measure, pair: Pair, raw: Array | float, draws: _Draws) -> _E
     return _Estimate(math.fsum(values) / len(values), interval, len(values), "bootstrap resamples")
 
 
+@cache
 def _library(name: str) -> str:
     """Return the name and version of what does a measure's arithmetic."""
     return f"{name} {platform.python_version() if name == 'python' else version(name)}"

@@ -240,7 +240,7 @@ def test_scorers_side_by_side_write_the_bytes_of_scorers_in_turn(again, case, pl
     groups = []
     real = crossing.side_by_side
     monkeypatch.setattr(
-        crossing, "side_by_side", lambda jobs: groups.append(len(jobs)) or real(jobs)
+        crossing, "side_by_side", lambda jobs, most: groups.append(len(jobs)) or real(jobs, most)
     )
     monkeypatch.setattr(crossing, "idle_cores", lambda device: 2)
     assert digests(again(plan)) == digests(case)

@@ -90,11 +90,8 @@ POOL = range(2, 7)
 def by_hand(y: np.ndarray, strata: np.ndarray, length: np.ndarray, *, cold: bool = False) -> float:
     """Return the value by the formulas of the docstring, one reply at a time.
 
-    Args:
-        y: (S, A, P) nats a byte.
-        strata: (P,).
-        length: (A, P) bytes.
-        cold: the suspect samples at a low temperature.
+    Args: y (S, A, P) nats a byte; strata (P,); length (A, P) bytes; cold: the suspect samples at
+    a low temperature.
     """
     z = {(a, p): residual(y, a, p) for a in (0, *POOL) for p in range(y.shape[2])}
     heard = np.flatnonzero(np.isfinite(y[0, 0]))
@@ -182,8 +179,7 @@ def test_the_formulas_one_reply_at_a_time(seed, cold):
 def colder(found: Crossing) -> Crossing:
     """Return the crossing with a suspect whose replies everybody finds likelier at 1 / 1.5.
 
-    The same is added for all scorers, so that nothing but the temperature changes: with x = 1 /
-    temperature, x - x^2 / 3 a byte, whose slope is 0 at 1.5 and 1/3 at 1; the controls' is 0.
+    All scorers alike: with x = 1 / temperature, x - x^2 / 3 a byte: slope 0 at 1.5, 1/3 at 1.
     """
     x = 1 / np.array(TEMPERATURES)
     logprob = np.array(found.logprob)
