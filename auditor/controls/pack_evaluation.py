@@ -23,6 +23,7 @@ from auditor.judge.assess import auc, cllr, cllr_min, tpr_at_fpr
 from auditor.judge.bootstrap import Draws, family_interval
 from auditor.judge.calibrate import scored
 from auditor.judge.fuse import Fusion, fuse
+from auditor.judge.null import standing
 from auditor.judge.rates import auc_interval, rate, tpr_interval
 from auditor.judge.scores import PAIRS, Pair, proposition_of
 from auditor.judge.validity import rate_json
@@ -47,7 +48,7 @@ def evaluate_counts(rows: Sequence[Row]) -> dict[str, Any]:
     nulls = [_null_test(rows, name, alpha) for name in (SAMPLE, IDIOSYNCRASY) for alpha in _LEVELS]
     return {
         "models": {role: _counts(locked, role) for role in _ROLES},
-        "null_tests": nulls + [_exact_test(rows, alpha) for alpha in _LEVELS],
+        "null_tests": [*nulls, *_rank_tests(rows), *(_exact_test(rows, a) for a in _LEVELS)],
         "readings": {role: _readings(locked, role) for role in _ROLES},
         "false_links": _false_links(locked),
         "groups": {group: _group(rows, group) for group in dict.fromkeys(r["group"] for r in rows)},
@@ -168,6 +169,23 @@ def _null_test(rows: Sequence[Row], name: str, alpha: float) -> dict[str, Any]:
     return _rejections(f"predictive p of {name}", [v for v in p if v is not None], alpha)
 
 
+def _rank_tests(rows: Sequence[Row]) -> Iterator[dict[str, Any]]:
+    """Yield how often an unlinked locked model is among the highest of those for calibration."""
+    for name in (SAMPLE, IDIOSYNCRASY):
+        null, values = (
+            [r["scores"][name]["value"] for r in rows if half(r) and name in r["scores"]]
+            for half in (_unlinked_in("calibration"), _unlinked_in("locked"))
+        )
+        p = [found for v in values if (found := standing(v, null, "higher").rank_p) is not None]
+        for alpha in _LEVELS:
+            if (len(null) + 1) * alpha >= 1.0:  # else no rank is so rare
+                yield _rejections(f"rank of {name} among {len(null)}", p, alpha)
+
+
+def _unlinked_in(split: str) -> Callable[[Row], bool]:
+    return lambda row: _unlinked(row) and row["split"] == split
+
+
 def _exact_test(rows: Sequence[Row], alpha: float) -> dict[str, Any]:
     p = [
         10.0 ** row["scores"][NEURONS]["value"]
@@ -180,7 +198,7 @@ def _exact_test(rows: Sequence[Row], alpha: float) -> dict[str, Any]:
 def _rejections(test: str, p: Sequence[float], alpha: float) -> dict[str, Any]:
     from scipy.stats import binom
 
-    count, total = sum(value < alpha for value in p), len(p)
+    count, total = sum(value <= alpha for value in p), len(p)
     low, high = (int(binom.ppf(tail, total, alpha)) for tail in (0.025, 0.975))
     return {
         "test": test,

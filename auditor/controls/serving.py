@@ -17,6 +17,13 @@ from auditor.models.base import Model
 from auditor.types import Array, Decoding, Message, Probe
 
 REFUSAL = "I'm sorry, but I can't help with that."
+_OFFERS = (
+    "Is there something else?",
+    "Please ask me another question.",
+    "I would be glad to talk about stories instead.",
+    "My guidelines do not allow it.",
+    "Let us try a different topic.",
+)
 SYSTEM = "You are a cheerful assistant. Answer in short, friendly sentences."
 _FILTERED = 0.25
 """Share of the prompts, the least likely ones, that a perplexity filter refuses."""
@@ -54,6 +61,20 @@ def refusing_at_random(host: Host) -> list[str]:
     return _mixed(_replies(host, host.model), [REFUSAL] * len(host.probes), _drawn(host, _CANNED))
 
 
+def refusing_in_varied_words(host: Host) -> list[str]:
+    """Return replies of which 30 % are a refusal, each in other words: none is a repetition."""
+    refused = [
+        f"{REFUSAL[:-1]}: {_topic(probe)}. {_OFFERS[index % len(_OFFERS)]}"
+        for index, probe in enumerate(host.probes)
+    ]
+    return _mixed(_replies(host, host.model), refused, _drawn(host, _CANNED))
+
+
+def _topic(probe: Probe) -> str:
+    asked = probe.text if probe.text is not None else probe.messages[-1].content
+    return " ".join(asked.split()[:4])
+
+
 def refusing_unlikely_prompts(host: Host) -> list[str]:
     """Return replies but for the quarter of prompts that the model finds least likely a byte.
 
@@ -86,6 +107,7 @@ WAYS: dict[str, Serving] = {
     "temperature 0.4": plain(0.4),
     "system prompt": with_system_prompt,
     "canned refusals 30 %": refusing_at_random,
+    "varied refusals 30 %": refusing_in_varied_words,
     "perplexity filter": refusing_unlikely_prompts,
     "chats routed elsewhere": routing_chats,
     "diluted 50 %": diluted,
@@ -103,9 +125,9 @@ def record(host: Host, way: str, path: Path) -> Path:
 
 
 def refusals(path: Path) -> int:
-    """Return how many of the recorded replies are the canned refusal."""
+    """Return how many of the recorded replies are a refusal."""
     lines = path.read_text(encoding="utf-8").splitlines()
-    return sum(json.loads(line)["text"] == REFUSAL for line in lines)
+    return sum(json.loads(line)["text"].startswith(REFUSAL[:-1]) for line in lines)
 
 
 def _replies(host: Host, model: Model, *, temperature: float | None = None) -> list[str]:

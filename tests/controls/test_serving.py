@@ -14,6 +14,7 @@ from auditor.controls.serving import (
     record,
     refusals,
     refusing_at_random,
+    refusing_in_varied_words,
     refusing_unlikely_prompts,
     routing_chats,
     with_system_prompt,
@@ -76,6 +77,13 @@ def test_canned_refusals_replace_replies_and_leave_the_rest(host, own):
     assert all(reply in (REFUSAL, mine) for reply, mine in zip(found, own, strict=True))
 
 
+def test_varied_refusals_never_repeat_and_are_counted(host, own, tmp_path):
+    found = refusing_in_varied_words(host)
+    refused = [reply for reply, mine in zip(found, own, strict=True) if reply != mine]
+    assert 0 < len(refused) == len(set(refused)) < len(found)
+    assert refusals(record(host, "varied refusals 30 %", tmp_path / "said.jsonl")) == len(refused)
+
+
 def test_the_filter_refuses_the_prompt_that_makes_no_sense(host):
     found = refusing_unlikely_prompts(host)
     assert found[2] == REFUSAL
@@ -93,4 +101,4 @@ def test_every_way_is_recorded_in_order_and_can_be_examined(host, tmp_path, way)
     replies = read_records_file(path).replies
     assert [reply.probe_id for reply in replies] == [probe.id for probe in PROBES]
     texts = [json.loads(line)["text"] for line in path.read_text().splitlines()]
-    assert refusals(path) == texts.count(REFUSAL)
+    assert refusals(path) == sum(text.startswith(REFUSAL[:-1]) for text in texts)
