@@ -12,9 +12,11 @@ from auditor.controls.members import Member, shipped_members
 from auditor.controls.pack_calibration import SAMPLE, calibrate_pack
 from auditor.controls.pack_evaluation import evaluate
 from auditor.controls.pack_folder import PackFolder
+from auditor.controls.pack_report import evaluation_markdown, robustness_markdown
 from auditor.controls.pack_scores import SUITES, read_again, score_pack, write_scores
 from auditor.controls.pack_training import build_pack
 from auditor.controls.recipe import load_pack_recipe
+from auditor.controls.robustness import robustness
 from auditor.judge.calibration import FILE
 from auditor.judge.population import Population
 from auditor.progress import Progress
@@ -25,9 +27,9 @@ _ROOM = 2
 
 
 def make_pack(recipe: Path, out: Path, *, processes: int, progress: Progress) -> Path:
-    """Train, score, calibrate and write the pack of a recipe; return its folder, ``out/pack``.
+    """Train, score, calibrate, serve and write the pack of a recipe; return its folder.
 
-    What is already there is not made again.
+    That is ``out/pack``. What is already there is not made again.
 
     Raises:
         RecipeError: the recipe cannot be used.
@@ -38,8 +40,17 @@ def make_pack(recipe: Path, out: Path, *, processes: int, progress: Progress) ->
     pack = out / "pack"
     write_pack(folder, rows, out / "cases", pack)
     atomic_write(pack / "recipe.yaml", recipe.read_bytes())
+    write_results(pack, robustness(folder, out / "serving", processes=processes))
     write_sums(pack)
     return pack
+
+
+def write_results(pack: Path, served: Sequence[dict[str, Any]]) -> None:
+    """Write the table of served models, and all results for readers: ``results.md``."""
+    write_json(pack / "serving.json", {"schema": "auditor/serving/1", "rows": list(served)})
+    title = "Three-way audit of the shipped population"
+    tables = evaluation_markdown(read_pack_json(pack, "evaluation.json"), title)
+    atomic_write(pack / "results.md", f"{tables}\n{robustness_markdown(served)}\n".encode())
 
 
 def write_pack(folder: PackFolder, rows: Sequence[dict[str, Any]], cases: Path, pack: Path) -> None:

@@ -41,7 +41,7 @@ MEASURES = (
 SUITES = ("instructions", "continuations", "reasoning", "ood")
 PROBES = 64
 NEW_TOKENS = 64
-_TOGETHER = 176
+_TOGETHER = 124
 """Suspects of one case."""
 
 
