@@ -9,6 +9,8 @@ import pytest
 import yaml
 
 from auditor.cli.main import cli
+from auditor.controls.case_members import case_members
+from auditor.controls.case_recipe import CaseRecipe
 from auditor.distill.recipe import recipe_from
 from auditor.outputs import OutputSet, Pair
 from auditor.types import Access, ModelRef, Probe
@@ -39,9 +41,14 @@ def test_the_measure_of_the_readme_is_one_that_the_framework_takes():
 
 
 def test_the_recipe_of_the_readme_is_valid(tmp_path):
-    recipe = recipe_from(yaml.safe_load(blocks("yaml")[0]), tmp_path)
+    recipe = recipe_from(yaml.safe_load(blocks("yaml")[1]), tmp_path)
     assert recipe.teacher == "smollm2"
     assert recipe.method.kind == "logits"
+
+
+def test_the_controls_of_the_readme_are_valid():
+    recipe = CaseRecipe.model_validate(yaml.safe_load(blocks("yaml")[0]))
+    assert sum(member.role == "independent" for member in case_members(recipe)) == 14
 
 
 def shown_commands() -> list[str]:

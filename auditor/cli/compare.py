@@ -17,7 +17,7 @@ _OPTIONS = (
         multiple=True,
         metavar="SPEC[=ROLE]",
         help="A control model. ROLE: independent (default), sibling, base, imitation, replication. "
-        "pack:NAME stands for all controls of a shipped pack.",
+        "pack:NAME stands for all controls of a shipped pack, pack:DIR for those of a folder.",
     ),
     click.option("--base", metavar="SPEC", help="The suspect's declared base model."),
     click.option(

@@ -14,6 +14,7 @@ _KINDS = {
     "permute": ("method", "seed"),
     "rotate": ("seed",),
     "pack": ("processes",),
+    "case": (),
 }
 """What each kind reads; an option that it does not read is refused."""
 _OPTIONS = (
@@ -86,13 +87,15 @@ def _build_options(command: Any) -> Any:
 @_build_options
 @click.pass_context
 def build(context: click.Context, /, kind: str, spec: str, out: Path, **options: Any) -> None:
-    """Write a transformed copy of the model SPEC, or (pack) every model of a recipe.
+    """Write a transformed copy of the model SPEC, or (pack, case) every model of a recipe.
 
     reinitialise draws all weights anew: an unrelated model of the same shape. Every other kind
     makes a replica: quantise rounds every matrix to integers and back, prune drops the smallest
     weights, cast narrows the type, merge mixes in other models, permute and rotate write the same
     function in other weights. pack takes a recipe file (YAML) for SPEC: it trains, scores and
-    calibrates the models of a whole pack and can be interrupted and repeated.
+    calibrates the models of a whole pack and can be interrupted and repeated. case takes a recipe
+    of controls for one case: independent models, siblings, students and replicas of the reference,
+    each made by distill as the suspect may have been; use them with --control pack:OUT.
     """
     for name, value in options.items():
         given = context.get_parameter_source(name) is click.core.ParameterSource.COMMANDLINE
@@ -106,8 +109,8 @@ def _build(kind: str, spec: str, out: Path, options: dict[str, Any]) -> Path:
     from auditor.controls import transforms
 
     method, seed = options["method"], options["seed"]
-    if kind == "pack":
-        return _make_pack(Path(spec), out, options["processes"])
+    if kind in ("pack", "case"):
+        return _make_recipe(kind, Path(spec), out, options["processes"])
     if kind == "quantise":
         return transforms.quantise(spec, out, bits=options["bits"])
     if kind == "prune":
@@ -124,10 +127,13 @@ def _build(kind: str, spec: str, out: Path, options: dict[str, Any]) -> Path:
     return transforms.reinitialise(spec, out, seed=seed)
 
 
-def _make_pack(recipe: Path, out: Path, processes: int) -> Path:
+def _make_recipe(kind: str, recipe: Path, out: Path, processes: int) -> Path:
     from auditor.cli import output
+    from auditor.controls.case_building import build_case_controls
     from auditor.controls.pack import make_pack
 
+    if kind == "case":
+        return build_case_controls(recipe, out, progress=output.progress())
     return make_pack(recipe, out, processes=processes, progress=output.progress())
 
 

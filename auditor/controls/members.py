@@ -100,9 +100,9 @@ def _member(recipe: PackRecipe, group: Group, number: int, made: dict[str, list[
         name=name,
         group=group,
         number=number,
-        seed=member_seed(recipe, name),
+        seed=member_seed(recipe.seed, name),
         family=_family(name, group, root),
-        split=split_of(member_seed(recipe, name)) if root is None else root.split,
+        split=split_of(member_seed(recipe.seed, name)) if root is None else root.split,
         shape=group.shape or (start.shape if start else ""),
         steps=0 if group.transform else steps[number % len(steps)],
         start=start.name if start else None,
@@ -138,7 +138,7 @@ def _family(name: str, group: Group, root: Member | None) -> str:
     return root.family if same else name
 
 
-def member_seed(recipe: PackRecipe, name: str) -> int:
-    """Return the 31-bit seed of a member: it follows from the pack's seed and its name alone."""
-    content = f"{recipe.seed}:{name}".encode()
+def member_seed(seed: int, name: str) -> int:
+    """Return the 31-bit seed of a member: it follows from the recipe's seed and its name alone."""
+    content = f"{seed}:{name}".encode()
     return int.from_bytes(hashlib.sha256(content).digest()[:4], "big") >> 1

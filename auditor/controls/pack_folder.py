@@ -12,7 +12,7 @@ from auditor.canon import json_digest
 from auditor.case import atomic_write
 from auditor.controls.material import build_tokenizer, documents_of, token_stream
 from auditor.controls.members import Member, members_of
-from auditor.controls.recipe import PackRecipe
+from auditor.controls.recipe import PackRecipe, Strict
 from auditor.controls.rewording import reworded
 from auditor.errors import CaseError
 from auditor.types import Array
@@ -26,6 +26,20 @@ if TYPE_CHECKING:
 
 ARCHITECTURES = {"llama": "LlamaForCausalLM", "gpt2": "GPT2LMHeadModel"}
 """Class that transformers loads a shape as; it stands in config.json."""
+
+
+def claim(root: Path, recipe: Strict) -> None:
+    """Create the folder of a recipe, or check that it is this recipe's.
+
+    Raises:
+        CaseError: it holds the models of another recipe.
+    """
+    marker = root / "recipe.json"
+    wanted = recipe.model_dump(mode="json", by_alias=True)
+    if not marker.is_file():
+        atomic_write(marker, json.dumps(wanted, sort_keys=True, indent=1).encode())
+    elif json_digest(json.loads(marker.read_bytes())) != json_digest(wanted):
+        raise CaseError(f"{root} holds the pack of another recipe", hint="give another --out")
 
 
 class PackFolder:
@@ -42,14 +56,7 @@ class PackFolder:
         Raises:
             CaseError: it holds the pack of another recipe.
         """
-        marker = self.root / "recipe.json"
-        wanted = self.recipe.model_dump(mode="json", by_alias=True)
-        if not marker.is_file():
-            atomic_write(marker, json.dumps(wanted, sort_keys=True, indent=1).encode())
-        elif json_digest(json.loads(marker.read_bytes())) != json_digest(wanted):
-            raise CaseError(
-                f"{self.root} holds the pack of another recipe", hint="give another --out"
-            )
+        claim(self.root, self.recipe)
 
     @cached_property
     def members(self) -> dict[str, Member]:

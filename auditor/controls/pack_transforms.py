@@ -2,11 +2,13 @@
 
 import shutil
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from auditor.controls.members import Member
 from auditor.controls.pack_folder import PackFolder
+from auditor.controls.recipe import Transform
 from auditor.errors import RecipeError
 
 
@@ -22,32 +24,62 @@ def transform_members(folder: PackFolder, members: Sequence[Member]) -> None:
 
 
 def _transform(folder: PackFolder, member: Member) -> None:
-    out = folder.model(member.name)
+    choice = member.group.transform
+    if choice is None:
+        raise RecipeError(f"{member.group.name} has no transform")
+    partner = None if member.partner is None else f"local:{folder.model(member.partner)}"
+    source = f"local:{folder.model(str(member.start))}"
+    how = chosen_transform(choice, member.group.name, seed=member.seed, partner=partner)
+    apply_transform(how, source, folder.model(member.name), member.group.name)
+
+
+@dataclass(frozen=True, slots=True)
+class Chosen:
+    """A transform and its options."""
+
+    function: Callable[..., Path]
+    options: dict[str, Any]
+
+
+def apply_transform(how: Chosen, source: str, out: Path, group: str) -> None:
+    """Write the transformed copy of the model `source` to the folder `out`.
+
+    Raises:
+        RecipeError: an option of the transform is unknown.
+    """
     part = out.with_name(out.name + ".part")
     shutil.rmtree(part, ignore_errors=True)
-    transform, options = _chosen(folder, member)
-    source = f"local:{folder.model(str(member.start))}"
+    part.parent.mkdir(parents=True, exist_ok=True)
     try:
-        transform(source, part, **options)
+        how.function(source, part, **how.options)
     except TypeError as error:
-        raise RecipeError(f"{member.group.name}: transform: {error}") from error
+        raise RecipeError(f"{group}: transform: {error}") from error
     # Renamed as a whole: what has the final name is complete.
     part.rename(out)
 
 
-def _chosen(folder: PackFolder, member: Member) -> tuple[Callable[..., Path], dict[str, Any]]:
-    """Return the function of a member's transform and its options."""
+def chosen_transform(choice: Transform, group: str, *, seed: int, partner: str | None) -> Chosen:
+    """Return the transform that a group of a recipe names.
+
+    Args:
+        choice: of the recipe.
+        group: name of the group, for messages.
+        seed: of what is drawn.
+        partner: specifier of the other parent of a merge.
+
+    Raises:
+        RecipeError: there is no such transform, or a merge lacks its partner.
+    """
     from auditor.controls import transforms
     from auditor.controls.transforms_merging import Merge
 
-    choice = member.group.transform
-    kind = "" if choice is None else choice.kind
-    options = {} if choice is None else dict(choice.options)
-    if kind == "merge":
-        weights = tuple(options.pop("weights"))
-        how = Merge(weights=weights, seed=member.seed, **options)
-        others = [f"local:{folder.model(str(member.partner))}"]
-        return transforms.merge, {"others": others, "how": how}
+    options = dict(choice.options)
+    if choice.kind == "merge":
+        if partner is None:
+            raise RecipeError(f"{group}: a merge needs a partner, the other parent")
+        weights = tuple(options.pop("weights", (0.5, 0.5)))
+        how = Merge(weights=weights, seed=seed, **options)
+        return Chosen(transforms.merge, {"others": [partner], "how": how})
     known: dict[str, tuple[Callable[..., Path], bool]] = {
         "quantise": (transforms.quantise, False),
         "prune": (transforms.prune, False),
@@ -55,10 +87,8 @@ def _chosen(folder: PackFolder, member: Member) -> tuple[Callable[..., Path], di
         "permute": (transforms.permute, True),
         "rotate": (transforms.rotate, True),
     }
-    if kind not in known:
+    if choice.kind not in known:
         names = ", ".join(sorted([*known, "merge"]))
-        raise RecipeError(
-            f"{member.group.name}: no transform {kind!r}", hint=f"choose one of {names}"
-        )
-    function, seeded = known[kind]
-    return function, {**options, **({"seed": member.seed} if seeded else {})}
+        raise RecipeError(f"{group}: no transform {choice.kind!r}", hint=f"choose one of {names}")
+    function, seeded = known[choice.kind]
+    return Chosen(function, {**options, **({"seed": seed} if seeded else {})})

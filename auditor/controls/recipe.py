@@ -15,11 +15,13 @@ SCHEMA = "auditor/control-recipe/1"
 Class = Literal["reference", "independent", "sibling", "imitation", "replication"]
 
 
-class _Strict(BaseModel):
+class Strict(BaseModel):
+    """Unknown keys are refused, values cannot change after reading."""
+
     model_config = ConfigDict(extra="forbid", frozen=True, populate_by_name=True)
 
 
-class TextChoice(_Strict):
+class TextChoice(Strict):
     """Documents of a seeded corpus (`auditor.distill.corpus`)."""
 
     corpus: str
@@ -28,7 +30,7 @@ class TextChoice(_Strict):
     documents: int = Field(ge=1)
 
 
-class TokenizerChoice(_Strict):
+class TokenizerChoice(Strict):
     """``bytes``, or a byte-level BPE trained on some documents."""
 
     kind: Literal["bytes", "bpe"]
@@ -44,7 +46,7 @@ class TokenizerChoice(_Strict):
         return self
 
 
-class ShapeChoice(_Strict):
+class ShapeChoice(Strict):
     """The architecture and size of a model."""
 
     architecture: Literal["llama", "gpt2"]
@@ -56,7 +58,7 @@ class ShapeChoice(_Strict):
     positions: int = Field(ge=16)
 
 
-class Training(_Strict):
+class Training(Strict):
     """AdamW with warm-up and cosine decay; every model of the pack is trained alike."""
 
     steps: int = Field(ge=1)
@@ -71,7 +73,7 @@ class Training(_Strict):
     """Models trained together; it changes the speed only."""
 
 
-class Teaching(_Strict):
+class Teaching(Strict):
     """How the members of a group learn from another model."""
 
     teachers: str
@@ -85,7 +87,7 @@ class Teaching(_Strict):
     """Whether the teacher's text is reworded first."""
 
 
-class Transform(_Strict):
+class Transform(Strict):
     """A change of weights without training (`auditor.controls.transforms`)."""
 
     kind: str
@@ -94,7 +96,7 @@ class Transform(_Strict):
     """Group of the second parent of a merge; member i takes its member i."""
 
 
-class Group(_Strict):
+class Group(Strict):
     """Models that were made in the same way, apart from their seeds."""
 
     name: str = Field(pattern=r"^[a-z0-9][a-z0-9-]*$")
@@ -125,7 +127,7 @@ class Group(_Strict):
         return self
 
 
-class PackRecipe(_Strict):
+class PackRecipe(Strict):
     """A whole pack."""
 
     schema_: Annotated[Literal["auditor/control-recipe/1"], Field(alias="schema")]

@@ -6,7 +6,7 @@ from pathlib import Path
 
 from auditor.data import data_dir
 from auditor.errors import InputError, SubjectError
-from auditor.types import Role
+from auditor.types import CONTROL_ROLES, Role
 
 _PLAIN = "tiny"
 """The pack whose models go by their bare names."""
@@ -66,13 +66,37 @@ def pack_folder(name: str) -> Path:
 
 
 def pack_controls(name: str) -> tuple[PackControl, ...]:
-    """Return the controls of a shipped pack, in its order.
+    """Return the controls of a shipped pack, or of a folder with a controls.json, in its order.
 
     Raises:
-        InputError: there is no such pack.
+        InputError: there is no such pack, or the folder's controls.json is malformed.
     """
+    folder = Path(name).expanduser()
+    if name not in packs() and (folder / "controls.json").is_file():
+        return _folder_controls(folder)
     listed = json.loads((pack_folder(name) / "controls.json").read_bytes())["controls"]
     return tuple(
         PackControl(spec=f"tiny:{name}/{row['name']}", role=row["role"], family=row["family"])
         for row in listed
     )
+
+
+def _folder_controls(folder: Path) -> tuple[PackControl, ...]:
+    """Return the controls of a folder; a row without `path` has its model in ``models/NAME``."""
+    path = folder / "controls.json"
+    try:
+        found = tuple(
+            PackControl(
+                spec=f"local:{(folder / row.get('path', 'models/' + row['name'])).resolve()}",
+                role=row["role"],
+                family=row["family"],
+            )
+            for row in json.loads(path.read_bytes())["controls"]
+        )
+    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+        raise InputError(f"{path} lists no controls: {error!r}", hint="build it again") from error
+    for control in found:
+        if control.role not in CONTROL_ROLES:
+            known = ", ".join(CONTROL_ROLES)
+            raise InputError(f"{path}: unknown role {control.role!r}", hint=f"roles: {known}")
+    return found

@@ -1,0 +1,137 @@
+"""Make a case's own controls: each is distilled, or transformed, and listed for `--control`."""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from auditor.canon import digest, pretty_json
+from auditor.case import atomic_write
+from auditor.controls.case_members import (
+    CaseMember,
+    case_members,
+    lesson,
+    own_spec,
+    permission_file,
+)
+from auditor.controls.case_recipe import CaseRecipe, load_case_recipe
+from auditor.controls.pack_folder import claim
+from auditor.controls.pack_transforms import Chosen, apply_transform, chosen_transform
+from auditor.distill.documents import read_sources
+from auditor.distill.permission import SCHEMA, require_permission
+from auditor.distill.recipe import Recipe, recipe_from
+from auditor.distill.run import distill
+from auditor.distill.run_folder import recipe_yaml
+from auditor.models.specifier import identify
+from auditor.progress import Progress
+
+
+def build_case_controls(path: Path, out: Path, *, progress: Progress) -> Path:
+    """Make the controls of a recipe in the folder `out`; return it, for ``--control pack:OUT``.
+
+    What is there is not made again, and a run that was cut goes on. Every recipe, its data and its
+    permission are checked before the first training.
+
+    Raises:
+        RecipeError: the recipe, or that of a member, cannot be used.
+        PermissionRefusedError: the reference's outputs may not be learned from.
+        SubjectError: the reference cannot be found.
+        CaseError: `out` holds the controls of another recipe.
+    """
+    recipe, folder = load_case_recipe(path), path.resolve().parent
+    identify(_subject(recipe, folder))
+    members = case_members(recipe)
+    lessons = {
+        member.name: recipe_from(lesson(recipe, member, out=out, folder=folder), folder)
+        for member in members
+        if member.group.kind != "transform"
+    }
+    chosen = {m.name: _chosen(recipe, m, folder) for m in members if m.name not in lessons}
+    _check(members, lessons)
+    claim(out, recipe)
+    _permit(recipe, members, out, path)
+    for member in members:
+        if member.name in chosen:
+            _transform(chosen[member.name], member, out, _source(recipe, member, out, folder))
+        else:
+            content = recipe_yaml(lessons[member.name])
+            atomic_write(out / "recipes" / f"{member.name}.yaml", content)
+            distill(lessons[member.name], out / "runs" / member.name, progress=progress)
+    atomic_write(out / "controls.json", pretty_json(_listed(recipe, members)))
+    return out
+
+
+def _subject(recipe: CaseRecipe, folder: Path) -> str:
+    """Return the reference's specifier with its path resolved, as `distill` resolves it."""
+    plain = {
+        "student": {"from": recipe.reference},
+        "data": {"text": "none"},
+        "method": {"kind": "baseline"},
+        "train": {"steps": 1},
+    }
+    return recipe_from(plain, folder).subject(recipe.reference)
+
+
+def _check(members: Sequence[CaseMember], lessons: dict[str, Recipe]) -> None:
+    for member in members:
+        if member.name in lessons:
+            read_sources(lessons[member.name])
+            if member.group.kind == "imitation":
+                require_permission(lessons[member.name])
+
+
+def _permit(recipe: CaseRecipe, members: Sequence[CaseMember], out: Path, path: Path) -> None:
+    """Write the permissions to learn from models made here: the recipe's approver gives them."""
+    for teacher in sorted({str(m.source) for m in members if m.group.kind == "sibling-student"}):
+        target = out / permission_file(teacher)
+        content: dict[str, Any] = {
+            "schema": SCHEMA,
+            "teacher": {"spec": own_spec(out, path.resolve().parent, teacher), "digest": None},
+            "licence": {
+                "id": "LicenseRef-made-here",
+                "text_sha256": digest(path.read_bytes()).removeprefix("sha256:"),
+                "text_file": None,
+            },
+            "clauses": [
+                {
+                    "quote": f"{teacher} is trained by the recipe {recipe.name} itself",
+                    "about": "use of outputs to train another model",
+                }
+            ],
+            "scope": "research",
+            "duties": [],
+            "expires": None,
+            "approver": recipe.approver,
+            "verdict": "permit",
+        }
+        atomic_write(target, pretty_json(content))
+
+
+def _chosen(recipe: CaseRecipe, member: CaseMember, folder: Path) -> Chosen:
+    choice = member.group.transform
+    if choice is None:  # the recipe refuses such a group
+        raise TypeError(f"{member.name} is not transformed")
+    return chosen_transform(choice, member.group.name, seed=member.seed, partner=choice.partner)
+
+
+def _source(recipe: CaseRecipe, member: CaseMember, out: Path, folder: Path) -> str:
+    if member.source is None:
+        return _subject(recipe, folder)
+    (source,) = (m for m in case_members(recipe) if m.name == member.source)
+    return f"local:{out / source.place}"
+
+
+def _transform(how: Chosen, member: CaseMember, out: Path, source: str) -> None:
+    if not (out / member.place).is_dir():
+        apply_transform(how, source, out / member.place, member.group.name)
+
+
+def _listed(recipe: CaseRecipe, members: Sequence[CaseMember]) -> dict[str, Any]:
+    return {
+        "schema": "auditor/control-pack/1",
+        "name": recipe.name,
+        "reference": recipe.reference,
+        "controls": [
+            {"name": m.name, "role": m.role, "family": m.family, "path": m.place} for m in members
+        ],
+        "exhibits": [],
+    }
