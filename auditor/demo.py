@@ -18,8 +18,8 @@ from auditor.types import Decoding
 
 PACK = "zoo"
 REFERENCE = f"tiny:{PACK}/reference-00"
-INDEPENDENT = f"tiny:{PACK}/same-data-02"
-SIBLINGS_STUDENT = f"tiny:{PACK}/sibling-logits-00"
+INDEPENDENT = f"tiny:{PACK}/same-data-03"
+SIBLINGS_STUDENT = f"tiny:{PACK}/sibling-logits-02"
 _STUDENT = f"""\
 # Written by `auditor demo`: a student with random weights, trained on the reference's logits.
 teacher: {REFERENCE}

@@ -61,11 +61,11 @@ class Member:
 def shipped_members(members: Sequence[Member]) -> tuple[Member, ...]:
     """Return the members that ship: of each group the first, those of the calibration half before.
 
-    A locked one that ships serves as a control and counts in no error rate.
+    The reference comes first, whatever its half. A locked one that ships serves as a control and counts in no error rate.
     """
     taken: Counter[str] = Counter()
     shipped = []
-    for member in sorted(members, key=lambda member: member.split):
+    for member in sorted(members, key=lambda member: (member.role != "reference", member.split)):
         if taken[member.group.name] < member.group.shipped:
             taken[member.group.name] += 1
             shipped.append(member)

@@ -8,15 +8,16 @@ from typing import Any
 
 from auditor.canon import file_digest, pretty_json
 from auditor.case import atomic_write
-from auditor.controls.members import Member, shipped_members
+from auditor.controls.members import Member, members_of, shipped_members
 from auditor.controls.pack_calibration import SAMPLE, calibrate_pack
 from auditor.controls.pack_evaluation import evaluate
 from auditor.controls.pack_folder import PackFolder
 from auditor.controls.pack_report import evaluation_markdown, robustness_markdown
 from auditor.controls.pack_scores import SUITES, read_again, score_pack, write_scores
 from auditor.controls.pack_training import build_pack
-from auditor.controls.recipe import load_pack_recipe
+from auditor.controls.recipe import PackRecipe, load_pack_recipe
 from auditor.controls.robustness import robustness
+from auditor.errors import RecipeError
 from auditor.judge.calibration import FILE
 from auditor.judge.population import Population
 from auditor.progress import Progress
@@ -35,7 +36,9 @@ def make_pack(recipe: Path, out: Path, *, processes: int, progress: Progress) ->
         RecipeError: the recipe cannot be used.
         CaseError: `out` holds another pack.
     """
-    folder = build_pack(load_pack_recipe(recipe), out, processes=processes, progress=progress)
+    content = load_pack_recipe(recipe)
+    _check_exhibits(content)
+    folder = build_pack(content, out, processes=processes, progress=progress)
     rows = score_pack(folder, out / "cases", processes=processes, progress=progress)
     pack = out / "pack"
     write_pack(folder, rows, out / "cases", pack)
@@ -43,6 +46,18 @@ def make_pack(recipe: Path, out: Path, *, processes: int, progress: Progress) ->
     write_results(pack, robustness(folder, out / "serving", processes=processes))
     write_sums(pack)
     return pack
+
+
+def _check_exhibits(recipe: PackRecipe) -> None:
+    members = members_of(recipe)
+    controls = {member.name for member in shipped_members(members)}
+    locked = {member.name for member in members if member.split == "locked"} - controls
+    for name in recipe.exhibits:
+        if name not in locked:
+            raise RecipeError(
+                f"the exhibit {name} is a control, or no member of the locked half",
+                hint=f"for example {min(locked, default='none')}",
+            )
 
 
 def write_results(pack: Path, served: Sequence[dict[str, Any]]) -> None:

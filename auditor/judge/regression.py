@@ -29,6 +29,8 @@ _BOUNDS: dict[Demand | None, Bound] = {
 }
 _MOST_STEPS = 200
 _MOST_HALVINGS = 40
+_NEAR = 1e-2
+"""Distance from a bound, in units of a coefficient, at which a variable counts as driven into it."""
 _FLAT = 1e-11
 """Largest slope at a minimum, as a share of the number of families."""
 
@@ -197,6 +199,22 @@ class _Cost:
         return eta - eta.max(axis=1, keepdims=True)
 
 
+def _step(at: Array, slope: Array, curvature: Array, bounds: tuple[Array, Array]) -> Array:
+    """Return a step along which the cost falls, cut off at the bounds.
+
+    Newton's in the variables that stay clear of their bounds. One that the slope drives into a
+    bound nearby moves on its own: cut off there, it would leave the others a step that was
+    computed for its full length, along which the cost may rise.
+    """
+    low, high = bounds
+    near = np.minimum(_NEAR, np.linalg.norm(at - np.clip(at - slope, low, high)))
+    driven = (at <= low + near) & (slope > 0) | (at >= high - near) & (slope < 0)
+    step = -slope / np.diag(curvature)
+    free = ~driven
+    step[free] = -np.linalg.solve(curvature[np.ix_(free, free)], slope[free])
+    return step
+
+
 def _projected_newton(cost: _Cost, at: Array, bounds: Sequence[Bound]) -> Array:
     """Return the minimum within the bounds (Bertsekas 1982).
 
@@ -212,8 +230,7 @@ def _projected_newton(cost: _Cost, at: Array, bounds: Sequence[Bound]) -> Array:
         moves = ~((at <= low) & (slope >= 0) | (at >= high) & (slope <= 0))
         if np.abs(slope[moves]).max(initial=0.0) <= _FLAT * cost.weights.sum():
             return at
-        step = np.zeros(len(at))
-        step[moves] = -np.linalg.solve(curvature[np.ix_(moves, moves)], slope[moves])
+        step = _step(at, slope, curvature, (low, high))
         for halving in range(_MOST_HALVINGS):
             trial = np.clip(at + step * 0.5**halving, low, high)
             reached = cost.value(trial)
