@@ -61,7 +61,8 @@ class Member:
 def shipped_members(members: Sequence[Member]) -> tuple[Member, ...]:
     """Return the members that ship: of each group the first, those of the calibration half before.
 
-    The reference comes first, whatever its half. A locked one that ships serves as a control and counts in no error rate.
+    The reference comes first, whatever its half. A locked one that ships serves as a control and
+    counts in no error rate.
     """
     taken: Counter[str] = Counter()
     shipped = []

@@ -30,7 +30,7 @@ _BOUNDS: dict[Demand | None, Bound] = {
 _MOST_STEPS = 200
 _MOST_HALVINGS = 40
 _NEAR = 1e-2
-"""Distance from a bound, in units of a coefficient, at which a variable counts as driven into it."""
+"""Distance from a bound, in units of a coefficient, at which a slope drives a variable into it."""
 _FLAT = 1e-11
 """Largest slope at a minimum, as a share of the number of families."""
 
@@ -231,13 +231,15 @@ def _projected_newton(cost: _Cost, at: Array, bounds: Sequence[Bound]) -> Array:
         if np.abs(slope[moves]).max(initial=0.0) <= _FLAT * cost.weights.sum():
             return at
         step = _step(at, slope, curvature, (low, high))
+        # What the cost loses by rounding: at the minimum a step may not show in it any more.
+        slack = 8 * np.finfo(np.float64).eps * abs(value)
         for halving in range(_MOST_HALVINGS):
             trial = np.clip(at + step * 0.5**halving, low, high)
             reached = cost.value(trial)
-            if reached <= value + 1e-4 * (slope * (trial - at)).sum():
+            if reached <= value + 1e-4 * (slope * (trial - at)).sum() + slack:
                 break
-        if not reached < value:
-            break  # no step lowers the cost: as flat as rounding lets it be, or not convex
+        else:
+            break  # no step lowers the cost: not convex
         at, value = trial, reached
     if np.abs(slope[moves]).max(initial=0.0) > 1e3 * _FLAT * cost.weights.sum():
         raise UndefinedError("the fusion's coefficients did not converge")

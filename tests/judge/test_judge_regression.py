@@ -6,7 +6,7 @@ from sklearn.linear_model import LogisticRegression
 
 from auditor.errors import UndefinedError
 from auditor.judge.calibrate import family_weights
-from auditor.judge.regression import Data, Problem, basis, fit_multinomial
+from auditor.judge.regression import Coefficients, Data, Problem, basis, fit_multinomial
 
 CLASSES = ("independent", "imitation", "replication")
 SHORT, LONG, REST = "imitation:independent", "replication:independent", "replication:imitation"
@@ -139,3 +139,21 @@ def test_bounds_on_the_basis_make_every_demand_hold(kinds):
         for pair, kind in demands.items():
             assert slopes[pair] >= -1e-12
             assert kind != "zero" or abs(slopes[pair]) < 1e-12
+
+
+@pytest.mark.parametrize("seed", range(30))
+def test_a_score_that_points_the_wrong_way_gets_no_weight(seed):
+    # Stronger links have lower scores, and the demand is the opposite: at the minimum the slope
+    # is 0 and the intercepts differ by nothing. Reached from a start beside the bound, where the
+    # cost is flat to the last digit before its slope is.
+    random = np.random.RandomState(seed)
+    labels = random.randint(0, 3, size=170)
+    x = (-labels + random.normal(size=170))[:, None]
+    weights = family_weights(labels, [str(i) for i in range(170)])
+    demands = {SHORT: "nonnegative", REST: "nonnegative"}
+    problem = Problem(classes=CLASSES, demands=(demands,))
+    slopes = np.array([[-0.02], [0.0], [0.02]]) * random.random_sample()
+    start = Coefficients(intercepts=random.normal(size=3) * 1e-4, slopes=slopes)
+    found = fit_multinomial(Data(x=x, labels=labels, weights=weights), problem, start)
+    np.testing.assert_allclose(found.slopes, 0.0, atol=1e-12)
+    np.testing.assert_allclose(found.intercepts, 0.0, atol=1e-9)
