@@ -7,9 +7,9 @@ Results = dict[str, Any]
 
 
 BLIND = (
-    "The rules `reading/2` and all thresholds were fixed, with the help of an earlier population "
-    "made by this recipe with another seed, before a model of this one was scored. Fusions and "
-    "dose curves were fitted on the calibration half; everything below is of the locked half."
+    "The rules `reading/3`, their thresholds, the fusions and the dose curves were fixed with an "
+    "earlier population, made by this recipe with another seed, and with the calibration half of "
+    "this one, before a score of the locked half was looked at. Everything below is of that half."
 )
 """What a reader must know of the rules before believing an error rate of the pack."""
 

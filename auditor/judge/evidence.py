@@ -6,7 +6,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from auditor.case import Case
-from auditor.judge.findings import Decisive, Evidence, Thresholds
+from auditor.judge.findings import RULES, Decisive, Evidence, Thresholds
 from auditor.judge.multiplicity import holm
 from auditor.judge.null import Standing, family_values, standing
 from auditor.panel import NULL_ROLES
@@ -179,7 +179,8 @@ def _excess(row: dict[str, Any] | None, suspect: str, subjects: Subjects) -> flo
 
 def _thresholds(case: Case) -> Thresholds:
     planned = dict(case.read_json("plan.json").get("rules") or {})
-    planned.pop("rules", None)
+    if planned.pop("rules", RULES) in ("reading/1", "reading/2"):
+        planned["supporting_p"] = 1.0  # rules before the third asked for one test alone
     return Thresholds(**planned)
 
 

@@ -5,7 +5,7 @@ from typing import Any
 
 from auditor.judge.null import Standing
 
-RULES = "reading/2"
+RULES = "reading/3"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -26,6 +26,9 @@ class Thresholds:
     """Control families of the suspect's architecture."""
     imitation_alpha: float = 0.01
     """Of the predictive p (Student t, K - 1 degrees of freedom), after Holm over suspects."""
+    supporting_p: float = 0.1
+    """Largest predictive p, unadjusted, of the other decisive test where it is defined: a link
+    moves both, chance or a quirk of the controls moves one."""
     logits_excess: float = 0.15
     """Overlap of the unembedding with the reference's beyond the closest control, as a share of
     what that control leaves, from which on logits were learned and not text alone."""

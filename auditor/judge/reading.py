@@ -1,4 +1,4 @@
-"""From findings to a reading: the ordered rules, version 2.
+"""From findings to a reading: the ordered rules, version 3.
 
 The order and the thresholds are fixed here, written into every plan before a suspect is looked
 at, and versioned. The first rule that applies gives the reading.
@@ -14,9 +14,12 @@ at, and versioned. The first rule that applies gives the reading.
 5. `imitation` where one of two decisive tests puts the suspect beyond every control and has a
    predictive p, adjusted for both tests and all suspects, under `imitation_alpha`: do its own
    samples favour the reference (the control-adjusted likelihood ratio), does it agree with the
-   reference where the reference is unlike the controls (idiosyncratic agreement). Where weights
-   could have been copied and neuron matching could not be computed, behaviour cannot tell the two
-   apart: `inconclusive` between them.
+   reference where the reference is unlike the controls (idiosyncratic agreement). Where both are
+   defined, the other must not contradict it: its predictive p is at most `supporting_p`, or the
+   reading is `inconclusive`. Of 94 unlinked models whose scores were at hand when the rules were
+   fixed, one test alone accused two, both with the other test in the midst of the controls.
+   Where weights could have been copied and neuron matching could not be computed, behaviour
+   cannot tell the two apart: `inconclusive` between them.
 6. `no-link` where nothing is found, the predictive p of each defined test is over `no_link_p`, and
    it is stated which dose of imitation would have been seen.
 7. `inconclusive` otherwise.
@@ -145,6 +148,15 @@ def _imitated(evidence: Evidence) -> Conclusion | None:
         f"(z {place.z:.1f}, predictive p {_p(_p_of(strongest))} after correction)"
     )
     limits = (*_floor(evidence), *_ALWAYS)
+    against = [test for test in evidence.imitation if _contradicts(test, evidence)]
+    if against:
+        return Conclusion(
+            reading="inconclusive",
+            basis=f"the decisive tests disagree: {basis}, but by {_listed(tuple(against))} it is "
+            "inside them",
+            cap="one decisive test without the other",
+            limits=limits,
+        )
     if evidence.neuron_p is None and evidence.copy_excluded is None:
         return Conclusion(
             reading="inconclusive",
@@ -171,6 +183,11 @@ _FOUND = {
 
 def _p_of(test: Decisive) -> float:
     return 1.0 if test.p is None else test.p
+
+
+def _contradicts(test: Decisive, evidence: Evidence) -> bool:
+    p = test.place.predictive_p
+    return p is not None and p > evidence.thresholds.supporting_p
 
 
 def _via(evidence: Evidence) -> Any:

@@ -90,11 +90,31 @@ def test_controls_of_another_architecture_withhold_every_reading():
         assert "LlamaForCausalLM" in str(conclusion.cap)
 
 
-def test_one_of_the_two_decisive_tests_is_enough():
+# Standard deviation 0.0216 of the 7 controls: t with 6 degrees of freedom is 0.033 / (0.0216
+# sqrt(8 / 7)) = 1.43 (p 0.10) beside 0.035, 1.52 (p 0.09) and 0.031, 1.34 (p 0.11).
+BESIDE = standing(0.035, CONTROLS, "higher")
+INSIDE = standing(0.031, CONTROLS, "higher")
+
+
+def test_one_decisive_test_is_enough_where_the_other_supports_it():
     other = decisive(FAR, name="idiosyncratic-agreement")
-    conclusion = conclude(replace(IMITATOR, imitation=(decisive(NEAR), other)))
+    conclusion = conclude(replace(IMITATOR, imitation=(decisive(BESIDE), other)))
+    assert BESIDE.predictive_p < 0.1
     assert conclusion.reading == "imitation"
     assert conclusion.basis.startswith("where the reference is unlike the controls")
+
+
+@pytest.mark.parametrize(
+    "names",
+    [("sample-llr", "idiosyncratic-agreement"), ("idiosyncratic-agreement", "sample-llr")],
+)
+def test_a_decisive_test_that_the_other_contradicts_accuses_nobody(names):
+    tests = (decisive(INSIDE, name=names[0]), decisive(FAR, name=names[1]))
+    conclusion = conclude(replace(IMITATOR, imitation=tests))
+    assert INSIDE.predictive_p > 0.1
+    assert conclusion.reading == "inconclusive"
+    assert "the decisive tests disagree" in conclusion.basis
+    assert names[0] in conclusion.basis
 
 
 def test_imitation_must_be_beyond_every_control():
@@ -158,13 +178,14 @@ def test_an_unknown_power_says_what_to_add():
 
 def test_the_rules_are_written_with_their_numbers():
     assert Thresholds().as_json() == {
-        "rules": "reading/2",
+        "rules": "reading/3",
         "rederived_share": 0.5,
         "replication_alpha": 1e-4,
         "neurons_agreed": 0.2,
         "fewest_families": 6,
         "fewest_alike": 2,
         "imitation_alpha": 0.01,
+        "supporting_p": 0.1,
         "logits_excess": 0.15,
         "text_excess": 0.03,
         "no_link_p": 0.05,
