@@ -118,7 +118,7 @@ def test_the_folder_serves_as_controls(built):
     request = AuditRequest(
         command="compare",
         reference=RECIPE["reference"],
-        suspects=("tiny:zoo/same-data-02",),
+        suspects=("tiny:zoo/same-data-03",),
         controls=(ControlSpec(spec=f"pack:{built}"),),
         probes=4,
     )
