@@ -1,6 +1,6 @@
 """The demonstration: distill a student live, then audit it and three others of known truth.
 
-The reference and 21 control families are tiny models that ship with the package. The suspects: the
+The reference and 20 control families are tiny models that ship with the package. The suspects: the
 student (imitation); a fine-tuned copy of the reference whose neurons were put in another order
 (replication); an independent model; and a student of a sibling of the reference, whose outputs are
 closer to the reference's than any control's, although it never saw them.
@@ -32,7 +32,7 @@ data:
   holdout_tokens: 4096
   max_length: 160
 method: {{kind: logits, divergence: forward-kl}}
-train: {{steps: 500, batch_tokens: 800, lr: 8.0e-3, save_every: 250, eval_every: 250, seed: 1}}
+train: {{steps: 420, batch_tokens: 800, lr: 8.0e-3, save_every: 210, eval_every: 210, seed: 1}}
 permission: permission.json
 """
 _TUNED = f"""\
@@ -44,7 +44,7 @@ data:
   holdout_tokens: 4096
   max_length: 160
 method: {{kind: baseline}}
-train: {{steps: 60, batch_tokens: 800, lr: 2.0e-3, save_every: 60, eval_every: 60, seed: 2}}
+train: {{steps: 40, batch_tokens: 800, lr: 2.0e-3, save_every: 40, eval_every: 40, seed: 2}}
 """
 _SUITES = ("instructions", "continuations", "reasoning", "ood")
 
