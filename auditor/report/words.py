@@ -169,9 +169,8 @@ def ratio_sentences(conclusion: dict[str, Any], suspect: str, reference: str) ->
         more = "more" if log10_lr >= 0 else "less"
         rival = _RATIOS[key].format(suspect=suspect, reference=reference)
         verbal = conclusion["verbal"]
-        strength = (
-            f": {verbal}" if verbal and key == _RATIO_OF_READING.get(conclusion["reading"]) else ""
-        )
+        asked = verbal and key == _RATIO_OF_READING.get(conclusion["reading"])
+        strength = f": {verbal.removesuffix('.')}" if asked else ""
         sentences.append(f"The findings are {ratio} times {more} probable {rival}{strength}.")
     return sentences
 

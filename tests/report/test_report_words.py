@@ -82,6 +82,13 @@ def test_likelihood_ratio_is_told_of_findings_and_never_of_hypotheses():
     ]
 
 
+def test_a_verbal_scale_that_is_a_sentence_ends_once():
+    found = {**PLAIN, "reading": "imitation", "log10_lr": {"imitation:independent": 1.0}}
+    (sentence,) = words.ratio_sentences({**found, "verbal": "Weak support."}, "S", "T")
+    assert sentence.endswith("independent of it: Weak support.")
+    assert not sentence.endswith("..")
+
+
 @pytest.mark.parametrize("reading", ["replication", "imitation", "no-link", "inconclusive"])
 def test_every_reading_says_what_it_does_not_say(reading):
     conclusion = {**PLAIN, "reading": reading, "basis": "test"}
