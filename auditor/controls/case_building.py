@@ -17,7 +17,7 @@ from auditor.controls.case_recipe import CaseRecipe, load_case_recipe
 from auditor.controls.pack_folder import claim
 from auditor.controls.pack_transforms import Chosen, apply_transform, chosen_transform
 from auditor.distill.documents import read_sources
-from auditor.distill.permission import SCHEMA, require_permission
+from auditor.distill.permission import require_permission, template
 from auditor.distill.recipe import Recipe, recipe_from
 from auditor.distill.run import distill
 from auditor.distill.run_folder import recipe_yaml
@@ -45,13 +45,16 @@ def build_case_controls(path: Path, out: Path, *, progress: Progress) -> Path:
         for member in members
         if member.group.kind != "transform"
     }
-    chosen = {m.name: _chosen(recipe, m, folder) for m in members if m.name not in lessons}
+    chosen = {m.name: _chosen(m) for m in members if m.name not in lessons}
     _check(members, lessons)
     claim(out, recipe)
     _permit(recipe, members, out, path)
+    places = {member.name: member.place for member in members}
     for member in members:
         if member.name in chosen:
-            _transform(chosen[member.name], member, out, _source(recipe, member, out, folder))
+            place = places.get(member.source or "")
+            source = _subject(recipe, folder) if place is None else f"local:{out / place}"
+            _transform(chosen[member.name], member, out, source)
         else:
             content = recipe_yaml(lessons[member.name])
             atomic_write(out / "recipes" / f"{member.name}.yaml", content)
@@ -83,41 +86,20 @@ def _permit(recipe: CaseRecipe, members: Sequence[CaseMember], out: Path, path: 
     """Write the permissions to learn from models made here: the recipe's approver gives them."""
     for teacher in sorted({str(m.source) for m in members if m.group.kind == "sibling-student"}):
         target = out / permission_file(teacher)
-        content: dict[str, Any] = {
-            "schema": SCHEMA,
-            "teacher": {"spec": own_spec(out, path.resolve().parent, teacher), "digest": None},
-            "licence": {
-                "id": "LicenseRef-made-here",
-                "text_sha256": digest(path.read_bytes()).removeprefix("sha256:"),
-                "text_file": None,
-            },
-            "clauses": [
-                {
-                    "quote": f"{teacher} is trained by the recipe {recipe.name} itself",
-                    "about": "use of outputs to train another model",
-                }
-            ],
-            "scope": "research",
-            "duties": [],
-            "expires": None,
-            "approver": recipe.approver,
-            "verdict": "permit",
-        }
+        content = template(own_spec(out, path.resolve().parent, teacher))
+        digits = digest(path.read_bytes()).removeprefix("sha256:")
+        content["licence"].update(id="LicenseRef-made-here", text_sha256=digits)
+        quote = f"{teacher} is trained by the recipe {recipe.name} itself"
+        content["clauses"][0]["quote"] = quote
+        content.update(approver=recipe.approver, verdict="permit")
         atomic_write(target, pretty_json(content))
 
 
-def _chosen(recipe: CaseRecipe, member: CaseMember, folder: Path) -> Chosen:
+def _chosen(member: CaseMember) -> Chosen:
     choice = member.group.transform
     if choice is None:  # the recipe refuses such a group
         raise TypeError(f"{member.name} is not transformed")
     return chosen_transform(choice, member.group.name, seed=member.seed, partner=choice.partner)
-
-
-def _source(recipe: CaseRecipe, member: CaseMember, out: Path, folder: Path) -> str:
-    if member.source is None:
-        return _subject(recipe, folder)
-    (source,) = (m for m in case_members(recipe) if m.name == member.source)
-    return f"local:{out / source.place}"
 
 
 def _transform(how: Chosen, member: CaseMember, out: Path, source: str) -> None:

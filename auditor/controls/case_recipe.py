@@ -8,11 +8,10 @@ its lineage.
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import Field, ValidationError, model_validator
+from pydantic import Field, model_validator
 
-from auditor.controls.recipe import Strict, Transform
+from auditor.controls.recipe import Strict, Transform, checked
 from auditor.distill.recipe_errors import read_yaml
-from auditor.errors import RecipeError
 
 SCHEMA = "auditor/case-controls/1"
 Kind = Literal[
@@ -140,12 +139,5 @@ def load_case_recipe(path: Path) -> CaseRecipe:
         RecipeError: the file cannot be read, or a key is unknown, missing or out of range; the
             message names the first fault.
     """
-    content = read_yaml(path)
-    try:
-        return CaseRecipe.model_validate(content)
-    except ValidationError as error:
-        first = error.errors()[0]
-        where = ".".join(str(part) for part in first["loc"]) or "the recipe"
-        raise RecipeError(
-            f"{path}: {where}: {first['msg']}", hint=f"schema {SCHEMA}: see the README"
-        ) from error
+    hint = f"schema {SCHEMA}: see the README"
+    return checked(read_yaml(path), CaseRecipe, path, hint=hint)

@@ -4,7 +4,7 @@ One file says how every model of the pack came to be, and one command makes them
 """
 
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, TypeVar
 
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
@@ -19,6 +19,9 @@ class Strict(BaseModel):
     """Unknown keys are refused, values cannot change after reading."""
 
     model_config = ConfigDict(extra="forbid", frozen=True, populate_by_name=True)
+
+
+R = TypeVar("R", bound=Strict)
 
 
 class TextChoice(Strict):
@@ -181,11 +184,18 @@ def load_pack_recipe(path: Path) -> PackRecipe:
         content = yaml.safe_load(path.read_text(encoding="utf-8"))
     except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
         raise RecipeError(f"{path} cannot be read as YAML: {error}") from error
+    return checked(content, PackRecipe, path, hint=f"schema {SCHEMA}; see the shipped pack's")
+
+
+def checked(content: Any, kind: type[R], path: Path, *, hint: str) -> R:
+    """Return the recipe that the content of a file describes.
+
+    Raises:
+        RecipeError: a key is unknown, missing or out of range; the message names the first fault.
+    """
     try:
-        return PackRecipe.model_validate(content)
+        return kind.model_validate(content)
     except ValidationError as error:
         first = error.errors()[0]
         where = ".".join(str(part) for part in first["loc"]) or "the recipe"
-        raise RecipeError(
-            f"{path}: {where}: {first['msg']}", hint=f"schema {SCHEMA}; see the shipped pack's"
-        ) from error
+        raise RecipeError(f"{path}: {where}: {first['msg']}", hint=hint) from error
