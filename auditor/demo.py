@@ -113,7 +113,7 @@ def _request(student: Path, replica: Path) -> AuditRequest:
         suspects=(str(student), str(replica), INDEPENDENT, SIBLINGS_STUDENT),
         controls=(ControlSpec(spec=f"pack:{PACK}"),),
         suites=_SUITES,
-        probes=64,
+        probes=48,
         decoding=Decoding(max_new_tokens=64),
         encoder=None,
     )
