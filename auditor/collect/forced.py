@@ -60,13 +60,19 @@ def force_subject(run: Collection, model: Model, name: str) -> Forced:
             missing.update(dict.fromkeys(wanted, error.message))
     if name == run.reference:
         return Forced(missing)
-    return Forced(missing, None if "positions" in missing else _implementation())
+    return Forced(missing, None if "positions" in missing else _implementation(model))
 
 
-def _implementation() -> str:
+def _implementation(model: Model) -> str:
+    """Return what computes agreement with a model, without computing any."""
+    import torch
+
+    from auditor.kernels.pairs import LogitPair
     from auditor.kernels.pairwise import chosen_implementation
 
-    return chosen_implementation("auto")
+    head = model.head()
+    none = torch.empty((0, head.vocabulary), device=head.weight.device)
+    return chosen_implementation("auto", LogitPair(a=none, b=none))
 
 
 def _missing(run: Collection, model: Model, name: str) -> dict[str, str]:

@@ -3,16 +3,17 @@
 import torch
 from torch import Tensor
 
-from auditor.kernels.order import Ordered
+from auditor.kernels.order import Ordered, counts_beside
 from auditor.kernels.pairs import Fields, LogitPair
 
-_LOG2_E = 1.4426950408889634
-_LOWEST = -60.0
-"""Least logit below the peak: smaller ones would be denormal numbers, slow and without weight."""
+_HALF_LOG2_E = 0.7213475204444817
+_LOWEST = -43.0
+"""Least half logit (base 2) below the peak, 60 nats: the squares of smaller ones would be denormal
+numbers, slow and without weight."""
 
 
 class SideSums:
-    """One model's sums, (T,) each, filled block by block of R rows."""
+    """One model's sums, (T,) each, filled block by block of R rows; no buffers for 0 `rows`."""
 
     def __init__(self, name: str, pair: LogitPair, rows: int) -> None:
         self.name = name
@@ -26,25 +27,27 @@ class SideSums:
         """Sum of squared distances from the mean logit."""
         self.peak = torch.zeros(positions, device=device)
         """Largest logit."""
-        self.entropy_sum = torch.zeros(positions, device=device)
-        """Sum of u exp(u), with u = logit - peak."""
+        self.entropy = torch.zeros(positions, device=device, dtype=torch.float64)
         self.log_norm = torch.zeros(positions, device=device, dtype=torch.float64)
         """lse - peak."""
-        self.above = torch.zeros(positions, device=device)
+        self.above = torch.zeros(positions, device=device, dtype=torch.int64)
         """Number of ids above the token that came next."""
-        self.equal = torch.zeros(positions, device=device)
+        self.equal = torch.zeros(positions, device=device, dtype=torch.int64)
         """Number of ids with its logit, itself included."""
         self.argmax = torch.zeros(positions, device=device, dtype=torch.int64)
         self._copied = self.table.dtype != torch.float32 or self.table.stride(1) != 1
         shape = (rows, pair.vocabulary)
         self._copy = torch.empty(shape if self._copied else (0, 0), device=device)
         self.probabilities = torch.empty(shape, device=device)
+        self.roots = torch.empty(shape, device=device)
+        """Square roots of the probabilities."""
 
     def load(self, rows: slice) -> Tensor:
         """Return float32 logits (R, V) of `rows`, and set their totals."""
         logits = self.table[rows]
         if self._copied:
-            logits = self._copy[: logits.shape[0]].copy_(logits)
+            buffer = self._copy[: logits.shape[0]]
+            logits = buffer.copy_(logits) if len(buffer) else logits.float().contiguous()
         torch.sum(logits, 1, out=self.total[rows])
         return logits
 
@@ -66,12 +69,13 @@ class SideSums:
         self.argmax[rows] = first.ids[:, 0]
         self.peak[rows] = first.logits[:, 0]
 
-    def normalise(self, logits: Tensor, rows: slice, scratch: Tensor) -> Tensor:
-        """Return the probabilities (R, V), and set normaliser and entropy sum."""
-        p = self.probabilities[: logits.shape[0]]
-        u = torch.sub(logits, self.peak[rows, None], out=scratch).clamp_(min=_LOWEST)
-        torch.mul(u, _LOG2_E, out=p).exp2_()  # twice as fast as exp
-        torch.sum(u.mul_(p), 1, out=self.entropy_sum[rows])
+    def normalise(self, logits: Tensor, rows: slice, scratch: Tensor) -> tuple[Tensor, Tensor]:
+        """Return the probabilities (R, V) and their roots, and set normaliser and entropy."""
+        root, p = self.roots[: len(logits)], self.probabilities[: len(logits)]
+        half = torch.sub(logits, self.peak[rows, None], out=scratch)
+        half.mul_(_HALF_LOG2_E).clamp_(min=_LOWEST)
+        torch.exp2(half, out=root)  # twice as fast as exp
+        torch.mul(root, root, out=p)
         if self.lse is None:
             # Without the argmax: of a sum like 1 + 1e-9, float32 would keep only the 1.
             at = self.argmax[rows, None]
@@ -80,28 +84,31 @@ class SideSums:
             self.log_norm[rows] = torch.log1p(others.double())
         else:
             self.log_norm[rows] = self.lse[rows] - self.peak[rows].double()
-        return p.mul_(torch.exp(-self.log_norm[rows, None]).float())
+        norm = self.log_norm[rows]
+        p.mul_(torch.exp(-norm).float()[:, None])
+        root.mul_(torch.exp(-norm / 2).float()[:, None])
+        mean = torch.sum(half.mul_(p), 1).double() / _HALF_LOG2_E  # E_p (logit - peak)
+        self.entropy[rows] = norm - mean
+        return p, root
 
-    def rank(self, logits: Tensor, rows: slice, scratch: Tensor) -> None:
+    def rank(self, logits: Tensor, first: Ordered, rows: slice, scratch: Tensor) -> None:
         """Count the ids above and level with the token that came next, if there is one."""
         if self.tokens is None:
             return
         own = logits.gather(1, self.tokens[rows, None])
-        torch.sum(torch.gt(logits, own, out=scratch), 1, out=self.above[rows])
-        torch.sum(torch.eq(logits, own, out=scratch), 1, out=self.equal[rows])
+        self.above[rows], self.equal[rows] = counts_beside(logits, own, first, scratch)
 
     def fields(self) -> Fields:
         """Return the outputs that need this model alone, by name; floats as float64."""
         peak, log_norm = self.peak.double(), self.log_norm
-        entropy = log_norm - self.entropy_sum.double() * torch.exp(-log_norm)
         fields = {
             "lse": peak + log_norm,
-            "entropy": entropy.clamp(min=0.0),
+            "entropy": self.entropy.clamp(min=0.0),
             "argmax": self.argmax,
         }
         if self.tokens is not None:
             own = self.table.gather(1, self.tokens[:, None])[:, 0].double()
             fields["logp"] = (own - peak) - log_norm
-            fields["rank"] = self.above.to(torch.int64) + 1
-            fields["ties"] = self.equal.to(torch.int64) - 1
+            fields["rank"] = self.above + 1
+            fields["ties"] = self.equal - 1
         return {f"{name}_{self.name}": values for name, values in fields.items()}

@@ -6,16 +6,19 @@ states and head at once. So no (T, V) tensor outlives a chunk, and nothing is re
 """
 
 from dataclasses import dataclass
-from typing import Any
+from importlib.util import find_spec
+from typing import Any, Literal, get_args
 
 import torch
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
-from auditor.errors import InputError
+from auditor.errors import InputError, KernelUnavailableError
 from auditor.kernels.divergences import Mixture
 from auditor.kernels.loss_terms import cross_entropy, divergence, tempered_softmax
 from auditor.kernels.projection import Projection, weight_tiles
+
+Implementation = Literal["auto", "chunked", "triton"]
 
 _BLOCK_ELEMENTS = 1 << 18
 """Logits worked on at once: 1 MiB in float32, so that intermediate tables stay in cache."""
@@ -33,6 +36,41 @@ class Job:
     labels: Tensor | None
     chunk: int
     with_gradient: bool
+    implementation: str
+    """What turns a chunk of logits into losses and gradients: "chunked" or "triton"."""
+
+
+def chosen_implementation(asked: str, student: Projection) -> str:
+    """Return the implementation that runs on the student's logits; "auto" takes the fastest.
+
+    Raises:
+        KernelUnavailableError: no such name, or it cannot run here.
+    """
+    if asked not in get_args(Implementation):
+        raise KernelUnavailableError(
+            f"no implementation of the losses is called {asked!r}",
+            hint="choose one of " + ", ".join(get_args(Implementation)),
+        )
+    if asked == "chunked":
+        return asked
+    obstacle = _triton_obstacle(student)
+    if asked == "triton" and obstacle is not None:
+        raise KernelUnavailableError(
+            f"the triton losses {obstacle[0]}", hint=f'{obstacle[1]}, or use "chunked"'
+        )
+    return "triton" if obstacle is None else "chunked"
+
+
+def _triton_obstacle(student: Projection) -> tuple[str, str] | None:
+    """Return why the Triton kernels cannot run, and the remedy; None if they can."""
+    device = student.hidden.device.type
+    if device != "cuda":
+        return f"need an NVIDIA GPU, found tensors on {device}", "move the tensors to cuda"
+    if student.dtype == torch.float64:
+        return "compute in float32, found float64 inputs", "give float32 or bfloat16"
+    if find_spec("triton") is None:
+        return "need the package triton", "pip install 'auditor[triton]'"
+    return None
 
 
 class FusedLoss(torch.autograd.Function):
@@ -86,12 +124,38 @@ class _Accumulated:
         zt = None
         if job.teacher is not None and self.teacher_logits is not None:
             zt = job.teacher.logits_into(self.teacher_logits[: len(rows)], rows)
-        step = max(1, _BLOCK_ELEMENTS // zs.shape[1])
-        for start in range(0, len(rows), step):
-            pick = slice(start, start + step)
-            self._block(zs[pick], None if zt is None else zt[pick], rows[pick])
+        if job.implementation == "triton":
+            self._rows_by_triton(zs, zt, rows)
+        else:
+            step = max(1, _BLOCK_ELEMENTS // zs.shape[1])
+            for start in range(0, len(rows), step):
+                pick = slice(start, start + step)
+                self._block(zs[pick], None if zt is None else zt[pick], rows[pick])
         if self.differentiates:
             self._pull_back(zs, rows)
+
+    def _rows_by_triton(self, zs: Tensor, zt: Tensor | None, rows: Tensor) -> None:
+        """Do what `_block` does on a whole chunk, in one kernel."""
+        from auditor.kernels.triton.losses import RowLoss  # triton is optional
+
+        job = self.job
+        loss = RowLoss(
+            mixture=job.mixture,
+            tau=job.tau,
+            softcap=job.student.softcap,
+            with_gradient=self.differentiates,
+        )
+        rates = job.weights[rows] * (job.mixture.factor * job.student.scale / job.tau)  # (C,)
+        with torch.cuda.device_of(zs):  # type: ignore[no-untyped-call]
+            if zt is not None:
+                self.per_token[rows] = loss.divergence(zs, zt, rates)
+            else:
+                self.per_token[rows] = loss.cross_entropy(zs, self._labels(rows), rates)
+
+    def _labels(self, rows: Tensor) -> Tensor:
+        if self.job.labels is None:
+            raise InputError("a loss needs a teacher or labels")
+        return self.job.labels[rows]
 
     def _block(self, zs: Tensor, zt: Tensor | None, rows: Tensor) -> None:
         """Set the losses of a few rows and overwrite their student logits by the gradient."""
@@ -100,10 +164,8 @@ class _Accumulated:
         if zt is not None:
             teacher = tempered_softmax(zt, job.tau)
             terms = divergence(job.mixture.kind, student, teacher, job.mixture.beta)
-        elif job.labels is not None:
-            terms = cross_entropy(student, job.labels[rows])
         else:
-            raise InputError("a loss needs a teacher or labels")
+            terms = cross_entropy(student, self._labels(rows))
         self.per_token[rows] = (terms.value * job.mixture.factor).clamp_(min=0.0)
         if self.differentiates:
             rate = job.weights[rows] * (job.mixture.factor / job.tau)  # (R,)

@@ -54,12 +54,13 @@ def linear_agreement(
         for i, (n, h, w) in enumerate((("a", h_a, w_a), ("b", h_b, w_b)))
     ]
     _check_sides(sides[0], sides[1], chunk)
-    wanted, name = checked_wanted(tier, topk), chosen_implementation(implementation)
+    wanted = checked_wanted(tier, topk)
+    chosen_implementation(implementation)  # refuses a wrong name before any product
     if tokens is not None and tokens.shape != (sides[0].positions,):
         raise InputError(f"tokens must be ({sides[0].positions},), found {tuple(tokens.shape)}")
     with torch.no_grad():
         parts = [
-            agreement_of(checked_pair(pair), wanted, name)
+            agreement_of(checked_pair(pair), wanted, chosen_implementation(implementation, pair))
             for pair in _logit_pairs(sides[0], sides[1], tokens, chunk)
         ]
     return joined(parts)

@@ -12,7 +12,7 @@ from auditor.kernels.divergences import (
     checked_temperature,
     divergence_loss,
 )
-from auditor.kernels.fused import FusedLoss, Job
+from auditor.kernels.fused import FusedLoss, Job, chosen_implementation
 from auditor.kernels.projection import Projection
 
 __all__ = ["DistillationLoss", "distillation_loss", "divergence_loss"]
@@ -29,6 +29,8 @@ class DistillationLoss(NamedTuple):
     """(): sum over positions of weight * loss; differentiable."""
     per_token: Tensor
     """(T,): the unweighted loss in nats, detached; 0 where the weight is 0."""
+    implementation: str
+    """What computed it: "chunked" (torch) or "triton"."""
 
 
 def distillation_loss(
@@ -47,6 +49,7 @@ def distillation_loss(
     softcap: tuple[float | None, float | None] = (None, None),
     scale: tuple[float, float] = (1.0, 1.0),
     chunk: int = 256,
+    implementation: str = "auto",
 ) -> DistillationLoss:
     """Return the weighted sum of a loss over positions, and the loss of each position.
 
@@ -72,11 +75,15 @@ def distillation_loss(
         bias: (V,) of student and teacher heads, or None.
         softcap: of student and teacher heads, or None.
         scale: logit multipliers of student and teacher heads.
-        chunk: positions whose logits exist at once.
+        chunk: positions whose logits exist at once. On a GPU 2048 or more: the gradient of `w_s`
+            is read and written once a chunk.
+        implementation: "chunked" (torch, on any device), "triton" (one kernel per chunk, NVIDIA
+            GPU, not for float64), or "auto": triton where it can run, else chunked.
 
     Raises:
         InputError: shapes, names or values are not usable.
         VocabularyError: student and teacher differ in V.
+        KernelUnavailableError: no such implementation, or it cannot run here.
     """
     sides = [
         Projection(name=n, hidden=h, weight=w, bias=bias[i], softcap=softcap[i], scale=scale[i])
@@ -99,9 +106,10 @@ def distillation_loss(
         labels=targets,
         chunk=chunk,
         with_gradient=torch.is_grad_enabled(),
+        implementation=chosen_implementation(implementation, sides[0]),
     )
     total, per_token = FusedLoss.apply(h_s, w_s, bias[0], job)  # type: ignore[no-untyped-call]
-    return DistillationLoss(total, per_token)
+    return DistillationLoss(total, per_token, job.implementation)
 
 
 def _checked_teacher(sides: list[Projection]) -> Projection:
@@ -109,6 +117,8 @@ def _checked_teacher(sides: list[Projection]) -> Projection:
         raise InputError("a divergence needs the teacher's h_t and w_t", hint="give both")
     student, teacher = sides
     teacher.check()
+    if teacher.hidden.device != student.hidden.device:
+        raise InputError(f"h_s is on {student.hidden.device}, h_t on {teacher.hidden.device}")
     if teacher.positions != student.positions:
         raise InputError(f"h_s has {student.positions} positions, h_t {teacher.positions}")
     if teacher.vocabulary != student.vocabulary:

@@ -1,10 +1,10 @@
 """The one order of token ids: larger logit first, then lower id. Exact, whatever ties there are.
 
 `torch.topk` and `torch.sort` leave the order of equal values open, and half-precision logits tie
-at every position. Candidates come from blocks of columns: under this order the k blocks with the
-best first element hold all of the k best ids (kernels.md 2.4), so one cheap pass of block maxima
-replaces a selection over the whole row. Where equal values straddle the k-th place, value and id
-are packed into one integer, which has no ties.
+at every position. Instead a row is cut into groups of columns. The k-th largest of the groups'
+maxima is no larger than the k-th value of the row (kernels.md 2.4), so the groups whose maximum
+reaches it hold the first k ids, and one cheap pass of maxima replaces a selection over the row.
+The few logits that reach it are sorted by value and id packed into one integer, which has no ties.
 """
 
 from dataclasses import dataclass
@@ -12,8 +12,10 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-BLOCK = 32
-"""Columns per block: k blocks of candidates and V / BLOCK maxima are both small."""
+GROUP = 32
+"""Columns per group. They are V // GROUP apart, as maxima over the outer axis are the fast ones."""
+_CROWDED = 4
+"""Candidates per place from which on selecting over the whole row is faster."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -27,23 +29,14 @@ class Ordered:
 
 def first_ids(table: Tensor, k: int) -> Ordered:
     """Return the first min(k, V) ids of each row of a (R, V) table without NaN; k >= 1."""
-    return first_ids_of((table,), k)[0]
-
-
-def first_ids_of(tables: tuple[Tensor, ...], k: int) -> tuple[Ordered, ...]:
-    """Return `first_ids` of tables of one shape; together, as each small step has a fixed cost."""
-    width = int(tables[0].shape[1])
-    k = min(k, width)
-    if torch.float64 in {table.dtype for table in tables}:
-        return tuple(_sorted_ids(table, k) for table in tables)
-    tables = tuple(table.float() for table in tables)
-    if k * BLOCK * 2 > width:
-        return _split(_first_places(torch.cat(tables), k), tables)
-    blocks = _first_set(torch.cat([_block_maxima(table) for table in tables]), k)  # (n R, k)
-    ids = _columns(blocks.sort(1).values, width)
-    parts = torch.chunk(ids, len(tables))
-    candidates = torch.cat([t.gather(1, part) for t, part in zip(tables, parts, strict=True)])
-    return _split(ids.gather(1, _first_places(candidates, k)), tables)
+    k = min(k, int(table.shape[1]))
+    if table.dtype == torch.float64:
+        return _sorted_ids(table, k)
+    table = table.float()
+    ids = _ids_from_groups(table, k)
+    if ids is None:
+        ids = _ids_from_row(table, k)
+    return Ordered(ids, table.gather(1, ids))
 
 
 def _sorted_ids(table: Tensor, k: int) -> Ordered:
@@ -52,43 +45,49 @@ def _sorted_ids(table: Tensor, k: int) -> Ordered:
     return Ordered(ids[:, :k], logits[:, :k])
 
 
-def _split(ids: Tensor, tables: tuple[Tensor, ...]) -> tuple[Ordered, ...]:
-    parts = torch.chunk(ids, len(tables))
-    return tuple(Ordered(part, t.gather(1, part)) for t, part in zip(tables, parts, strict=True))
+def _ids_from_row(table: Tensor, k: int) -> Tensor:
+    """Return the first ids (R, k) by a selection over whole rows."""
+    columns = torch.arange(table.shape[1], device=table.device)
+    return _ids_of(_keys(table, columns).topk(k, dim=1).values)
 
 
-def _columns(blocks: Tensor, width: int) -> Tensor:
-    """Return the columns of ascending blocks (R, k), then those after the last whole block.
+def _ids_from_groups(table: Tensor, k: int) -> Tensor | None:
+    """Return the first ids (R, k), or None where there are few groups or many candidates."""
+    rows, width = table.shape
+    count = width // GROUP
+    if count < max(2 * k, GROUP) or not rows:
+        return None
+    groups = table[:, : count * GROUP].view(rows, GROUP, count)
+    maxima = groups.amax(1)
+    rest = table[:, count * GROUP :]  # (R, V % GROUP): one more column each for the first groups
+    torch.maximum(maxima[:, : rest.shape[1]], rest, out=maxima[:, : rest.shape[1]])
+    least = maxima.topk(k, dim=1, sorted=False).values.amin(1, keepdim=True)
+    row, group = torch.nonzero(maxima >= least, as_tuple=True)
+    if len(row) > _CROWDED * k * rows:
+        return None
+    logits = groups[row, :, group]  # (n, GROUP)
+    if rest.shape[1]:
+        logits = torch.cat([logits, _rest_of_groups(rest, row, group)[:, None]], 1)
+    place, step = torch.nonzero(logits >= least[row], as_tuple=True)
+    if len(place) > _CROWDED * k * rows:
+        return None
+    keys = _keys(logits[place, step], step * count + group[place])
+    return _ids_of(_table_of(keys, row[place], rows).sort(1, descending=True).values[:, :k])
 
-    Ascending, so that among equal logits the lower place is the lower id.
-    """
-    inside = torch.arange(BLOCK, device=blocks.device)
-    ids = (blocks[:, :, None] * BLOCK + inside).flatten(1)  # (R, k * BLOCK)
-    rest = torch.arange(width // BLOCK * BLOCK, width, device=blocks.device)
-    return torch.cat([ids, rest.expand(len(ids), -1)], 1) if len(rest) else ids
+
+def _rest_of_groups(rest: Tensor, row: Tensor, group: Tensor) -> Tensor:
+    """Return (n,) the additional logit of some groups, -inf where a group has none."""
+    has = group < rest.shape[1]
+    return torch.where(has, rest[row, torch.where(has, group, 0)], float("-inf"))
 
 
-def _block_maxima(table: Tensor) -> Tensor:
-    """Return (R, V // BLOCK) largest logit of each whole block of columns."""
-    blocks = table.shape[1] // BLOCK
-    return table[:, : blocks * BLOCK].view(-1, blocks, BLOCK).amax(2)
-
-
-def _first_places(values: Tensor, k: int) -> Tensor:
-    """Return (R, k) columns of the k largest float32 values, equal ones by column."""
-    top = _first_set(values, k)
-    chosen = values.gather(1, top)
-    return top.gather(1, _keys(chosen, top).sort(1, descending=True).indices)
-
-
-def _first_set(values: Tensor, k: int) -> Tensor:
-    """Return the same columns in any order."""
-    top = values.topk(k, dim=1, sorted=False)
-    least = top.values.amin(1, keepdim=True)
-    if int(torch.count_nonzero(values >= least)) == k * len(values):
-        return top.indices
-    columns = torch.arange(values.shape[1], device=values.device)
-    return _keys(values, columns).topk(k, dim=1, sorted=False).indices
+def _table_of(keys: Tensor, row: Tensor, rows: int) -> Tensor:
+    """Return (R, m) with the keys of each row, after which the least integer; `row` ascends."""
+    counts = torch.bincount(row, minlength=rows)
+    first = counts.cumsum(0) - counts
+    table = keys.new_full((rows, int(counts.amax())), torch.iinfo(torch.int64).min)
+    table[row, torch.arange(len(row), device=row.device) - first[row]] = keys
+    return table
 
 
 def _keys(values: Tensor, columns: Tensor) -> Tensor:
@@ -97,3 +96,32 @@ def _keys(values: Tensor, columns: Tensor) -> Tensor:
     bits = (values + 0.0).contiguous().view(torch.int32)
     ordered = bits ^ ((bits >> 31) & 0x7FFFFFFF)  # as integers, negative floats run backwards
     return (ordered.to(torch.int64) << 32) | (0x7FFFFFFF - columns)
+
+
+def _ids_of(keys: Tensor) -> Tensor:
+    return 0x7FFFFFFF - (keys & 0x7FFFFFFF)
+
+
+def counts_beside(
+    table: Tensor, values: Tensor, first: Ordered, scratch: Tensor
+) -> tuple[Tensor, Tensor]:
+    """Return (R,) int64 numbers of logits larger than, and equal to, one value a row.
+
+    A value above the last of the first ids is counted among those; only the others cost a pass.
+
+    Args:
+        table: (R, V) float32, V < 2^24.
+        values: (R, 1).
+        first: of the same table.
+        scratch: (R, V) float32, overwritten.
+    """
+    above = (first.logits > values).sum(1)
+    equal = (first.logits == values).sum(1)
+    rest = torch.nonzero(values[:, 0] <= first.logits[:, -1])[:, 0]
+    if len(rest):
+        everywhere = len(rest) == len(table)
+        some, limit = (table, values) if everywhere else (table[rest], values[rest])
+        work = scratch[: len(some)]
+        above[rest] = torch.gt(some, limit, out=work).sum(1).to(torch.int64)
+        equal[rest] = torch.eq(some, limit, out=work).sum(1).to(torch.int64)
+    return above, equal

@@ -1,6 +1,7 @@
 """Agreement of two models' next-token distributions: the one function, whatever computes it."""
 
 from dataclasses import dataclass, fields
+from importlib.util import find_spec
 from typing import Literal, Protocol, get_args
 
 import torch
@@ -10,7 +11,7 @@ from auditor.errors import KernelUnavailableError
 from auditor.kernels import chunked, reference
 from auditor.kernels.pairs import LogitPair, Wanted, checked_pair, checked_wanted
 
-Implementation = Literal["auto", "reference", "chunked"]
+Implementation = Literal["auto", "reference", "chunked", "turbo", "triton"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -69,9 +70,23 @@ class _Kernel(Protocol):
     def __call__(self, pair: LogitPair, wanted: Wanted) -> dict[str, Tensor]: ...
 
 
+def _triton_fields(pair: LogitPair, wanted: Wanted) -> dict[str, Tensor]:
+    from auditor.kernels.triton import agreement as by_triton  # triton is optional
+
+    return by_triton.agreement_fields(pair, wanted)
+
+
+def _turbo_fields(pair: LogitPair, wanted: Wanted) -> dict[str, Tensor]:
+    from auditor.kernels import turbo  # loads the compiler
+
+    return turbo.agreement_fields(pair, wanted)
+
+
 _KERNELS: dict[str, _Kernel] = {
     "reference": reference.agreement_fields,
     "chunked": chunked.agreement_fields,
+    "turbo": _turbo_fields,
+    "triton": _triton_fields,
 }
 
 
@@ -99,35 +114,84 @@ def agreement(
         lse_b: (T,) normaliser of b.
         tier: "full", or "lite" without js, tv, hellinger2, rank_argmax_a_in_b and topk_overlap.
         topk: sizes for `topk_overlap`.
-        implementation: "auto", "chunked" (float32) or "reference" (float64, needs much memory).
+        implementation: "chunked" (torch, float32), "turbo" (the same through `torch.compile`; what
+            cannot be compiled here runs as "chunked", with the reason in the result),
+            "reference" (float64, needs much memory),
+            "triton" (float32, NVIDIA GPU), or "auto": triton where it can run, else chunked.
 
     Raises:
         InputError: shapes, types or devices do not fit, a logit is NaN or +inf, a row has no
             possible token, a token is outside the vocabulary.
         VocabularyError: a and b differ in width.
-        KernelUnavailableError: no such implementation.
+        KernelUnavailableError: no such implementation, or it cannot run here.
     """
     wanted = checked_wanted(tier, topk)
-    name = chosen_implementation(implementation)
     pair = checked_pair(LogitPair(a=a, b=b, tokens=tokens, lse_a=lse_a, lse_b=lse_b))
+    name = chosen_implementation(implementation, pair)
     with torch.no_grad():
         return agreement_of(pair, wanted, name)
 
 
-def chosen_implementation(asked: str) -> str:
-    """Return the name of the implementation that runs; "auto" takes the fastest that can."""
+def chosen_implementation(asked: str, pair: LogitPair | None = None) -> str:
+    """Return the name of the implementation that runs; "auto" takes the fastest that can.
+
+    Without a pair "auto" takes what runs on any device.
+
+    Raises:
+        KernelUnavailableError: no such name, or it cannot run here.
+    """
     if asked not in get_args(Implementation):
         raise KernelUnavailableError(
             f"no implementation is called {asked!r}",
             hint="choose one of " + ", ".join(get_args(Implementation)),
         )
-    return "chunked" if asked == "auto" else asked
+    if asked == "triton":
+        _refuse_without_triton(pair)
+    if asked == "turbo":
+        return _turbo_or_reason()
+    if asked != "auto":
+        return asked
+    return "triton" if pair is not None and _triton_fits(pair) else "chunked"
+
+
+def _triton_fits(pair: LogitPair) -> bool:
+    if pair.a.device.type != "cuda" or find_spec("triton") is None:
+        return False
+    from auditor.kernels.triton import agreement as by_triton  # triton is optional
+
+    return by_triton.fits(pair)
+
+
+def _refuse_without_triton(pair: LogitPair | None) -> None:
+    if find_spec("triton") is None:
+        raise KernelUnavailableError(
+            'implementation="triton" needs the package triton',
+            hint="pip install 'auditor[triton]', or choose \"chunked\"",
+        )
+    if not torch.cuda.is_available():
+        raise KernelUnavailableError(
+            'implementation="triton" needs an NVIDIA GPU, and torch finds none',
+            hint='choose "chunked", which runs on any device',
+        )
+    if pair is not None and pair.a.device.type != "cuda":
+        raise KernelUnavailableError(
+            f'implementation="triton" needs tensors on the GPU, found {pair.a.device}',
+            hint='move them there with .cuda(), or choose "chunked"',
+        )
 
 
 def agreement_of(pair: LogitPair, wanted: Wanted, implementation: str) -> Agreement:
-    """Return the agreement of a checked pair by a named implementation."""
-    values = _KERNELS[implementation](pair, wanted)
+    """Return the agreement of a checked pair by a named implementation, not "auto"."""
+    name = "chunked" if implementation.startswith("chunked") else implementation
+    values = _KERNELS[name](pair, wanted)
     return Agreement(**values, implementation=implementation)
+
+
+def _turbo_or_reason() -> str:
+    from auditor.kernels import turbo  # loads the compiler
+
+    reason = turbo.unavailable_reason()
+    return f"chunked (no turbo: {reason})" if reason else "turbo"
 
 
 def joined(parts: list[Agreement]) -> Agreement:

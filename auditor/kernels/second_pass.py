@@ -9,6 +9,8 @@ sum over tokens of terms that are all >= 0:
 (kernels.md 2.3 in other variables.) Where |d| < NEAR these are power series in y = d^2, so they
 follow from the moments sum s y^k, sum s d y^k, sum s |d| y^k: no logarithm, no cancellation, and
 equal logits give exactly 0. Elsewhere p - q has lost few digits and the direct forms are used.
+Rows that are far apart as a whole, KL(p||q) + KL(q||p) >= APART, need no series at all: their sums
+keep enough digits in the direct forms for all tokens.
 """
 
 import math
@@ -19,20 +21,24 @@ from torch import Tensor
 
 NEAR = 0.4
 """Largest |d| for the series; four terms then err by 1e-7."""
+APART = 0.2
+"""Sum of both KL above which rounding of direct sums is below 1e-6 of each divergence."""
 _TINY = 1e-30
 _ROOT_SCALE = 2.0**50
+_DIRECT_BC = 0.5
+"""Squared Hellinger distance up to which 1 - H^2 keeps the digits of the coefficient."""
 _LN2 = math.log(2.0)
 
 # Coefficients of y^1, y^2, ... with y = d^2 = 4 x^2.
-_TX = (1 / 4, -1 / 48, 2 / 960, -17 / 80640)
+TX = (1 / 4, -1 / 48, 2 / 960, -17 / 80640)
 """t x = x^2 - x^4/3 + 2 x^6/15 - 17 x^8/315"""
-_JS = (1 / 8, -1 / 64, 1 / 576, -17 / 92160)
+JS = (1 / 8, -1 / 64, 1 / 576, -17 / 92160)
 """t x - ln cosh x = x^2/2 - x^4/4 + x^6/9 - 17 x^8/360"""
-_SECH = (1 / 8, -5 / 384, 61 / 46080, -277 / 2064384)
+SECH = (1 / 8, -5 / 384, 61 / 46080, -277 / 2064384)
 """1 - sech x = x^2/2 - 5 x^4/24 + 61 x^6/720 - 277 x^8/8064"""
-_X_MINUS_T = (1 / 24, -2 / 480, 17 / 40320)
+X_MINUS_T = (1 / 24, -2 / 480, 17 / 40320)
 """(x - t) / d: x^3/3 - 2 x^5/15 + 17 x^7/315 over 2 x"""
-_T = (1 / 2, -1 / 24, 2 / 480, -17 / 40320)
+T = (1 / 2, -1 / 24, 2 / 480, -17 / 40320)
 """t / d, from y^0: (x - x^3/3 + 2 x^5/15 - 17 x^7/315) over 2 x"""
 _TERMS_BELOW = ((1e-7, 1), (2e-3, 2), (3e-2, 3), (math.inf, 4))
 """Number of terms that reach float32 precision, by the largest y."""
@@ -42,6 +48,7 @@ _NAMES = (
     *(f"odd{k}" for k in range(1, 4)),
     *(f"size{k}" for k in range(4)),
     *("far_p", "far_q", "far_pd", "far_qd", "far_gap", "far_root", "far_js"),
+    *("all_pd", "all_qd", "all_gap", "all_size", "all_h2", "all_js"),
 )
 
 
@@ -51,11 +58,22 @@ class Block:
 
     p: Tensor
     q: Tensor
+    root_p: Tensor
+    root_q: Tensor
     d: Tensor
     s: Tensor
     y: Tensor
     w: Tensor
     v: Tensor
+
+    def picked(self, rows: Tensor) -> "Block":
+        """Return some rows (n,) of p, q and d with scratch for the rest; itself for all rows."""
+        count = len(rows)
+        if count == len(self.p):
+            return self
+        copied = {name: getattr(self, name)[rows] for name in ("p", "q", "d")}
+        scratch = ("root_p", "root_q", "s", "y", "w", "v")
+        return Block(**copied, **{name: getattr(self, name)[:count] for name in scratch})
 
 
 class DivergenceSums:
@@ -65,27 +83,75 @@ class DivergenceSums:
         self.full = full
         self.sums = {name: torch.zeros(positions, device=device) for name in _NAMES}
         self._tiny = torch.tensor(_TINY, device=device)
-        self._rows = slice(0, 0)
+        self._rows: slice | Tensor = slice(0, 0)
 
     def add(self, block: Block, rows: slice) -> bool:
         """Set the sums of `rows` from p, q and d; False, with nothing set, if d is too large."""
         self._rows = rows
-        torch.mul(block.d, block.d, out=block.y)
-        largest = float(block.y.amax())
-        if not math.isfinite(largest):
+        size = torch.abs(block.d, out=block.y)
+        largest = float(size.amax())
+        if not math.isfinite(largest * largest):
             return False
         torch.add(block.p, block.q, out=block.s)
-        if largest >= NEAR * NEAR:
-            self._far(block)
-        self._near(block, next(n for limit, n in _TERMS_BELOW if largest < limit))
+        if largest < NEAR:
+            self._near(block, _terms_for(largest))
+            return True
+        close = torch.nonzero(~self._direct(block, rows))[:, 0]
+        if len(close):
+            self._rows = rows.start + close
+            self._split(block.picked(close))
         return True
 
+    def _split(self, block: Block) -> None:
+        """Add series over near tokens and direct sums over the others."""
+        torch.mul(block.d, block.d, out=block.y)
+        torch.add(block.p, block.q, out=block.s)
+        self._far(block)
+        self._near(block, len(TX))
+
     def _sum(self, name: str, table: Tensor) -> None:
-        torch.sum(table, 1, out=self.sums[name][self._rows])
+        if isinstance(self._rows, slice):
+            torch.sum(table, 1, out=self.sums[name][self._rows])
+        else:
+            self.sums[name][self._rows] = table.sum(1)
+
+    def _direct(self, block: Block, rows: slice) -> Tensor:
+        """Add direct sums over all tokens; return the rows (R,) for which they do, 0 elsewhere.
+
+        Overwrites s, y, w, v.
+        """
+        p, q, d, w, v = block.p, block.q, block.d, block.w, block.v
+        self._sum("all_pd", torch.mul(p, d, out=v))
+        self._sum("all_qd", torch.mul(q, d, out=v))
+        apart = self.sums["all_pd"][rows] - self.sums["all_qd"][rows] >= APART
+        if bool(apart.any()):
+            self._sum("all_gap", torch.sub(p, q, out=w))
+            self._sum("all_h2", torch.sub(block.root_p, block.root_q, out=v).square_())
+            if float(self.sums["all_h2"][rows].amax()) > 2 * _DIRECT_BC:
+                self._sum("far_root", torch.mul(block.root_p, block.root_q, out=v))
+                self.sums["far_root"][rows] *= _ROOT_SCALE
+            if self.full:
+                self._direct_js(block)
+        for name in ("all_pd", "all_qd", "all_gap", "all_size", "all_h2", "all_js", "far_root"):
+            self.sums[name][rows] *= apart
+        return apart
+
+    def _direct_js(self, block: Block) -> None:
+        """Add sum |p - q| and twice the Jensen-Shannon divergence, from w = p - q and y = |d|.
+
+        With h = |t| = |p - q| / s each token adds s (ln(1 + h) - (1 - h) |d| / 2) / 2.
+        """
+        gap = block.w.abs_()
+        self._sum("all_size", gap)
+        h = gap.div_(block.s)
+        gain = torch.log1p(h, out=block.v)
+        gain.addcmul_(block.y, h.sub_(1.0), value=0.5)
+        self._sum("all_js", gain.mul_(block.s))
 
     def _near(self, block: Block, terms: int) -> None:
         """Add the moments of y and d under weights s; few terms also keep clear of denormals."""
-        s, d, y, w, v = block.s, block.d, block.y, block.w, block.v
+        s, d, w, v = block.s, block.d, block.w, block.v
+        y = torch.mul(d, d, out=block.y)
         self._sum("even0", s)
         torch.mul(s, d, out=v)
         torch.mul(s, y, out=w)
@@ -137,21 +203,23 @@ class DivergenceSums:
         """Return kl_ab, kl_ba, log_bc, and in the full tier js, tv, hellinger2; float64."""
         sums = {name: table.double() for name, table in self.sums.items()}
         sums["far_root"] /= _ROOT_SCALE
-        symmetric = _series(_TX, sums, "even", 1)
-        skew = _series(_X_MINUS_T, sums, "odd", 1)
-        gap = sums["far_p"] - sums["far_q"]
-        hellinger2 = _series(_SECH, sums, "even", 1) / 2
+        symmetric = _series(TX, sums, "even", 1)
+        skew = _series(X_MINUS_T, sums, "odd", 1)
+        gap = sums["far_p"] - sums["far_q"] + sums["all_gap"]
+        pd, qd = sums["far_pd"] + sums["all_pd"], sums["far_qd"] + sums["all_qd"]
+        hellinger2 = _series(SECH, sums, "even", 1) / 2
         bc = sums["even0"] / 2 - hellinger2 + sums["far_root"]
-        hellinger2 = hellinger2 + (sums["far_p"] + sums["far_q"]) / 2 - sums["far_root"]
-        hellinger2 = hellinger2.clamp(0.0, 1.0)
+        far = (sums["far_p"] + sums["far_q"]) / 2 - sums["far_root"]
+        direct = sums["all_h2"] / 2  # not 0 in rows that have no other sum
+        hellinger2 = torch.where(direct > 0, direct, hellinger2 + far).clamp(0.0, 1.0)
         fields = {
-            "kl_ab": (symmetric + skew + sums["far_pd"] - gap).clamp(min=0.0),
-            "kl_ba": (symmetric - skew - sums["far_qd"] + gap).clamp(min=0.0),
-            "log_bc": torch.where(hellinger2 < 0.5, torch.log1p(-hellinger2), bc.log()),
+            "kl_ab": (symmetric + skew + pd - gap).clamp(min=0.0),
+            "kl_ba": (symmetric - skew - qd + gap).clamp(min=0.0),
+            "log_bc": torch.where(hellinger2 <= _DIRECT_BC, torch.log1p(-hellinger2), bc.log()),
         }
         if self.full:
-            js = _series(_JS, sums, "even", 1) - sums["far_js"]
-            tv = _series(_T, sums, "size", 0) + sums["far_gap"]
+            js = _series(JS, sums, "even", 1) - sums["far_js"] + sums["all_js"]
+            tv = _series(T, sums, "size", 0) + sums["far_gap"] + sums["all_size"]
             fields["js"] = (js / 2).clamp(0.0, _LN2)
             fields["tv"] = (tv / 2).clamp(0.0, 1.0)
             fields["hellinger2"] = hellinger2
@@ -163,3 +231,8 @@ def _series(
 ) -> Tensor:
     terms = [c * sums[f"{kind}{first + i}"] for i, c in enumerate(coefficients)]
     return torch.stack(terms).sum(0)
+
+
+def _terms_for(largest: float) -> int:
+    """Return how many terms of a series are needed where |d| is at most `largest`."""
+    return next(n for limit, n in _TERMS_BELOW if largest * largest < limit)
