@@ -29,6 +29,7 @@ COMMANDS = {
     "probes": ("probes", "List, show, check and digest probe suites."),
     "measures": ("measures", "List the measures, or explain one."),
     "models": ("models", "Identify a model: digests, size, access."),
+    "bench": ("bench", "Measure our kernels beside installed peers."),
     "doctor": ("doctor", "Say what this machine can do and what is missing."),
 }
 

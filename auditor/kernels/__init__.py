@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from auditor.kernels.cka import CkaStream, cka_stream
     from auditor.kernels.cka_table import pairwise_cka, u_centred_gram
+    from auditor.kernels.gram_logits import LogitCosines, LogitGrams, cosine_gram_logits
     from auditor.kernels.linear import TopMass, linear_agreement, top_mass
     from auditor.kernels.losses import DistillationLoss, distillation_loss, divergence_loss
     from auditor.kernels.neighbours import mutual_knn
@@ -19,15 +20,26 @@ if TYPE_CHECKING:
         mmd_permutation,
         paired_sign_test,
     )
+    from auditor.kernels.sparse import (
+        PpsTargets,
+        TopKTargets,
+        pps_targets,
+        topk_targets,
+    )
 
 _HOMES = {
     "Agreement": "pairwise",
     "CkaStream": "cka",
     "DistillationLoss": "losses",
+    "LogitCosines": "gram_logits",
+    "LogitGrams": "gram_logits",
     "PermutationTest": "permutation",
+    "PpsTargets": "sparse",
+    "TopKTargets": "sparse",
     "TopMass": "linear",
     "agreement": "pairwise",
     "cka_stream": "cka",
+    "cosine_gram_logits": "gram_logits",
     "distillation_loss": "losses",
     "divergence_loss": "losses",
     "energy_permutation": "permutation",
@@ -36,7 +48,9 @@ _HOMES = {
     "mutual_knn": "neighbours",
     "paired_sign_test": "permutation",
     "pairwise_cka": "cka_table",
+    "pps_targets": "sparse",
     "top_mass": "linear",
+    "topk_targets": "sparse",
     "u_centred_gram": "cka_table",
 }
 
@@ -44,10 +58,15 @@ __all__ = [
     "Agreement",
     "CkaStream",
     "DistillationLoss",
+    "LogitCosines",
+    "LogitGrams",
     "PermutationTest",
+    "PpsTargets",
+    "TopKTargets",
     "TopMass",
     "agreement",
     "cka_stream",
+    "cosine_gram_logits",
     "distillation_loss",
     "divergence_loss",
     "energy_permutation",
@@ -56,7 +75,9 @@ __all__ = [
     "mutual_knn",
     "paired_sign_test",
     "pairwise_cka",
+    "pps_targets",
     "top_mass",
+    "topk_targets",
     "u_centred_gram",
 ]
 

@@ -15,8 +15,10 @@ from torch.autograd.function import once_differentiable
 
 from auditor.errors import InputError, KernelUnavailableError
 from auditor.kernels.divergences import Mixture
-from auditor.kernels.loss_terms import cross_entropy, divergence, tempered_softmax
+from auditor.kernels.loss_terms import cross_entropy, divergence, tempered, tempered_softmax
 from auditor.kernels.projection import Projection, weight_tiles
+from auditor.kernels.sparse import SparseTargets
+from auditor.kernels.sparse_terms import sparse_divergence
 
 Implementation = Literal["auto", "chunked", "triton"]
 
@@ -34,13 +36,14 @@ class Job:
     tau: float
     weights: Tensor
     labels: Tensor | None
+    targets: SparseTargets | None
     chunk: int
     with_gradient: bool
     implementation: str
     """What turns a chunk of logits into losses and gradients: "chunked" or "triton"."""
 
 
-def chosen_implementation(asked: str, student: Projection) -> str:
+def chosen_implementation(asked: str, student: Projection, *, sparse: bool) -> str:
     """Return the implementation that runs on the student's logits; "auto" takes the fastest.
 
     Raises:
@@ -53,7 +56,7 @@ def chosen_implementation(asked: str, student: Projection) -> str:
         )
     if asked == "chunked":
         return asked
-    obstacle = _triton_obstacle(student)
+    obstacle = _triton_obstacle(student, sparse)
     if asked == "triton" and obstacle is not None:
         raise KernelUnavailableError(
             f"the triton losses {obstacle[0]}", hint=f'{obstacle[1]}, or use "chunked"'
@@ -61,13 +64,15 @@ def chosen_implementation(asked: str, student: Projection) -> str:
     return "triton" if obstacle is None else "chunked"
 
 
-def _triton_obstacle(student: Projection) -> tuple[str, str] | None:
+def _triton_obstacle(student: Projection, sparse: bool) -> tuple[str, str] | None:
     """Return why the Triton kernels cannot run, and the remedy; None if they can."""
     device = student.hidden.device.type
     if device != "cuda":
         return f"need an NVIDIA GPU, found tensors on {device}", "move the tensors to cuda"
     if student.dtype == torch.float64:
         return "compute in float32, found float64 inputs", "give float32 or bfloat16"
+    if sparse:
+        return "read whole distributions, found sparse targets", "give h_t and w_t"
     if find_spec("triton") is None:
         return "need the package triton", "pip install 'auditor[triton]'"
     return None
@@ -160,13 +165,17 @@ class _Accumulated:
     def _block(self, zs: Tensor, zt: Tensor | None, rows: Tensor) -> None:
         """Set the losses of a few rows and overwrite their student logits by the gradient."""
         job = self.job
-        student = tempered_softmax(zs, job.tau)
-        if zt is not None:
-            teacher = tempered_softmax(zt, job.tau)
+        if job.targets is not None:
+            terms = sparse_divergence(tempered(zs, job.tau), job.targets, rows)
+            value = terms.value  # of a sample: may be below 0
+        elif zt is not None:
+            student, teacher = tempered_softmax(zs, job.tau), tempered_softmax(zt, job.tau)
             terms = divergence(job.mixture.kind, student, teacher, job.mixture.beta)
+            value = (terms.value * job.mixture.factor).clamp_(min=0.0)
         else:
-            terms = cross_entropy(student, self._labels(rows))
-        self.per_token[rows] = (terms.value * job.mixture.factor).clamp_(min=0.0)
+            terms = cross_entropy(tempered_softmax(zs, job.tau), self._labels(rows))
+            value = terms.value.clamp_(min=0.0)
+        self.per_token[rows] = value
         if self.differentiates:
             rate = job.weights[rows] * (job.mixture.factor / job.tau)  # (R,)
             gradient = terms.gradient.mul_(rate[:, None])

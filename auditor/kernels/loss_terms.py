@@ -30,15 +30,20 @@ class Terms(NamedTuple):
 
 
 def tempered_softmax(logits: Tensor, tau: float) -> Softmax:
-    """Return the softmax of logits / tau; impossible tokens become very improbable ones.
+    """Return the softmax of `tempered` logits."""
+    table = tempered(logits, tau)
+    # Not exp of the logarithm: exp is many times slower where its result underflows.
+    return Softmax(torch.log_softmax(table, 1), torch.softmax(table, 1))
 
-    `logits` are overwritten where they are -inf.
+
+def tempered(logits: Tensor, tau: float) -> Tensor:
+    """Return finite logits / tau; impossible tokens become very improbable ones.
+
+    `logits` are overwritten where they are -inf, and returned themselves for tau 1.
     """
     floor = torch.finfo(logits.dtype).min / 2
     logits.clamp_(min=floor)
-    tempered = logits if tau == 1.0 else (logits / tau).clamp_(min=floor)
-    # Not exp of the logarithm: exp is many times slower where its result underflows.
-    return Softmax(torch.log_softmax(tempered, 1), torch.softmax(tempered, 1))
+    return logits if tau == 1.0 else (logits / tau).clamp_(min=floor)
 
 
 def cross_entropy(student: Softmax, labels: Tensor) -> Terms:

@@ -14,6 +14,7 @@ from auditor.kernels.divergences import (
 )
 from auditor.kernels.fused import FusedLoss, Job, chosen_implementation
 from auditor.kernels.projection import Projection
+from auditor.kernels.sparse import SparseTargets, checked_targets
 
 __all__ = ["DistillationLoss", "distillation_loss", "divergence_loss"]
 
@@ -45,6 +46,7 @@ def distillation_loss(
     normalise: bool = False,
     weights: Tensor | None = None,
     labels: Tensor | None = None,
+    targets: SparseTargets | None = None,
     bias: tuple[Tensor | None, Tensor | None] = (None, None),
     softcap: tuple[float | None, float | None] = (None, None),
     scale: tuple[float, float] = (1.0, 1.0),
@@ -72,6 +74,8 @@ def distillation_loss(
         normalise: as in `divergence_loss`.
         weights: (T,) non-negative; ones if None.
         labels: (T,) token ids for "cross-entropy"; -100 means no target.
+        targets: K entries a position in place of `h_t` and `w_t`, for "forward-kl" alone: of other
+            divergences a part of the distribution gives no unbiased estimate.
         bias: (V,) of student and teacher heads, or None.
         softcap: of student and teacher heads, or None.
         scale: logit multipliers of student and teacher heads.
@@ -92,24 +96,45 @@ def distillation_loss(
     ]
     hard = divergence == CROSS_ENTROPY
     mixture = Mixture(CROSS_ENTROPY, 0.0) if hard else checked_mixture(divergence, beta, normalise)
-    teacher = None if hard else _checked_teacher(sides)
+    tau = checked_temperature(temperature)
     sides[0].check()
-    targets = _checked_labels(labels, sides[0]) if hard else None
+    if targets is not None:
+        _check_sparse(targets, sides, divergence, tau)
+    labels = _checked_labels(labels, sides[0]) if hard else None
     if chunk < 1:
         raise InputError(f"chunk must be at least 1 position, found {chunk}")
     job = Job(
         student=sides[0],
-        teacher=teacher,
+        teacher=None if hard or targets is not None else _checked_teacher(sides),
         mixture=mixture,
-        tau=checked_temperature(temperature),
-        weights=_checked_weights(weights, targets, sides[0]),
-        labels=targets,
+        tau=tau,
+        weights=_checked_weights(weights, labels, sides[0]),
+        labels=labels,
+        targets=targets,
         chunk=chunk,
         with_gradient=torch.is_grad_enabled(),
-        implementation=chosen_implementation(implementation, sides[0]),
+        implementation=chosen_implementation(implementation, sides[0], sparse=targets is not None),
     )
     total, per_token = FusedLoss.apply(h_s, w_s, bias[0], job)  # type: ignore[no-untyped-call]
     return DistillationLoss(total, per_token, job.implementation)
+
+
+def _check_sparse(
+    targets: SparseTargets, sides: list[Projection], divergence: str, tau: float
+) -> None:
+    if len(sides) > 1:
+        raise InputError("targets stand for the teacher", hint="give targets, or h_t and w_t")
+    if divergence != "forward-kl":
+        raise InputError(
+            f"{divergence} is not defined for targets of K entries",
+            hint='use "forward-kl", or the teacher\'s h_t and w_t',
+        )
+    if targets.temperature != tau:
+        raise InputError(
+            f"temperature is {tau}, the targets were taken at {targets.temperature}",
+            hint="a part of a distribution cannot be tempered: take the targets again",
+        )
+    checked_targets(targets, sides[0].positions, sides[0].vocabulary)
 
 
 def _checked_teacher(sides: list[Projection]) -> Projection:
