@@ -1,6 +1,6 @@
 """The agreement kernel in torch, a few rows at a time in buffers that stay in cache.
 
-Memory: nine buffers of 2 MiB (or of one row, where that is more), whatever T is; two more to
+Memory: twelve buffers of 2 MiB (or of one row, where that is more), whatever T is; two more to
 convert half-precision tables. Float32 inside. Sums have a fixed order, so the same input gives the
 same bytes.
 """
@@ -24,6 +24,7 @@ def agreement_fields(pair: LogitPair, wanted: Wanted) -> Fields:
     work = _Work(pair, wanted, step)
     for rows in slices(pair.positions, step):
         work.add(rows)
+    work.finish()
     return work.fields()
 
 
@@ -32,7 +33,9 @@ class _Work(RowSums):
 
     def __init__(self, pair: LogitPair, wanted: Wanted, rows: int) -> None:
         device = pair.a.device
-        self._sums = DivergenceSums(pair.positions, wanted.tier == "full", device)
+        self._sums = DivergenceSums(
+            (pair.positions, rows, pair.vocabulary), wanted.tier == "full", device
+        )
         sides = SideSums("a", pair, rows), SideSums("b", pair, rows)
         super().__init__(pair, wanted, sides, self._sums)
         self._buffers = [torch.empty((rows, pair.vocabulary), device=device) for _ in range(5)]
@@ -43,7 +46,7 @@ class _Work(RowSums):
         if loaded is None:
             return
         a, b = loaded
-        d, s, y, w, v = (buffer[: a.shape[0]] for buffer in self._buffers)
+        d, s, y, w, v = self._scratch(a.shape[0])
         centred = self.a.centred(a, rows, w), self.b.centred(b, rows, w)
         torch.sum(torch.mul(*centred, out=w), 1, out=self.cross[rows])
         first_a, first_b = self.order(a, b, rows, w)
@@ -55,6 +58,14 @@ class _Work(RowSums):
         block = Block(p=p, q=q, root_p=root_p, root_q=root_q, d=d, s=s, y=y, w=w, v=v)
         if not self._sums.add(block, rows):
             self.bad[rows] = True
+
+    def finish(self) -> None:
+        """Add the rows that wait for others like them."""
+        d, s, y, w, v = self._scratch(len(self._buffers[0]))
+        self._sums.finish(Block(p=d, q=d, root_p=d, root_q=d, d=d, s=s, y=y, w=w, v=v))
+
+    def _scratch(self, rows: int) -> list[Tensor]:
+        return [buffer[:rows] for buffer in self._buffers]
 
     def _log_ratio(
         self, a: Tensor, b: Tensor, rows: slice, *, out: Tensor, scratch: Tensor

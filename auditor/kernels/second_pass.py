@@ -21,7 +21,7 @@ from torch import Tensor
 
 NEAR = 0.4
 """Largest |d| for the series; four terms then err by 1e-7."""
-APART = 0.2
+APART = 0.1
 """Sum of both KL above which rounding of direct sums is below 1e-6 of each divergence."""
 _TINY = 1e-30
 _ROOT_SCALE = 2.0**50
@@ -66,27 +66,41 @@ class Block:
     w: Tensor
     v: Tensor
 
-    def picked(self, rows: Tensor) -> "Block":
-        """Return some rows (n,) of p, q and d with scratch for the rest; itself for all rows."""
-        count = len(rows)
-        if count == len(self.p):
-            return self
-        copied = {name: getattr(self, name)[rows] for name in ("p", "q", "d")}
-        scratch = ("root_p", "root_q", "s", "y", "w", "v")
-        return Block(**copied, **{name: getattr(self, name)[:count] for name in scratch})
+
+class _Waiting:
+    """Copies of p, q and d of at most R rows, and where the rows are."""
+
+    def __init__(self, tables: Tensor) -> None:
+        self.tables = tables  # (3, R, V)
+        self.rows = torch.zeros(tables.shape[1], dtype=torch.int64, device=tables.device)
+        self.count = 0
+
+    def take(self, block: Block, picked: Tensor, start: int) -> None:
+        """Copy the picked rows (n,) of a block whose first row is `start`."""
+        place = slice(self.count, self.count + len(picked))
+        for table, copy in zip((block.p, block.q, block.d), self.tables, strict=True):
+            torch.index_select(table, 0, picked, out=copy[place])
+        self.rows[place] = picked + start
+        self.count = place.stop
 
 
 class DivergenceSums:
-    """The sums of every row, (T,) float32 each, filled block by block."""
+    """The sums of every row, (T,) float32 each, filled block by block of at most R rows."""
 
-    def __init__(self, positions: int, full: bool, device: torch.device) -> None:
+    def __init__(self, shape: tuple[int, int, int], full: bool, device: torch.device) -> None:
+        """Hold sums of T positions; `shape` is (T, R, V)."""
+        positions, rows, vocabulary = shape
         self.full = full
         self.sums = {name: torch.zeros(positions, device=device) for name in _NAMES}
         self._tiny = torch.tensor(_TINY, device=device)
         self._rows: slice | Tensor = slice(0, 0)
+        self._waiting = _Waiting(torch.empty((3, rows, vocabulary), device=device))
 
     def add(self, block: Block, rows: slice) -> bool:
-        """Set the sums of `rows` from p, q and d; False, with nothing set, if d is too large."""
+        """Set the sums of `rows` from p, q and d; False, with nothing set, if d is too large.
+
+        Rows that need both forms wait until there is a block of them; `finish` adds the last.
+        """
         self._rows = rows
         size = torch.abs(block.d, out=block.y)
         largest = float(size.amax())
@@ -97,12 +111,26 @@ class DivergenceSums:
             self._near(block, _terms_for(largest))
             return True
         close = torch.nonzero(~self._direct(block, rows))[:, 0]
-        if len(close):
-            self._rows = rows.start + close
-            self._split(block.picked(close))
+        if len(close) == len(block.p):
+            self._both_forms(block)
+        elif len(close):
+            if self._waiting.count + len(close) > len(self._waiting.rows):
+                self.finish(block)
+            self._waiting.take(block, close, rows.start)
         return True
 
-    def _split(self, block: Block) -> None:
+    def finish(self, scratch: Block) -> None:
+        """Add the rows that wait; s, y, w and v of a block are overwritten."""
+        waiting = self._waiting
+        count = waiting.count
+        if count:
+            self._rows = waiting.rows[:count]
+            p, q, d = waiting.tables[:, :count]
+            s, y, w, v = (table[:count] for table in (scratch.s, scratch.y, scratch.w, scratch.v))
+            self._both_forms(Block(p=p, q=q, root_p=p, root_q=q, d=d, s=s, y=y, w=w, v=v))
+            waiting.count = 0
+
+    def _both_forms(self, block: Block) -> None:
         """Add series over near tokens and direct sums over the others."""
         torch.mul(block.d, block.d, out=block.y)
         torch.add(block.p, block.q, out=block.s)
