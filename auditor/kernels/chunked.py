@@ -9,12 +9,15 @@ import torch
 from torch import Tensor
 
 from auditor.kernels.first_pass import SideSums
+from auditor.kernels.order import Ordered
 from auditor.kernels.pairs import Fields, LogitPair, Wanted
 from auditor.kernels.row_sums import RowSums, slices
 from auditor.kernels.second_pass import Block, DivergenceSums
 
-_BLOCK_ELEMENTS = 1 << 19
-_PEAKS_APART = 1.0
+_BLOCK_ELEMENTS = 1 << 18
+_ORDERED = 4
+"""Blocks whose ids are ordered at once: many small steps, of which the number counts."""
+_PEAKS_APART = 4.0
 """Nats between the largest logits of both models."""
 
 
@@ -22,7 +25,7 @@ def agreement_fields(pair: LogitPair, wanted: Wanted) -> Fields:
     """Return every output by name: floats as float32, counts as int64."""
     step = min(max(1, _BLOCK_ELEMENTS // pair.vocabulary), max(1, pair.positions))
     work = _Work(pair, wanted, step)
-    for rows in slices(pair.positions, step):
+    for rows in slices(pair.positions, _ORDERED * step):
         work.add(rows)
     work.finish()
     return work.fields()
@@ -36,8 +39,10 @@ class _Work(RowSums):
         self._sums = DivergenceSums(
             (pair.positions, rows, pair.vocabulary), wanted.tier == "full", device
         )
-        sides = SideSums("a", pair, rows), SideSums("b", pair, rows)
+        converted = _ORDERED * rows
+        sides = SideSums("a", pair, rows, converted), SideSums("b", pair, rows, converted)
         super().__init__(pair, wanted, sides, self._sums)
+        self._step = rows
         self._buffers = [torch.empty((rows, pair.vocabulary), device=device) for _ in range(5)]
 
     def add(self, rows: slice) -> None:
@@ -46,12 +51,23 @@ class _Work(RowSums):
         if loaded is None:
             return
         a, b = loaded
+        first_a, first_b = self.order(a, b, rows)
+        for part in slices(len(a), self._step):
+            firsts = first_a[part], first_b[part]
+            place = slice(rows.start + part.start, rows.start + part.stop)
+            self._add_block((a[part], b[part]), firsts, place)
+
+    def _add_block(
+        self, logits: tuple[Tensor, Tensor], firsts: tuple[Ordered, Ordered], rows: slice
+    ) -> None:
+        a, b = logits
         d, s, y, w, v = self._scratch(a.shape[0])
         centred = self.a.centred(a, rows, w), self.b.centred(b, rows, w)
         torch.sum(torch.mul(*centred, out=w), 1, out=self.cross[rows])
-        first_a, first_b = self.order(a, b, rows, w)
-        self.a.rank(a, first_a, rows, w)
-        self.b.rank(b, first_b, rows, w)
+        self.a.rank(a, firsts[0], rows, w)
+        self.b.rank(b, firsts[1], rows, w)
+        if self.full:
+            self.find_choice(b, firsts[1], rows, w)
         p, root_p = self.a.normalise(a, rows, w)
         q, root_q = self.b.normalise(b, rows, w)
         self._log_ratio(a, b, rows, out=d, scratch=s)

@@ -13,9 +13,12 @@ numbers, slow and without weight."""
 
 
 class SideSums:
-    """One model's sums, (T,) each, filled block by block of R rows; no buffers for 0 `rows`."""
+    """One model's sums, (T,) each, filled block by block of at most `rows` rows.
 
-    def __init__(self, name: str, pair: LogitPair, rows: int) -> None:
+    Up to `converted` rows of logits of another type are held at a time.
+    """
+
+    def __init__(self, name: str, pair: LogitPair, rows: int, converted: int) -> None:
         self.name = name
         self.table = pair.a if name == "a" else pair.b  # (T, V)
         self.tokens = pair.tokens
@@ -37,7 +40,8 @@ class SideSums:
         self.argmax = torch.zeros(positions, device=device, dtype=torch.int64)
         self._copied = self.table.dtype != torch.float32 or self.table.stride(1) != 1
         shape = (rows, pair.vocabulary)
-        self._copy = torch.empty(shape if self._copied else (0, 0), device=device)
+        copied = (converted, pair.vocabulary) if self._copied else (0, 0)
+        self._copy = torch.empty(copied, device=device)
         self.probabilities = torch.empty(shape, device=device)
         self.roots = torch.empty(shape, device=device)
         """Square roots of the probabilities."""
@@ -46,8 +50,7 @@ class SideSums:
         """Return float32 logits (R, V) of `rows`, and set their totals."""
         logits = self.table[rows]
         if self._copied:
-            buffer = self._copy[: logits.shape[0]]
-            logits = buffer.copy_(logits) if len(buffer) else logits.float().contiguous()
+            logits = self._copy[: logits.shape[0]].copy_(logits)
         torch.sum(logits, 1, out=self.total[rows])
         return logits
 

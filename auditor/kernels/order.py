@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 
 GROUP = 32
-"""Columns per group. They are V // GROUP apart, as maxima over the outer axis are the fast ones."""
+"""Neighbouring columns in a group."""
 _TOGETHER = 4
 """Groups whose maxima are joined for the bound: a selection among fewer is faster, and the bound
 of 250 maxima lets through few more logits than that of 1,000."""
@@ -28,6 +28,10 @@ class Ordered:
     ids: Tensor
     logits: Tensor
     """Float32, or float64 for a float64 table."""
+
+    def __getitem__(self, rows: slice) -> "Ordered":
+        """Return some of the rows."""
+        return Ordered(self.ids[rows], self.logits[rows])
 
 
 def first_ids(table: Tensor, k: int) -> Ordered:
@@ -60,21 +64,22 @@ def _ids_from_groups(table: Tensor, k: int) -> Tensor | None:
     count = width // GROUP
     if count < max(2 * k, GROUP) or not rows:
         return None
-    groups = table[:, : count * GROUP].view(rows, GROUP, count)
-    maxima = groups.amax(1)
+    groups = table[:, : count * GROUP].view(rows, count, GROUP)
+    maxima = groups.amax(2)
     rest = table[:, count * GROUP :]  # (R, V % GROUP): one more column each for the first groups
     torch.maximum(maxima[:, : rest.shape[1]], rest, out=maxima[:, : rest.shape[1]])
     least = _bound(maxima, k)
     row, group = torch.nonzero(maxima >= least, as_tuple=True)
     if len(row) > _CROWDED * k * rows:
         return None
-    logits = groups[row, :, group]  # (n, GROUP)
+    logits = groups[row, group]  # (n, GROUP)
     if rest.shape[1]:
         logits = torch.cat([logits, _rest_of_groups(rest, row, group)[:, None]], 1)
     place, step = torch.nonzero(logits >= least[row], as_tuple=True)
     if len(place) > _CROWDED * k * rows:
         return None
-    keys = _keys(logits[place, step], step * count + group[place])
+    ids = torch.where(step < GROUP, group[place] * GROUP + step, count * GROUP + group[place])
+    keys = _keys(logits[place, step], ids)
     return _ids_of(_table_of(keys, row[place], rows).sort(1, descending=True).values[:, :k])
 
 

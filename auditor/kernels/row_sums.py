@@ -65,14 +65,13 @@ class RowSums:
             a, b = self.a.load_without(bad, rows), self.b.load_without(bad, rows)
         return a, b
 
-    def order(self, a: Tensor, b: Tensor, rows: slice, scratch: Tensor) -> tuple[Ordered, Ordered]:
-        """Set the largest logits, their overlap and the rank of a's choice; return the first ids.
+    def order(self, a: Tensor, b: Tensor, rows: slice) -> tuple[Ordered, Ordered]:
+        """Set the largest logits and their overlap; return the first ids of both (R, k).
 
         Args:
             a: (R, V) float32.
             b: (R, V) float32.
             rows: where they are.
-            scratch: (R, V) float32, overwritten.
         """
         k = max(self.wanted.topk, default=1) if self.full else 1
         first_a, first_b = first_ids(a, k), first_ids(b, k)
@@ -81,9 +80,12 @@ class RowSums:
         if self.full:
             overlap = reference.overlaps(first_a.ids, first_b.ids, self.wanted.topk)
             self.overlap[rows] = overlap.float()
-            choice = b.gather(1, first_a.ids[:, :1])
-            self.above_choice[rows], _ = counts_beside(b, choice, first_b, scratch)
         return first_a, first_b
+
+    def find_choice(self, b: Tensor, first_b: Ordered, rows: slice, scratch: Tensor) -> None:
+        """Set the rank of a's argmax under b (R, V), whose first ids these are."""
+        choice = b.gather(1, self.a.argmax[rows, None])
+        self.above_choice[rows], _ = counts_beside(b, choice, first_b, scratch)
 
     def fields(self) -> Fields:
         """Return the outputs of all rows: floats as float32, counts as int64."""

@@ -25,7 +25,7 @@ APART = 0.1
 """Sum of both KL above which rounding of direct sums is below 1e-6 of each divergence."""
 _TINY = 1e-30
 _ROOT_SCALE = 2.0**50
-_DIRECT_BC = 0.5
+_DIRECT_BC = 0.9
 """Squared Hellinger distance up to which 1 - H^2 keeps the digits of the coefficient."""
 _LN2 = math.log(2.0)
 
@@ -47,9 +47,11 @@ _NAMES = (
     *(f"even{k}" for k in range(5)),
     *(f"odd{k}" for k in range(1, 4)),
     *(f"size{k}" for k in range(4)),
-    *("far_p", "far_q", "far_pd", "far_qd", "far_gap", "far_root", "far_js"),
-    *("all_pd", "all_qd", "all_gap", "all_size", "all_h2", "all_js"),
+    *("far_p", "far_q", "far_pd", "far_qd", "far_gap", "far_js"),
+    *("far_root", "all_pd", "all_qd", "all_gap", "all_size", "all_h2", "all_js"),
 )
+_DIRECT = _NAMES.index("far_root")
+"""First of the sums that `_direct` writes."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -91,7 +93,8 @@ class DivergenceSums:
         """Hold sums of T positions; `shape` is (T, R, V)."""
         positions, rows, vocabulary = shape
         self.full = full
-        self.sums = {name: torch.zeros(positions, device=device) for name in _NAMES}
+        self._table = torch.zeros((len(_NAMES), positions), device=device)
+        self.sums = dict(zip(_NAMES, self._table, strict=True))
         self._tiny = torch.tensor(_TINY, device=device)
         self._rows: slice | Tensor = slice(0, 0)
         self._waiting = _Waiting(torch.empty((3, rows, vocabulary), device=device))
@@ -160,8 +163,7 @@ class DivergenceSums:
                 self.sums["far_root"][rows] *= _ROOT_SCALE
             if self.full:
                 self._direct_js(block)
-        for name in ("all_pd", "all_qd", "all_gap", "all_size", "all_h2", "all_js", "far_root"):
-            self.sums[name][rows] *= apart
+        self._table[_DIRECT:, rows] *= apart
         return apart
 
     def _direct_js(self, block: Block) -> None:

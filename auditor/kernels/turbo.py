@@ -93,7 +93,7 @@ class _Work(RowSums):
 
     def __init__(self, pair: LogitPair, wanted: Wanted) -> None:
         self._sums = _Sums(pair, wanted.tier == "full")
-        sides = SideSums("a", pair, 0), SideSums("b", pair, 0)
+        sides = SideSums("a", pair, 0, ROWS), SideSums("b", pair, 0, ROWS)
         super().__init__(pair, wanted, sides, self._sums)
 
     def add(self, rows: slice) -> None:
@@ -103,7 +103,9 @@ class _Work(RowSums):
             return
         a, b = (_padded(table) for table in loaded)
         count = rows.stop - rows.start
-        self.order(a[:count], b[:count], rows, torch.empty(0))
+        _, first_b = self.order(a[:count], b[:count], rows)
+        if self.full:
+            self.find_choice(b[:count], first_b, rows, torch.empty_like(b[:count]))
         self._single(a, b, rows)
         self._paired(a, b, rows)
 
