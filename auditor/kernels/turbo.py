@@ -22,11 +22,22 @@ from auditor.kernels.second_pass import JS, NEAR, SECH, TX, X_MINUS_T, T
 
 ROWS = 64
 """Rows of a chunk; the last one is padded, so that one compilation serves all."""
+_LONGEST = 4096
+"""Tokens summed in registers: for more, the compiler keeps partial sums in memory (2x slower)."""
+_VECTOR = 16
 _LOWEST = -60.0
 """Least logit below the peak, in nats: smaller ones would be denormal numbers."""
 _PEAKS_APART = 1.0
 """Nats between the largest logits beyond which each is taken from its own peak first."""
+_ONE_LOOP: dict[str, bool | int | str] = {
+    "realize_opcount_threshold": 1 << 20,
+    "realize_reads_threshold": 1 << 20,
+}
+"""Keeps the compiler from writing (R, V) tables between long formulas."""
+_LOG2_E = 1.4426950408889634
 _TINY = 1e-37
+_ARTANH = tuple(1.0 / (2 * k + 1) for k in range(8))
+"""Coefficients of r^0, r^2, ... in artanh(r) / r."""
 _NAMES = ("kl_ab", "kl_ba", "hellinger2", "bc", "tv", "js")
 
 
@@ -55,7 +66,7 @@ def _doubled(x: Tensor) -> Tensor:
 @functools.cache
 def _compiled(function: Callable[..., Any]) -> Callable[..., Any]:
     """Return the compiled function; shapes are fixed, so each vocabulary compiles once."""
-    made = torch.compile(function, dynamic=False, fullgraph=True)
+    made = torch.compile(function, dynamic=False, fullgraph=True, options=_ONE_LOOP)
 
     def call(*values: Any) -> Any:
         with warnings.catch_warnings():
@@ -114,7 +125,7 @@ class _Work(RowSums):
         sides = (self.a, a), (self.b, b)
         own = [self._own(side, table, rows) for side, table in sides]
         peaks = [_padded(side.peak[rows]) for side, _ in sides]
-        sums = _compiled(_first_loop)(a, b, *peaks, *own)[:, : rows.stop - rows.start]
+        sums = _over_vocabulary(_first_loop, a, b, *peaks, *own)[:, : rows.stop - rows.start]
         for (side, _), (others, level, above, equal) in zip(sides, sums.split(4), strict=True):
             given = side.lse
             norm = torch.log1p(others.double() + (level.double() - 1.0))
@@ -139,7 +150,7 @@ class _Work(RowSums):
         scalars = [peak_a, peak_b, from_a, from_b, shift]
         scalars += [torch.exp(-side.log_norm[rows]).float() for side in (one, two)]
         scalars += [side.total[rows] / width for side in (one, two)]
-        found = _compiled(_second_loop)(a, b, *(_padded(x) for x in scalars))
+        found = _over_vocabulary(_second_loop, a, b, *(_padded(x) for x in scalars))
         found = found[:, : rows.stop - rows.start]
         one.square[rows], two.square[rows], self.cross[rows] = found[:3]
         for side, mean in ((one, found[3]), (two, found[4])):
@@ -156,18 +167,41 @@ def _padded(table: Tensor) -> Tensor:
     return torch.cat([table, table.new_zeros((missing, *table.shape[1:]))])
 
 
+def _over_vocabulary(loop: Callable[..., Tensor], *values: Tensor) -> Tensor:
+    """Return (n, ROWS): the sums of a compiled loop over two tables (ROWS, V) and scalars (ROWS,).
+
+    The vocabulary is cut into stretches: the compiler keeps short sums in registers.
+    """
+    tables, scalars = values[:2], [x[:, None, None] for x in values[2:]]
+    width = int(tables[0].shape[1])
+    length = _stretch(width)
+    whole = width // length * length
+    sums = []
+    for part, size in ((slice(0, whole), length), (slice(whole, width), width - whole)):
+        if size and part.stop > part.start:
+            cut = [table[:, part].unflatten(1, (-1, size)) for table in tables]  # type: ignore[no-untyped-call]
+            sums.append(_compiled(loop)(*cut, *scalars))
+    return torch.cat(sums, 2).sum(2)
+
+
+def _stretch(width: int) -> int:
+    """Return a length that divides the vocabulary if there is a good one, else the longest."""
+    best = range(_LONGEST - _LONGEST % _VECTOR, _LONGEST // 4, -_VECTOR)
+    return next((length for length in best if width % length == 0), _LONGEST)
+
+
 def _first_loop(
     a: Tensor, b: Tensor, peak_a: Tensor, peak_b: Tensor, own_a: Tensor, own_b: Tensor
 ) -> Tensor:
-    """Return (8, R): of each model the sum of exp below the peak, and three counts."""
+    """Return (8, R, n): of each model the sum of exp below the peak, and three counts."""
     sums = []
     for table, peak, own in ((a, peak_a, own_a), (b, peak_b, own_b)):
-        u = table - peak[:, None]
+        u = table - peak
         sums += [
-            torch.where(u < 0, torch.exp(u.clamp(min=_LOWEST)), 0.0).sum(1),
-            torch.where(u < 0, 0.0, 1.0).sum(1),
-            torch.where(table > own[:, None], 1.0, 0.0).sum(1),
-            torch.where(table == own[:, None], 1.0, 0.0).sum(1),
+            torch.where(u < 0, _exp(u.clamp(min=_LOWEST)), 0.0).sum(2),
+            torch.where(u < 0, 0.0, 1.0).sum(2),
+            torch.where(table > own, 1.0, 0.0).sum(2),
+            torch.where(table == own, 1.0, 0.0).sum(2),
         ]
     return torch.stack(sums)
 
@@ -185,30 +219,43 @@ def _second_loop(
     mean_a: Tensor,
     mean_b: Tensor,
 ) -> Tensor:
-    """Return (11, R): moments, mean logits under their own model, and the sums of `_NAMES`."""
-    u, v = (a - peak_a[:, None]).clamp(min=_LOWEST), (b - peak_b[:, None]).clamp(min=_LOWEST)
-    p, q = torch.exp(u) * scale_a[:, None], torch.exp(v) * scale_b[:, None]
-    d = ((a - from_a[:, None]) - (b - from_b[:, None])) - shift[:, None]
-    x, y = a - mean_a[:, None], b - mean_b[:, None]
-    moments = [(x * x).sum(1), (y * y).sum(1), (x * y).sum(1), (u * p).sum(1), (v * q).sum(1)]
+    """Return (11, R, n): moments, mean logits under their own model, and the sums of `_NAMES`."""
+    u, v = (a - peak_a).clamp(min=_LOWEST), (b - peak_b).clamp(min=_LOWEST)
+    p, q = _exp(u) * scale_a, _exp(v) * scale_b
+    d = ((a - from_a) - (b - from_b)) - shift
+    x, y = a - mean_a, b - mean_b
+    moments = [(x * x).sum(2), (y * y).sum(2), (x * y).sum(2), (u * p).sum(2), (v * q).sum(2)]
     return torch.stack([*moments, *_divergences(p, q, d)])
 
 
 def _divergences(p: Tensor, q: Tensor, d: Tensor) -> list[Tensor]:
-    """Return the sums of `_NAMES`, (R,) each."""
+    """Return the sums of `_NAMES`, (R, n) each."""
     s, w, y, size = p + q, p - q, d * d, d.abs()
     near = size < NEAR
-    root = torch.sqrt(p) * torch.sqrt(q)
+    root = torch.sqrt(p * q)
     t = size * _polynomial(T, y)
     even = torch.where(near, s * (y * _polynomial(TX, y)), 0.5 * (w * d))
     odd = torch.where(near, s * (d * y * _polynomial(X_MINUS_T, y)), 0.5 * (s * d) - w)
     h2 = torch.where(near, s * (y * _polynomial(SECH, y)), s - 2.0 * root)
-    far_js = s * torch.log1p(w.abs() / (s + _TINY)) - torch.minimum(p, q) * size
+    far_js = s * _log_of_share(s, w.abs()) - torch.minimum(p, q) * size
     js = torch.where(near, s * (y * _polynomial(JS, y)), far_js)
     gap = torch.where(near, s * t, w.abs())
-    even, odd = even.sum(1), odd.sum(1)
-    halves = [h2.sum(1) / 2, root.sum(1), gap.sum(1) / 2, js.sum(1) / 2]
-    return [even + odd, even - odd, *halves]
+    halves = [0.5 * h2, root, 0.5 * gap, 0.5 * js]
+    return [table.sum(2) for table in (even + odd, even - odd, *halves)]
+
+
+def _exp(x: Tensor) -> Tensor:
+    # The compiler writes the result of exp to memory where it is used twice, but not that of exp2.
+    return torch.exp2(x * _LOG2_E)
+
+
+def _log_of_share(s: Tensor, gap: Tensor) -> Tensor:
+    """Return ln(1 + gap / s) for 0 <= gap <= s, to 1e-7; eight times as fast as log1p.
+
+    ln(1 + h) = 2 artanh(r) with r = h / (2 + h) <= 1/3.
+    """
+    r = gap / (2.0 * s + gap + _TINY)
+    return 2.0 * r * _polynomial(_ARTANH, r * r)
 
 
 def _polynomial(coefficients: tuple[float, ...], y: Tensor) -> Tensor:
