@@ -38,7 +38,7 @@ def debiased(settings: Settings) -> Experiment:
         title="debiased linear CKA, float32 representations",
         shape={"N": items, "D": width},
         candidates=(
-            ours("stream", streamed, "all, float64 inside"),
+            ours("stream", streamed, "all, float32 products, float64 sums"),
             ours("table", table, "all, float64 inside"),
             peer(
                 PRODUCTS,

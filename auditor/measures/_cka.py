@@ -22,7 +22,8 @@ def debiased_cka(x: Array, y: Array) -> float:
             raise UndefinedError(f"the {name} is the same for all {len(side)} probes, or all but 1")
     # |CKA| <= 1 by Cauchy-Schwarz: the unbiased HSIC is an inner product of U-centred matrices
     # (Székely & Rizzo 2014). Rounding may pass it.
-    return float(np.clip(cka_stream([(x, y)]), -1.0, 1.0))
+    batch = x.astype(np.float64), y.astype(np.float64)
+    return float(np.clip(cka_stream([batch]), -1.0, 1.0))
 
 
 def subset_cka(x: Array, y: Array, chosen: Array) -> Array:
