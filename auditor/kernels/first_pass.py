@@ -46,11 +46,14 @@ class SideSums:
         self.roots = torch.empty(shape, device=device)
         """Square roots of the probabilities."""
 
+    def logits(self, rows: slice) -> Tensor:
+        """Return float32 logits (R, V) of `rows`."""
+        logits = self.table[rows]
+        return self._copy[: logits.shape[0]].copy_(logits) if self._copied else logits
+
     def load(self, rows: slice) -> Tensor:
         """Return float32 logits (R, V) of `rows`, and set their totals."""
-        logits = self.table[rows]
-        if self._copied:
-            logits = self._copy[: logits.shape[0]].copy_(logits)
+        logits = self.logits(rows)
         torch.sum(logits, 1, out=self.total[rows])
         return logits
 

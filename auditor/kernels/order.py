@@ -69,6 +69,8 @@ def _ids_from_groups(table: Tensor, k: int) -> Tensor | None:
     rest = table[:, count * GROUP :]  # (R, V % GROUP): one more column each for the first groups
     torch.maximum(maxima[:, : rest.shape[1]], rest, out=maxima[:, : rest.shape[1]])
     least = _bound(maxima, k)
+    if bool(torch.isnan(least).any()):
+        return None
     row, group = torch.nonzero(maxima >= least, as_tuple=True)
     if len(row) > _CROWDED * k * rows:
         return None

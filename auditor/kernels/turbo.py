@@ -29,7 +29,7 @@ _LOWEST = -60.0
 """Least logit below the peak, in nats: smaller ones would be denormal numbers."""
 _PEAKS_APART = 1.0
 """Nats between the largest logits beyond which each is taken from its own peak first."""
-_ONE_LOOP: dict[str, bool | int | str] = {
+_ONE_LOOP: dict[str, str | int | bool | Callable[..., Any]] = {
     "realize_opcount_threshold": 1 << 20,
     "realize_reads_threshold": 1 << 20,
 }
@@ -109,10 +109,9 @@ class _Work(RowSums):
 
     def add(self, rows: slice) -> None:
         """Fill in `rows`, or mark those that need the reference as bad."""
-        loaded = self.load(rows)
-        if loaded is None:
+        if bool(self.bad[rows].all()):
             return
-        a, b = (_padded(table) for table in loaded)
+        a, b = (_padded(side.logits(rows)) for side in (self.a, self.b))
         count = rows.stop - rows.start
         _, first_b = self.order(a[:count], b[:count], rows)
         if self.full:
@@ -126,11 +125,13 @@ class _Work(RowSums):
         own = [self._own(side, table, rows) for side, table in sides]
         peaks = [_padded(side.peak[rows]) for side, _ in sides]
         sums = _over_vocabulary(_first_loop, a, b, *peaks, *own)[:, : rows.stop - rows.start]
-        for (side, _), (others, level, above, equal) in zip(sides, sums.split(4), strict=True):
+        for (side, _), part in zip(sides, torch.split(sums, 5), strict=True):
+            side.total[rows], others, level, above, equal = part
             given = side.lse
             norm = torch.log1p(others.double() + (level.double() - 1.0))
             side.log_norm[rows] = norm if given is None else given[rows] - side.peak[rows].double()
             side.above[rows], side.equal[rows] = above.to(torch.int64), equal.to(torch.int64)
+        self.bad[rows] |= ~torch.isfinite(self.a.total[rows] + self.b.total[rows])
 
     def _own(self, side: SideSums, table: Tensor, rows: slice) -> Tensor:
         """Return (ROWS,) the logit of the token that came next, or the peak."""
@@ -193,11 +194,12 @@ def _stretch(width: int) -> int:
 def _first_loop(
     a: Tensor, b: Tensor, peak_a: Tensor, peak_b: Tensor, own_a: Tensor, own_b: Tensor
 ) -> Tensor:
-    """Return (8, R, n): of each model the sum of exp below the peak, and three counts."""
+    """Return (10, R, n): of each model the sums of logits and of exp below the peak; counts."""
     sums = []
     for table, peak, own in ((a, peak_a, own_a), (b, peak_b, own_b)):
         u = table - peak
         sums += [
+            table.sum(2),
             torch.where(u < 0, _exp(u.clamp(min=_LOWEST)), 0.0).sum(2),
             torch.where(u < 0, 0.0, 1.0).sum(2),
             torch.where(table > own, 1.0, 0.0).sum(2),

@@ -95,16 +95,23 @@ def test_all_tokens_kept_is_the_dense_forward_kl(make: object) -> None:
 @pytest.mark.parametrize("sharpness", [0.1, 1.0, 3.0])
 @pytest.mark.parametrize("k", [1, 2, 7, V])
 def test_the_expected_sample_is_the_distribution_exactly(k: int, sharpness: float) -> None:
-    # The sample is constant between the starts at which a point crosses a cumulated probability,
-    # so the expectation over the start is a finite sum.
+    # The sample changes only where a point meets the end of a token's stretch, so the expectation
+    # over the start is a sum over the intervals between such starts.
     p = torch.softmax(teacher_logits(3, sharpness)[:1], 1)
     order = p.argsort(1, descending=True)[:, :k]
-    fine = torch.linspace(0, 1, 200_001, dtype=torch.float64)[:-1] + 2.5e-6
-    ids, weights = pps_sample(p.expand(len(fine), V), order.expand(len(fine), k), fine)
+    # Points are whole steps apart: with a first sample at 0 they are found from its shares.
+    _, shares = pps_sample(p, order, torch.zeros(1, dtype=torch.float64))
+    head = int((p.gather(1, order) == shares).sum()) if k > 1 else 0
+    ends = p[0].scatter(0, order[0, :head], 0.0).cumsum(0) / shares[0, -1]
+    edges = torch.cat([ends % 1.0, torch.tensor([0.0, 1.0])]).sort().values
+    starts, lengths = (edges[1:] + edges[:-1]) / 2, edges[1:] - edges[:-1]
+    starts, lengths = starts[lengths > 1e-13], lengths[lengths > 1e-13]
+    n = len(starts)
+    ids, weights = pps_sample(p.expand(n, V), order.expand(n, k), starts)
     mean = torch.zeros(V, dtype=torch.float64)
-    mean.scatter_add_(0, ids.flatten(), weights.flatten())
-    torch.testing.assert_close(mean / len(fine), p[0], rtol=0.0, atol=2e-5)
-    torch.testing.assert_close(weights.sum(1), torch.ones(len(fine), dtype=torch.float64))
+    mean.scatter_add_(0, ids.flatten(), (weights * lengths[:, None]).flatten())
+    torch.testing.assert_close(mean, p[0], rtol=0.0, atol=1e-12)
+    torch.testing.assert_close(weights.sum(1), torch.ones(n, dtype=torch.float64))
     drawn = ids.sort(1).values
     assert bool((drawn[:, 1:] != drawn[:, :-1]).all())  # exactly k different tokens
 

@@ -15,6 +15,7 @@ from kernel_tables import (
     tokens_for,
 )
 
+from auditor.errors import InputError
 from auditor.kernels import agreement, linear_agreement, turbo
 from auditor.kernels.turbo import ROWS
 
@@ -93,3 +94,13 @@ def test_without_a_compiler_the_reason_is_recorded(tmp_path: Path) -> None:
         [sys.executable, "-c", code], env=bare, capture_output=True, text=True, check=True
     )
     assert done.stdout.startswith("chunked (no turbo: torch.compile failed")
+
+
+@pytest.mark.parametrize("value", [float("nan"), float("inf")])
+def test_a_logit_that_is_no_number_is_refused_by_row(value: float) -> None:
+    a, b = logit_pair("usual", 3, VOCABULARY)
+    b[1, 5] = value
+    with pytest.raises(InputError, match=r"b\[1\] holds"):
+        agreement(a, b, implementation="turbo")
+    with pytest.raises(InputError, match=r"b\[0\] holds"):
+        agreement(a[1:2], b[1:2], implementation="turbo")
