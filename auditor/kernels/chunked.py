@@ -1,6 +1,6 @@
 """The agreement kernel in torch, a few rows at a time in buffers that stay in cache.
 
-Memory: twelve buffers of 2 MiB (or of one row, where that is more), whatever T is; two more to
+Memory: twelve buffers of 2 MiB (or of one row, where that is more), whatever T is; two of 4 MiB to
 convert half-precision tables. Float32 inside. Sums have a fixed order, so the same input gives the
 same bytes.
 """
@@ -14,9 +14,11 @@ from auditor.kernels.pairs import Fields, LogitPair, Wanted
 from auditor.kernels.row_sums import RowSums, slices
 from auditor.kernels.second_pass import Block, DivergenceSums
 
-_BLOCK_ELEMENTS = 1 << 18
-_ORDERED = 4
+_BLOCK_ELEMENTS = 1 << 19
+_ORDERED = 16
 """Blocks whose ids are ordered at once: many small steps, of which the number counts."""
+_CONVERTED = 2
+"""The same where logits are converted to float32 first, to bound the copies."""
 _PEAKS_APART = 4.0
 """Nats between the largest logits of both models."""
 
@@ -24,8 +26,10 @@ _PEAKS_APART = 4.0
 def agreement_fields(pair: LogitPair, wanted: Wanted) -> Fields:
     """Return every output by name: floats as float32, counts as int64."""
     step = min(max(1, _BLOCK_ELEMENTS // pair.vocabulary), max(1, pair.positions))
-    work = _Work(pair, wanted, step)
-    for rows in slices(pair.positions, _ORDERED * step):
+    native = all(t.dtype == torch.float32 and t.stride(1) == 1 for t in (pair.a, pair.b))
+    together = (_ORDERED if native else _CONVERTED) * step
+    work = _Work(pair, wanted, step, together)
+    for rows in slices(pair.positions, together):
         work.add(rows)
     work.finish()
     return work.fields()
@@ -34,13 +38,12 @@ def agreement_fields(pair: LogitPair, wanted: Wanted) -> Fields:
 class _Work(RowSums):
     """Buffers for R rows, and the sums of all T."""
 
-    def __init__(self, pair: LogitPair, wanted: Wanted, rows: int) -> None:
+    def __init__(self, pair: LogitPair, wanted: Wanted, rows: int, together: int) -> None:
         device = pair.a.device
         self._sums = DivergenceSums(
             (pair.positions, rows, pair.vocabulary), wanted.tier == "full", device
         )
-        converted = _ORDERED * rows
-        sides = SideSums("a", pair, rows, converted), SideSums("b", pair, rows, converted)
+        sides = SideSums("a", pair, rows, together), SideSums("b", pair, rows, together)
         super().__init__(pair, wanted, sides, self._sums)
         self._step = rows
         self._buffers = [torch.empty((rows, pair.vocabulary), device=device) for _ in range(5)]
