@@ -28,7 +28,7 @@ _NARROW = (torch.float32, torch.bfloat16, torch.float16)
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class _Moments:
-    """Joint moments of n pairs (x, y), float64."""
+    """Joint moments of n pairs (x, y), float64; those of a batch may have a float32 g."""
 
     n: Tensor
     """()."""
@@ -47,10 +47,16 @@ class _Moments:
     c: Tensor
     """()."""
 
-    def plus(self, other: "_Moments") -> "_Moments":
-        """Return the moments of both samples together."""
-        names = [f.name for f in fields(self)]
-        return _Moments(**{name: getattr(self, name) + getattr(other, name) for name in names})
+    def add(self, other: "_Moments") -> None:
+        """Make these the moments of both samples together."""
+        for field in fields(self):
+            getattr(self, field.name).add_(getattr(other, field.name))
+
+    def copied(self) -> "_Moments":
+        """Return float64 copies that `add` may change."""
+        names = [field.name for field in fields(self)]
+        copies = {name: getattr(self, name).to(torch.float64, copy=True) for name in names}
+        return _Moments(**copies)
 
     def moved(self, dx: Tensor, dy: Tensor) -> "_Moments":
         """Return the moments of (x + dx, y + dy)."""
@@ -93,7 +99,7 @@ def _moments(x: Tensor, y: Tensor) -> tuple[_Moments, _Moments, _Moments]:
     x2, y2, one = squares.double().unbind(1)  # (B,)
     # Columns: x |x|^2, x |y|^2, x summed over the batch
     along_x, along_y = (x.T @ squares).double().T, (y.T @ squares).double().T  # (3, D)
-    g = {"xy": (x.T @ y).double(), "xx": _gram(x).double(), "yy": _gram(y).double()}
+    g = {"xy": x.T @ y, "xx": _gram(x), "yy": _gram(y)}
     sides = {"x": (x2, along_x), "y": (y2, along_y)}
     found = []
     for name in ("xy", "xx", "yy"):
@@ -183,9 +189,11 @@ class CkaStream:
             raise InputError(f"widths changed from {known} to {(width_x, width_y)}")
 
     def _add(self, xy: _Moments, xx: _Moments, yy: _Moments) -> None:
-        self._xy = xy if self._xy is None else self._xy.plus(xy)
-        self._xx = xx if self._xx is None else self._xx.plus(xx)
-        self._yy = yy if self._yy is None else self._yy.plus(yy)
+        if self._xy is None or self._xx is None or self._yy is None:
+            self._xy, self._xx, self._yy = (part.copied() for part in (xy, xx, yy))
+        else:
+            for mine, more in ((self._xy, xy), (self._xx, xx), (self._yy, yy)):
+                mine.add(more)
 
     def value(self) -> float:
         """Return the debiased CKA of everything seen.
