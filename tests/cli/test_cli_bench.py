@@ -24,7 +24,7 @@ def test_the_json_object_holds_ceilings_rows_and_bars(monkeypatch, tmp_path):
     (experiment,) = found["experiments"]
     row = experiment["rows"][0]
     assert (row["name"], row["status"], row["ratio"]) == ("auditor stream", "ok", 1.0)
-    assert row["errors"]["cka"] < 1e-12
+    assert row["errors"]["cka"] < 1e-6  # float32 products
     assert row["timing"]["runs"] == 1
     assert (row["extra_bytes"], row["memory_reason"]) == (None, "not asked")
     assert (experiment["bars"][0]["met"], experiment["bars"][0]["reason"]) == (None, "--small")
