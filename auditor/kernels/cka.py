@@ -23,6 +23,8 @@ from auditor.errors import InputError, UndefinedError
 from auditor.types import Array
 
 Rows = Array | Tensor
+_TOGETHER = 2048
+"""Rows that wait at most."""
 _NARROW = (torch.float32, torch.bfloat16, torch.float16)
 
 
@@ -139,6 +141,7 @@ class CkaStream:
 
     def __init__(self) -> None:
         self._shift: tuple[Tensor, Tensor] | None = None
+        self._waiting: list[tuple[Tensor, Tensor]] = []
         self._xy: _Moments | None = None
         self._xx: _Moments | None = None
         self._yy: _Moments | None = None
@@ -146,7 +149,8 @@ class CkaStream:
     @property
     def n(self) -> int:
         """Number of items seen."""
-        return 0 if self._xy is None else int(self._xy.n)
+        added = 0 if self._xy is None else int(self._xy.n)
+        return added + sum(len(x) for x, _ in self._waiting)
 
     def update(self, x: Rows, y: Rows) -> None:
         """Add a batch: (B, Dx) and (B, Dy), row i of both from the same item.
@@ -166,7 +170,18 @@ class CkaStream:
             self._shift = (x.mean(0).float().double(), y.mean(0).float().double())
         self._check_widths(int(x.shape[1]), int(y.shape[1]), self._shift)
         x, y = x - self._shift[0].to(x.dtype), y - self._shift[1].to(y.dtype)
-        self._add(*_moments(x, y))
+        if self._waiting and self._waiting[0][0].dtype != x.dtype:
+            self._flush()
+        self._waiting.append((x, y))
+        if sum(len(rows) for rows, _ in self._waiting) >= _TOGETHER:
+            self._flush()
+
+    def _flush(self) -> None:
+        """Add the batches that wait: few large products are faster than many small ones."""
+        if self._waiting:
+            x, y = (torch.cat(side) for side in zip(*self._waiting, strict=True))
+            self._waiting = []
+            self._add(*_moments(x, y))
 
     def merge(self, other: "CkaStream") -> None:
         """Add what another stream has seen; `other` is left as it was.
@@ -174,6 +189,8 @@ class CkaStream:
         Raises:
             InputError: the streams saw representations of other widths.
         """
+        self._flush()
+        other._flush()
         if other._shift is None or other._xy is None or other._xx is None or other._yy is None:
             return
         if self._shift is None:
@@ -201,6 +218,7 @@ class CkaStream:
         Raises:
             UndefinedError: fewer than 4 items, or a representation without spread.
         """
+        self._flush()
         if self._xy is None or self._xx is None or self._yy is None or self.n < 4:
             raise UndefinedError(f"debiased CKA needs at least 4 items, found {self.n}")
         own_x, own_y = self._xx.hsic(), self._yy.hsic()

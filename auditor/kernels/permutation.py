@@ -11,7 +11,6 @@ p = (1 + #{b: stat_b >= stat}) / (1 + B), never 0 (Phipson & Smyth 2010). Draws 
 """
 
 from collections.abc import Callable, Iterator
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 
 import numpy as np
@@ -19,15 +18,13 @@ import torch
 from torch import Tensor
 
 from auditor.errors import InputError
+from auditor.kernels.draws import Draws, Points
 from auditor.types import Array
 
-_DRAWS_AT_ONCE = 1 << 22
-"""Random numbers held at once."""
 _STRIPES = 4
 _NEAR = 1e-3
 """In standard deviations of the null: how far float32 may be off, with much to spare."""
 
-Points = Array | Tensor
 Statistic = Callable[[Tensor], Tensor]
 
 
@@ -72,10 +69,11 @@ def mmd_permutation(
         InputError: shapes do not fit, too few points, a value is not finite.
     """
     pooled, first = _pooled(x, y)
+    labels = Draws(seed, permutations, blocks).labels(_first_ones(pooled, first))
     distance2 = _squared_distances(pooled)
     width = _checked_bandwidth(bandwidth, distance2)
     kernel = distance2.div_(-2.0 * width * width).exp_()
-    return _two_sample(kernel, first, _Draws(seed, permutations, blocks), width)
+    return _two_sample(kernel, first, labels, width)
 
 
 def energy_permutation(
@@ -86,8 +84,9 @@ def energy_permutation(
     Székely & Rizzo 2004. No bandwidth to choose; it sees any difference of distributions.
     """
     pooled, first = _pooled(x, y)
+    labels = Draws(seed, permutations, blocks).labels(_first_ones(pooled, first))
     kernel = _squared_distances(pooled).sqrt_().neg_()
-    return _two_sample(kernel, first, _Draws(seed, permutations, blocks), None)
+    return _two_sample(kernel, first, labels, None)
 
 
 def paired_sign_test(
@@ -123,7 +122,7 @@ def paired_sign_test(
     cross = kernel[:n, n:]
     h = kernel[:n, :n] + kernel[n:, n:] - cross - cross.T  # (n, n)
     h.fill_diagonal_(0.0)
-    draws = _Draws(seed, permutations, None)
+    draws = Draws(seed, permutations, None)
     return _tested(_sign_statistic(h), torch.ones(n), draws.signs(n), width)
 
 
@@ -138,23 +137,30 @@ def _sign_statistic(h: Tensor) -> Statistic:
     return statistic
 
 
+def _first_ones(pooled: Tensor, first: int) -> Tensor:
+    """Return (N,) float32: 1 for the points of x."""
+    return (torch.arange(len(pooled)) < first).float()
+
+
 def _two_sample(
-    kernel: Tensor, first: int, draws: "_Draws", bandwidth: float | None
+    kernel: Tensor, first: int, labels: Iterator[Tensor], bandwidth: float | None
 ) -> PermutationTest:
     """Test with a symmetric float64 kernel (N, N) of pooled points, the first `first` being x."""
-    total = kernel.shape[0]
     kernel.fill_diagonal_(0.0)
-    kernel.sub_(kernel.sum() / (total * (total - 1))).fill_diagonal_(0.0)
-    observed = torch.zeros(total)
-    observed[:first] = 1.0
-    return _tested(_mean_statistic(kernel, first), observed, draws.labels(observed), bandwidth)
+    statistic = _mean_statistic(kernel, first)
+    return _tested(statistic, _first_ones(kernel, first), labels, bandwidth)
 
 
 def _mean_statistic(kernel: Tensor, m: int) -> Statistic:
-    n = kernel.shape[0] - m
+    total = kernel.shape[0]
+    n = total - m
     rows = kernel.sum(1)  # (N,)
+    # The statistic does not change with a constant off the diagonal, and float32 keeps most digits
+    # around the mean.
+    middle = rows.sum() / (total * (total - 1))
+    upper = _UpperStripes(kernel, middle)
+    rows = rows - middle * (total - 1)
     everything = rows.sum()
-    upper = _UpperStripes(kernel)
 
     def statistic(labels: Tensor) -> Tensor:
         v = labels.to(kernel.device)  # (N, B), m ones in each column
@@ -168,18 +174,21 @@ def _mean_statistic(kernel: Tensor, m: int) -> Statistic:
 
 
 class _UpperStripes:
-    """v' K v of a symmetric K; in float32 from its upper half, 5 / 8 of the products."""
+    """v' C v, C = K - c off the diagonal; in float32 from its upper half: 5 / 8 of the products."""
 
-    def __init__(self, kernel: Tensor) -> None:
-        self.kernel, self.narrow = kernel, kernel.float()
+    def __init__(self, kernel: Tensor, middle: Tensor) -> None:
+        """Take a symmetric float64 `kernel` (N, N) with a zero diagonal, and c, a number."""
+        self.kernel, self.middle = kernel, middle
+        self.narrow = (kernel - middle).float().fill_diagonal_(0.0)
         self.step = -(-kernel.shape[0] // _STRIPES)
         for start in range(self.step, kernel.shape[0], self.step):
             self.narrow[start - self.step : start, start:] *= 2.0
 
     def quadratic(self, v: Tensor) -> Tensor:
-        """Return (B,) for columns v (N, B) of float32, or a few of the kernel's type."""
+        """Return (B,) for columns v (N, B) of float32, or a few of float64."""
         if v.dtype == self.kernel.dtype:
-            return (v * (self.kernel @ v)).sum(0)
+            off_diagonal = v.sum(0).square() - v.square().sum(0)
+            return (v * (self.kernel @ v)).sum(0) - self.middle * off_diagonal
         total = v.new_zeros(v.shape[1])
         for start in range(0, v.shape[0], self.step):
             rows = slice(start, start + self.step)
@@ -208,62 +217,6 @@ def _tested(
         null=drawn_all,
         bandwidth=bandwidth,
     )
-
-
-class _Draws:
-    """Random relabellings, in blocks of columns (N, b)."""
-
-    def __init__(self, seed: int, permutations: int, blocks: Points | None) -> None:
-        if permutations < 1:
-            raise InputError(f"permutations must be at least 1, found {permutations}")
-        self.stream = np.random.RandomState(seed)
-        self.permutations = permutations
-        self.blocks = None if blocks is None else np.asarray(blocks)
-
-    def _uniform(self, width: int) -> Iterator[Array]:
-        """Yield (b, width) uniform numbers until there are as many rows as permutations."""
-        step = max(1, _DRAWS_AT_ONCE // width)
-        for start in range(0, self.permutations, step):
-            yield self.stream.random_sample((min(step, self.permutations - start), width))
-
-    def signs(self, pairs: int) -> Iterator[Tensor]:
-        """Yield float32 columns of independent -1 and 1."""
-        for uniform in self._uniform(pairs):
-            yield torch.from_numpy(np.where(uniform.T < 0.5, np.float32(-1), np.float32(1)))
-
-    def labels(self, observed: Tensor) -> Iterator[Tensor]:
-        """Yield float32 columns of 0 and 1 with as many ones in each block as `observed` has."""
-        ones = observed.numpy() > 0
-        groups = self._groups(len(ones))
-        for uniform in self._uniform(len(ones)):
-            marked = np.zeros(uniform.shape, dtype=np.float32)
-            for group in groups:
-                count = int(ones[group].sum())
-                marked[:, group] = _smallest(uniform[:, group], count)
-            yield torch.from_numpy(marked).T
-
-    def _groups(self, total: int) -> list[Array | slice]:
-        if self.blocks is None:
-            return [slice(None)]
-        if self.blocks.shape != (total,):
-            raise InputError(f"blocks must be ({total},), found {self.blocks.shape}")
-        return [np.flatnonzero(self.blocks == label) for label in np.unique(self.blocks)]
-
-
-def _smallest(uniform: Array, count: int) -> Array:
-    """Return True at the `count` smallest numbers of each row: a random subset of that size."""
-    if count == 0:
-        return np.zeros(uniform.shape, dtype=bool)
-    # Half the width, half the time; a row in which that makes draws equal is looked at again.
-    narrow = uniform.astype(np.float32)
-    with ThreadPoolExecutor(torch.get_num_threads()) as pool:  # numpy releases the interpreter
-        parts = np.array_split(narrow, torch.get_num_threads())
-        limits = list(pool.map(lambda part: np.partition(part, count - 1, axis=1), parts))
-    chosen = narrow <= np.concatenate(limits)[:, count - 1 : count]
-    for row in np.flatnonzero(chosen.sum(1) != count):
-        chosen[row] = False
-        chosen[row, np.argsort(uniform[row], kind="stable")[:count]] = True
-    return chosen
 
 
 def _pooled(x: Points, y: Points) -> tuple[Tensor, int]:
