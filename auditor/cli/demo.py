@@ -19,7 +19,7 @@ from auditor.cli import output
 def demo(out: Path, as_json: bool) -> int:
     """Distill a tiny student, then audit it and three other models beside the shipped controls.
 
-    Uses the models that ship with the package; downloads nothing; about two minutes on two CPU
+    Uses the models that ship with the package; downloads nothing; under two minutes on two CPU
     cores. Suspects: the student, a fine-tuned copy of its teacher with its neurons in another
     order, an independent model, and a student of a sibling of the teacher.
     """

@@ -43,7 +43,7 @@ class Job:
     """What turns a chunk of logits into losses and gradients: "chunked" or "triton"."""
 
 
-def chosen_implementation(asked: str, student: Projection, *, sparse: bool) -> str:
+def chosen_implementation(asked: str, student: Projection, *, sparse: bool = False) -> str:
     """Return the implementation that runs on the student's logits; "auto" takes the fastest.
 
     Raises:
