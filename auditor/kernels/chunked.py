@@ -10,7 +10,7 @@ from torch import Tensor
 
 from auditor.kernels.first_pass import SideSums
 from auditor.kernels.order import Ordered
-from auditor.kernels.pairs import Fields, LogitPair, Wanted
+from auditor.kernels.pairs import Fields, LogitPair, Wanted, difference_origins
 from auditor.kernels.row_sums import RowSums, slices
 from auditor.kernels.second_pass import Block, DivergenceSums
 
@@ -19,8 +19,6 @@ _ORDERED = 16
 """Blocks whose ids are ordered at once: many small steps, of which the number counts."""
 _CONVERTED = 2
 """The same where logits are converted to float32 first, to bound the copies."""
-_PEAKS_APART = 4.0
-"""Nats between the largest logits of both models."""
 
 
 def agreement_fields(pair: LogitPair, wanted: Wanted) -> Fields:
@@ -89,20 +87,14 @@ class _Work(RowSums):
     def _log_ratio(
         self, a: Tensor, b: Tensor, rows: slice, *, out: Tensor, scratch: Tensor
     ) -> None:
-        """Write log p - log q, exactly 0 for equal logits, with as few roundings as there can be.
-
-        For nearly equal logits a - b is exact. Where the peaks differ much, logits are taken from
-        their own peak first: a - b would round to the size of the offset.
-        """
+        """Write log p - log q, exactly 0 for equal logits, with as few roundings as can be."""
         peak_a, peak_b = self.a.peak[rows], self.b.peak[rows]
         norms = self.a.log_norm[rows] - self.b.log_norm[rows]
-        apart = (peak_a - peak_b).abs() > _PEAKS_APART
-        if not bool(apart.any()):
-            shift = norms + (peak_a.double() - peak_b.double())
-            torch.sub(a, b, out=out).sub_(shift.float()[:, None])
-            return
-        from_a, from_b = torch.where(apart, peak_a, 0.0), torch.where(apart, peak_b, 0.0)
-        torch.sub(a, from_a[:, None], out=out)
-        out.sub_(torch.sub(b, from_b[:, None], out=scratch))
+        from_a, from_b = difference_origins(peak_a, peak_b)
+        if bool(from_a.any() or from_b.any()):
+            torch.sub(a, from_a[:, None], out=out)
+            out.sub_(torch.sub(b, from_b[:, None], out=scratch))
+        else:
+            torch.sub(a, b, out=out)  # one pass instead of three
         left = (peak_a - from_a).double() - (peak_b - from_b).double()
         out.sub_((norms + left).float()[:, None])

@@ -11,6 +11,8 @@ from auditor.errors import InputError, VocabularyError
 Tier = Literal["lite", "full"]
 Fields = dict[str, Tensor]
 """Outputs by the names of `auditor.kernels.pairwise.Agreement`."""
+_PEAKS_APART = 4.0
+"""Nats between the largest logits of both models."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -156,3 +158,13 @@ def refuse_unusable(name: str, table: Tensor, numbers: Tensor | None = None) -> 
         f"{name}[{row if numbers is None else int(numbers[row])}] {what}",
         hint="logits must be numbers below +inf; -inf marks an impossible token",
     )
+
+
+def difference_origins(peak_a: Tensor, peak_b: Tensor) -> tuple[Tensor, Tensor]:
+    """Return (R,) what to subtract from a and from b before a - b: 0, or their peaks.
+
+    For nearly equal logits a - b is exact. Where the peaks differ much, logits are taken from
+    their own peak first: a - b would round to the size of the offset.
+    """
+    apart = (peak_a - peak_b).abs() > _PEAKS_APART
+    return torch.where(apart, peak_a, 0.0), torch.where(apart, peak_b, 0.0)

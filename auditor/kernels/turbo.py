@@ -16,7 +16,7 @@ import torch
 from torch import Tensor
 
 from auditor.kernels.first_pass import SideSums
-from auditor.kernels.pairs import Fields, LogitPair, Wanted
+from auditor.kernels.pairs import Fields, LogitPair, Wanted, difference_origins
 from auditor.kernels.row_sums import RowSums, slices
 from auditor.kernels.second_pass import JS, NEAR, SECH, TX, X_MINUS_T, T
 
@@ -27,8 +27,6 @@ _LONGEST = 4096
 _VECTOR = 16
 _LOWEST = -60.0
 """Least logit below the peak, in nats: smaller ones would be denormal numbers."""
-_PEAKS_APART = 1.0
-"""Nats between the largest logits beyond which each is taken from its own peak first."""
 _ONE_LOOP: dict[str, str | int | bool | Callable[..., Any]] = {
     "realize_opcount_threshold": 1 << 20,
     "realize_reads_threshold": 1 << 20,
@@ -148,8 +146,7 @@ class _Work(RowSums):
         """Set entropies, moments and divergences; mark rows with a sum beyond float32 as bad."""
         one, two = self.a, self.b
         peak_a, peak_b = one.peak[rows], two.peak[rows]
-        far = (peak_a - peak_b).abs() > _PEAKS_APART
-        from_a, from_b = torch.where(far, peak_a, 0.0), torch.where(far, peak_b, 0.0)
+        from_a, from_b = difference_origins(peak_a, peak_b)
         left = (peak_a - from_a).double() - (peak_b - from_b).double()
         shift = (one.log_norm[rows] - two.log_norm[rows] + left).float()
         width = a.shape[1]

@@ -18,7 +18,7 @@ import torch
 from torch import Tensor
 
 from auditor.kernels import reference
-from auditor.kernels.pairs import Fields, LogitPair, Wanted
+from auditor.kernels.pairs import Fields, LogitPair, Wanted, difference_origins
 from auditor.kernels.triton.arithmetic import LOG2_E
 from auditor.kernels.triton.launch import (
     LANES,
@@ -38,8 +38,6 @@ _ROWS_ELEMENTS = 1 << 24
 """Block maxima held at once."""
 _REDO_ELEMENTS = 1 << 22
 """Logits given to float64 code at once."""
-_PEAKS_APART = 1.0
-"""Nats between the largest logits of both models."""
 _NEARLY_DISJOINT = 1e-20
 """Bhattacharyya coefficient below which terms may have been flushed to 0."""
 _NEARLY_CONSTANT = 0.1
@@ -135,14 +133,9 @@ def _normaliser(rows: Rows, computed: Tensor, given: Tensor | None) -> Tensor:
 
 
 def _scalars(rows: Rows, found: Stats, lse_a: Tensor, lse_b: Tensor) -> Tensor:
-    """Return (n, SCALARS) float32, what `divergence_kernel` must know of each row.
-
-    For nearly equal logits a - b is exact. Where the peaks differ much, logits are taken from
-    their own peak first: a - b would round to the size of the offset.
-    """
+    """Return (n, SCALARS) float32, what `divergence_kernel` must know of each row."""
     peak_a, peak_b = rows.logits("a", found.a.argmax), rows.logits("b", found.b.argmax)
-    apart = (peak_a - peak_b).abs() > _PEAKS_APART
-    from_a, from_b = torch.where(apart, peak_a, 0.0), torch.where(apart, peak_b, 0.0)
+    from_a, from_b = difference_origins(peak_a, peak_b)
     shift = (lse_a - from_a.double()) - (lse_b - from_b.double())
     scales = (
         torch.exp2(side.ref - lse * LOG2_E) for side, lse in ((found.a, lse_a), (found.b, lse_b))

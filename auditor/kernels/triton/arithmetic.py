@@ -1,4 +1,4 @@
-"""Single instructions of the GPU that Triton's own functions wrap in more code.
+"""What both passes do to a tile, in single instructions that Triton's functions wrap in more code.
 
 `interp` marks a run by Triton's interpreter, which knows neither inline assembly nor a fused
 multiply-add: there the same value is computed with numpy's float64.
@@ -67,3 +67,11 @@ def tile_columns(sub: tl.constexpr, lanes: tl.constexpr, width: tl.constexpr):
         + tl.arange(0, lanes)[None, :, None] * width
         + tl.arange(0, width)[None, None, :]
     )
+
+
+@triton.jit
+def read_tile(table, columns, inside, masked: tl.constexpr):
+    """Return logits as float32, -inf outside the row; numbers of 16 bits are widened at once."""
+    if masked:
+        return tl.load(table + columns, mask=inside, other=float("-inf")).to(tl.float32)
+    return tl.load(table + columns).to(tl.float32)

@@ -26,6 +26,7 @@ from auditor.kernels.triton.arithmetic import (
     is_above,
     lane_sum,
     log2,
+    read_tile,
     tile_columns,
 )
 
@@ -108,13 +109,6 @@ def _sums_update(
 
 
 @triton.jit
-def _read(table, columns, inside, masked: tl.constexpr):
-    if masked:
-        return tl.load(table + columns, mask=inside, other=float("-inf")).to(tl.float32)
-    return tl.load(table + columns).to(tl.float32)
-
-
-@triton.jit
 def _tile_update(
     carry, table_a, table_b, row, marks, tile, inner,
     vocabulary: tl.constexpr, full: tl.constexpr, with_tokens: tl.constexpr, masked: tl.constexpr,
@@ -125,8 +119,8 @@ def _tile_update(
     size: tl.constexpr = inner.shape[0] * inner.shape[1] * inner.shape[2]
     columns = tile * size + inner
     inside = columns < vocabulary
-    a = _read(table_a, columns, inside, masked)
-    b = _read(table_b, columns, inside, masked)
+    a = read_tile(table_a, columns, inside, masked)
+    b = read_tile(table_b, columns, inside, masked)
     usable = inside
     if masked:
         usable = (a > float("-inf")) & (b > float("-inf"))

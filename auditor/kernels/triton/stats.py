@@ -23,6 +23,7 @@ from auditor.kernels.triton.arithmetic import (
     fma,
     is_above,
     lane_sum,
+    read_tile,
     tile_columns,
 )
 
@@ -37,13 +38,6 @@ _SUMS_DEVICE = tl.constexpr(SUMS)
 _COUNTS_DEVICE = tl.constexpr(COUNTS)
 _LOWEST = tl.constexpr(-2e38)
 _NO_COLUMN = tl.constexpr(1 << 30)
-
-
-@triton.jit
-def _read(table, columns, inside, masked: tl.constexpr):
-    if masked:
-        return tl.load(table + columns, mask=inside, other=float("-inf")).to(tl.float32)
-    return tl.load(table + columns).to(tl.float32)
 
 
 @triton.jit
@@ -133,8 +127,8 @@ def _tile_update(
     size: tl.constexpr = sub * lanes * width
     columns = tile * size + inner
     inside = columns < vocabulary
-    a = _read(table_a, columns, inside, masked)
-    b = _read(table_b, columns, inside, masked)
+    a = read_tile(table_a, columns, inside, masked)
+    b = read_tile(table_b, columns, inside, masked)
     if masked:
         low = float("-inf")
         usable = (a > low) & (b > low)
