@@ -64,9 +64,27 @@ def _smallest(uniform: Array, count: int) -> Array:
         return np.zeros(uniform.shape, dtype=bool)
     # Half the width, half the time; a row in which that makes draws equal is looked at again.
     narrow = uniform.astype(np.float32)
-    limit = np.partition(narrow, count - 1, axis=1)[:, count - 1 : count]
-    chosen = narrow <= limit
-    for row in np.flatnonzero(chosen.sum(1) != count):
+    chosen = narrow <= _limits(narrow, count)
+    for row in np.flatnonzero(np.count_nonzero(chosen, axis=1) != count):
         chosen[row] = False
         chosen[row, np.argsort(uniform[row], kind="stable")[:count]] = True
     return chosen
+
+
+def _limits(uniform: Array, count: int) -> Array:
+    """Return (b, 1): the `count`-th smallest number of each row; in few rows, another number.
+
+    It lies near count / width, within four standard deviations in all but 1 row of 10,000. So only
+    the numbers there are sorted.
+    """
+    rows, width = uniform.shape
+    share = count / width
+    margin = 4.0 * (share * (1.0 - share) / width) ** 0.5
+    below = uniform <= np.float32(share - margin)
+    near = (uniform <= np.float32(share + margin)) ^ below
+    held = np.count_nonzero(near, axis=1)
+    ordered = np.full((rows, held.max() + 1), np.inf, dtype=np.float32)
+    ordered[np.arange(ordered.shape[1]) < held[:, None]] = uniform[near]
+    ordered.sort(axis=1)
+    place = np.clip(count - 1 - np.count_nonzero(below, axis=1), 0, held.max())
+    return ordered[np.arange(rows), place, None]

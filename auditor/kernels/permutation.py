@@ -179,7 +179,8 @@ class _UpperStripes:
     def __init__(self, kernel: Tensor, middle: Tensor) -> None:
         """Take a symmetric float64 `kernel` (N, N) with a zero diagonal, and c, a number."""
         self.kernel, self.middle = kernel, middle
-        self.narrow = (kernel - middle).float().fill_diagonal_(0.0)
+        self.narrow = torch.empty_like(kernel, dtype=torch.float32)
+        torch.sub(kernel, middle, out=self.narrow).fill_diagonal_(0.0)
         self.step = -(-kernel.shape[0] // _STRIPES)
         for start in range(self.step, kernel.shape[0], self.step):
             self.narrow[start - self.step : start, start:] *= 2.0
@@ -235,7 +236,8 @@ def _pooled(x: Points, y: Points) -> tuple[Tensor, int]:
 
 def _squared_distances(points: Tensor) -> Tensor:
     norms = points.square().sum(1)
-    distance2 = torch.addmm(norms[:, None] + norms, points, points.T, alpha=-2.0)
+    distance2 = norms[:, None] + norms
+    distance2.addmm_(points, points.T, alpha=-2.0)
     return distance2.clamp_(min=0.0).fill_diagonal_(0.0)
 
 
