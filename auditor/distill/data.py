@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from auditor.canon import digest, json_digest
 from auditor.distill.documents import Sources, Split, prompt_digest, split_holdout
-from auditor.distill.recipe import Data
+from auditor.distill.recipe_data import Data
 from auditor.distill.sequences import Sequences, document_rows, sequences
 from auditor.types import Access, Array, ModelRef, Probe, Sample
 

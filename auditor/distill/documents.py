@@ -7,7 +7,8 @@ from pathlib import Path
 from typing import Any, Literal
 
 from auditor.canon import digest, json_digest
-from auditor.distill.recipe import CorpusChoice, Recipe
+from auditor.distill.recipe import Recipe
+from auditor.distill.recipe_data import CorpusChoice
 from auditor.errors import RecipeError
 from auditor.types import Message, Probe
 

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 from auditor.canon import canonical_json, json_digest, leaf_hash
 from auditor.case import atomic_write, storage_errors
 from auditor.distill.documents import prompt_digest
-from auditor.distill.recipe import Sampling
+from auditor.distill.recipe_data import Sampling
 from auditor.errors import CaseError
 from auditor.progress import Progress
 from auditor.types import Decoding, Probe, Sample

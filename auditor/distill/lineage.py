@@ -10,7 +10,8 @@ from auditor.canon import directory_digests
 from auditor.distill.batches import BatchPlan
 from auditor.distill.fidelity import gap_closed
 from auditor.distill.metrics import MetricsLog
-from auditor.distill.recipe import Method, Recipe
+from auditor.distill.recipe import Recipe
+from auditor.distill.recipe_method import Method
 from auditor.distill.subjects import Subjects
 from auditor.types import ModelRef
 

@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 
-from auditor.distill.recipe import Method
+from auditor.distill.recipe_method import Method
 from auditor.kernels import distillation_loss
 from auditor.models.base import Head
 

@@ -1,182 +1,21 @@
 """The distillation recipe: what a YAML file may say, checked before any work."""
 
 from pathlib import Path
-from typing import Annotated, Any, Literal, Self
+from typing import Any, Self
 
-from pydantic import BaseModel, ConfigDict, Field, PrivateAttr, field_validator, model_validator
+from pydantic import PrivateAttr, field_validator, model_validator
 
 from auditor.canon import json_digest
+from auditor.distill.recipe_data import Data
 from auditor.distill.recipe_errors import recipe_error
+from auditor.distill.recipe_method import Method
+from auditor.distill.recipe_part import Part
+from auditor.distill.recipe_student import Student
+from auditor.distill.recipe_train import Train
 from auditor.errors import RecipeError
 
-KINDS = ("baseline", "sequence", "logits")
-Divergence = Literal["forward-kl", "reverse-kl", "jsd", "skew-kl", "skew-rkl", "tvd"]
 
-Count = Annotated[int, Field(ge=1)]
-Share = Annotated[float, Field(ge=0.0, le=1.0)]
-Names = Annotated[list[str], Field(min_length=1)]
-
-
-class _Part(BaseModel):
-    """A mapping of the recipe: unknown keys are refused, values cannot change after reading."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
-
-
-class Init(_Part):
-    """A student with random weights."""
-
-    architecture: Literal["llama", "gpt2"]
-    hidden: Count
-    layers: Count
-    heads: Count
-    kv_heads: Count | None = None
-    """Key-value heads of a llama student; as many as `heads` if absent."""
-    ffn: Count | None = None
-    """Width of the feed-forward block; if absent 4 hidden (gpt2) or 8/3 hidden, to 16 (llama)."""
-    tokenizer: str = "teacher"
-    """``bytes``, ``teacher`` or the specifier of a model whose tokenizer is taken."""
-    max_length: Count = 512
-    """Longest sequence the student can read, in tokens."""
-    tie: bool = True
-    """One matrix for embedding and unembedding."""
-
-    @model_validator(mode="after")
-    def _widths(self) -> Self:
-        if self.hidden % self.heads or (self.hidden // self.heads) % 2:
-            raise ValueError(
-                f"hidden ({self.hidden}) must be an even multiple of heads ({self.heads})"
-            )
-        if self.kv_heads is not None and (
-            self.architecture != "llama" or self.heads % self.kv_heads
-        ):
-            raise ValueError(
-                f"kv_heads ({self.kv_heads}) needs architecture llama and must divide heads "
-                f"({self.heads})"
-            )
-        return self
-
-
-class Shrink(_Part):
-    """A student made of some of the teacher's layers."""
-
-    layers: Count
-    """How many are kept: uniformly spaced, the first and the last among them."""
-
-
-class Student(_Part):
-    """Where the student's weights come from: exactly one of the three."""
-
-    init: Init | None = None
-    from_: str | None = Field(default=None, alias="from")
-    shrink: Shrink | None = None
-
-    @model_validator(mode="after")
-    def _one_origin(self) -> Self:
-        if sum(part is not None for part in (self.init, self.from_, self.shrink)) != 1:
-            raise ValueError("give exactly one of: init, from, shrink")
-        return self
-
-
-class CorpusChoice(_Part):
-    """Text written by a seeded rule of this package: see `auditor.distill.corpus`."""
-
-    name: str
-    seed: int = 0
-    documents: Count
-
-
-class Sampling(_Part):
-    """How the teacher's answers to the prompts are drawn; temperature 0 is greedy."""
-
-    temperature: Annotated[float, Field(ge=0.0)] = 1.0
-    top_p: Annotated[float, Field(gt=0.0, le=1.0)] = 1.0
-    top_k: Annotated[int, Field(ge=0)] = 0
-    max_new_tokens: Count = 128
-    samples: Count = 1
-    seed: int = 0
-
-
-class Data(_Part):
-    """What the student is trained on, and the part of it that is held out."""
-
-    prompts: Names | None = None
-    """JSONL files and ``suite:NAME`` whose prompts the teacher answers."""
-    text: Names | None = None
-    """Files of text: ``.jsonl`` (key ``text``), or plain with blank lines between documents."""
-    corpus: CorpusChoice | None = None
-    holdout: Annotated[float, Field(ge=0.0, lt=1.0)] = 0.02
-    """Share of documents and prompts, chosen by the digest of their text, never trained on."""
-    holdout_tokens: Count = 8192
-    """At most about this many held-out tokens are measured at each evaluation."""
-    max_length: Annotated[int, Field(ge=2)] = 512
-    """Tokens of a training sequence; longer texts are cut into several, answers are cut off."""
-    packing: bool = True
-    """Join short documents to sequences of max_length, an end token between them."""
-    sampling: Sampling = Sampling()
-
-    @field_validator("prompts", "text", mode="before")
-    @classmethod
-    def _as_list(cls, value: Any) -> Any:
-        return [value] if isinstance(value, str) else value
-
-    @model_validator(mode="after")
-    def _some_source(self) -> Self:
-        if self.prompts is None and self.text is None and self.corpus is None:
-            raise ValueError("give at least one of: prompts, text, corpus")
-        return self
-
-
-class Method(_Part):
-    """The loss. Formulas: distillation losses of `auditor.kernels`."""
-
-    kind: str
-    divergence: Divergence = "forward-kl"
-    beta: Share | None = None
-    """Mixing weight of jsd (0.5 if absent), skew-kl and skew-rkl (0.1 if absent)."""
-    normalise: bool = False
-    """Divide jsd by beta (1 - beta), so that it tends to the two KLs."""
-    temperature: Annotated[float, Field(gt=0.0)] = 1.0
-    """Divides both models' logits before the divergence."""
-    t_squared: bool = False
-    """Multiply the divergence by temperature^2, which keeps the size of its gradient."""
-    alpha: Share = 0.0
-    """Weight of the cross-entropy on the tokens themselves; the divergence weighs 1 - alpha."""
-
-    @field_validator("kind")
-    @classmethod
-    def _known_kind(cls, value: str) -> str:
-        if value not in KINDS:
-            raise ValueError(f"{value!r} is not available; choose one of: {', '.join(KINDS)}")
-        return value
-
-
-class Train(_Part):
-    """The optimisation, in optimizer steps and tokens."""
-
-    steps: Count
-    batch_tokens: Count = 2048
-    """Tokens of one optimizer step, over all ranks and accumulated parts."""
-    accumulate: Count = 1
-    """Parts a step is cut into, one after another, to save memory. Changes no result."""
-    lr: Annotated[float, Field(gt=0.0)] = 1e-3
-    schedule: Literal["constant", "linear", "cosine"] = "cosine"
-    warmup: Annotated[float, Field(ge=0.0)] = 0.05
-    """Steps of linear warm-up; below 1 a share of all steps."""
-    weight_decay: Annotated[float, Field(ge=0.0)] = 0.0
-    clip: Annotated[float, Field(ge=0.0)] = 1.0
-    """Largest norm of the gradient; 0 for no limit."""
-    precision: Literal["fp32", "bf16"] = "fp32"
-    """Of the student's forward passes; its weights and optimizer are always fp32."""
-    save_dtype: Literal["float32", "float16", "bfloat16"] = "float32"
-    save_every: Count | None = None
-    """Steps between checkpoints; a tenth of all steps, at least 10, if absent."""
-    eval_every: Count | None = None
-    """Steps between evaluations on the held-out part; only start and end if absent."""
-    seed: int = Field(default=0, ge=0, lt=2**31)
-
-
-class Recipe(_Part):
+class Recipe(Part):
     """One distillation run."""
 
     teacher: str | None = None

@@ -6,7 +6,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from auditor.distill.recipe import Init, Recipe
+from auditor.distill.recipe import Recipe
+from auditor.distill.recipe_student import Init
 from auditor.errors import RecipeError, SubjectError
 
 if TYPE_CHECKING:

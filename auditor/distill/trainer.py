@@ -21,7 +21,7 @@ from auditor.distill.batches import BatchPlan, MicroBatches
 from auditor.distill.checkpoints import seal_checkpoint
 from auditor.distill.metrics import MetricsLog
 from auditor.distill.ranks import trains_on_cpu, wait_for_ranks
-from auditor.distill.recipe import Train
+from auditor.distill.recipe_train import Train
 from auditor.errors import UndefinedError
 from auditor.progress import Task
 

@@ -10,7 +10,8 @@ from collect_world import collected, plan_of
 
 from auditor.canon import digest, pretty_json
 from auditor.collect.transcript import BYTES, TEXTS, committed_texts
-from auditor.distill.recipe import Init, recipe_from
+from auditor.distill.recipe import recipe_from
+from auditor.distill.recipe_student import Init
 from auditor.distill.run import distill
 from auditor.distill.student import random_module
 from auditor.errors import InputError

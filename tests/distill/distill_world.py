@@ -10,7 +10,8 @@ import numpy as np
 
 from auditor.canon import file_digest
 from auditor.distill.permission import template
-from auditor.distill.recipe import Init, Recipe, recipe_from
+from auditor.distill.recipe import Recipe, recipe_from
+from auditor.distill.recipe_student import Init
 from auditor.distill.sequences import Sequences, sequences
 from auditor.distill.student import random_module
 from auditor.models.byte_tokenizer import byte_tokenizer

@@ -7,7 +7,8 @@ from transformers import AutoModelForCausalLM
 from auditor.distill.batches import padded_batch
 from auditor.distill.fidelity import Holdout, gap_closed
 from auditor.distill.objective import Objective, Teacher
-from auditor.distill.recipe import Init, Method
+from auditor.distill.recipe_method import Method
+from auditor.distill.recipe_student import Init
 from auditor.distill.student import module_from, random_module
 from auditor.models.byte_tokenizer import byte_tokenizer
 from auditor.models.unembedding import head_of
