@@ -13,6 +13,8 @@ from auditor.types import Array
 if TYPE_CHECKING:
     import torch
 
+    from auditor.distill.captured import CapturedTeacher
+
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class BatchPlan:
@@ -102,16 +104,25 @@ def _cut(rows: Array, lengths: Array, parts: int) -> list[Array]:
 class MicroBatches:
     """The micro-batches of a plan as a data set that a torch DataLoader can read in order."""
 
-    def __init__(self, store: Sequences, plan: BatchPlan) -> None:
+    def __init__(
+        self, store: Sequences, plan: BatchPlan, captured: "CapturedTeacher | None" = None
+    ) -> None:
         self._store = store
         self._plan = plan
+        self._captured = captured
 
     def __len__(self) -> int:
         return len(self._plan.members)
 
     def __getitem__(self, index: int) -> dict[str, Any]:
-        """Return `padded_batch` of the members, with ``step_targets`` of their step."""
-        batch = padded_batch(self._store, self._plan.members[index])
+        """Return `padded_batch` of the members, with ``step_targets`` of their step.
+
+        With a captured teacher also what it said at the scored positions.
+        """
+        members = self._plan.members[index]
+        batch = padded_batch(self._store, members)
+        if self._captured is not None:
+            batch.update(self._captured.batch(members))
         return {**batch, "step_targets": int(self._plan.step_targets[index // self._plan.parts])}
 
 

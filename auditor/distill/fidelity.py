@@ -21,6 +21,8 @@ from auditor.models.batching import plan_batches
 if TYPE_CHECKING:
     from transformers import PreTrainedModel
 
+    from auditor.distill.captured import CapturedTeacher
+
 _SMALLEST_GAP = 0.01
 """Nats a token; a share of less than this is a share of noise."""
 
@@ -29,9 +31,16 @@ class Holdout:
     """The held-out sequences, with the teacher's states on them kept after the first pass."""
 
     def __init__(
-        self, store: Sequences, *, form: Head, teacher: Teacher | None, batch_tokens: int
+        self,
+        store: Sequences,
+        *,
+        form: Head,
+        teacher: Teacher | None,
+        captured: "CapturedTeacher | None" = None,
+        batch_tokens: int,
     ) -> None:
         self._store = store
+        self._captured = captured
         self._form = form
         self._teacher = teacher
         # 2 * N * Dt bytes or so for a few thousand positions: far less than a second forward pass.
@@ -82,6 +91,8 @@ class Holdout:
         if self._teacher is None:
             return {"loss": cross_entropy(module, states, labels, self._form).per_token}
         if len(self._teacher_states) == number:
+            if self._captured is not None:
+                batch.update(self._captured.batch(members))
             self._teacher_states.append(teacher_states(self._teacher, batch))
         agreed = self._agreement(module, states, labels, self._teacher_states[number])
         logps = {"loss": agreed.logp_b, "teacher_loss": agreed.logp_a}

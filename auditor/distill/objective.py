@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 
+from auditor.distill.captured import STATES, targets_of
 from auditor.distill.recipe_method import Method
 from auditor.kernels import distillation_loss
 from auditor.models.base import Head
@@ -21,7 +22,8 @@ _BETA = {"jsd": 0.5, "skew-kl": 0.1, "skew-rkl": 0.1}
 class Teacher:
     """A frozen teacher: its module in evaluation mode and its head, cut to the real vocabulary."""
 
-    module: "PreTrainedModel"
+    module: "PreTrainedModel | None"
+    """None where its hidden states were captured: batches carry them."""
     head: Head
 
 
@@ -36,7 +38,15 @@ def scored_states(module: "PreTrainedModel", batch: dict[str, Any]) -> torch.Ten
 
 
 def teacher_states(teacher: Teacher, batch: dict[str, Any]) -> torch.Tensor:
-    """Return (N, Dt) states of the teacher at the scored positions, on its device, no gradient."""
+    """Return (N, Dt) states of the teacher at the scored positions, no gradient.
+
+    Those that the batch carries, or else computed, on the teacher's device.
+    """
+    if STATES in batch:
+        captured: torch.Tensor = batch[STATES]
+        return captured
+    if teacher.module is None:
+        raise RuntimeError("neither a teacher nor what was captured of it")
     device = teacher.module.device
     moved = {
         name: value.to(device) for name, value in batch.items() if isinstance(value, torch.Tensor)
@@ -80,7 +90,7 @@ class Objective:
         labels = batch["targets"][batch["scored"]]  # (N,)
         # Losses are computed in float32 whatever the precision of the forward pass.
         with torch.autocast(states.device.type, enabled=False):
-            if self._teacher is None or self._method.kind != "logits":
+            if self._method.kind != "logits":
                 return cross_entropy(module, states, labels, self._form).total
             alpha = self._method.alpha
             total = self._divergence(module, states, batch) * (1.0 - alpha)
@@ -91,25 +101,47 @@ class Objective:
     def _divergence(
         self, module: "PreTrainedModel", states: torch.Tensor, batch: dict[str, Any]
     ) -> torch.Tensor:
+        weight, bias = live_head(module, self._form.vocabulary)
+        method = self._method
+        targets = targets_of(batch, method.temperature)
+        if targets is None:
+            total = self._dense(states, (weight, bias), batch)
+        else:
+            total = distillation_loss(
+                states,
+                weight,
+                divergence=method.divergence,
+                temperature=method.temperature,
+                targets=targets,
+                bias=(bias, None),
+                softcap=(self._form.softcap, None),
+                scale=(self._form.scale, 1.0),
+            ).total
+        return total * method.temperature**2 if method.t_squared else total
+
+    def _dense(
+        self,
+        states: torch.Tensor,
+        own: tuple[torch.Tensor, torch.Tensor | None],
+        batch: dict[str, Any],
+    ) -> torch.Tensor:
+        """Return the sum of divergences from the teacher's whole distribution."""
         if self._teacher is None:
             raise RuntimeError("a divergence needs a teacher")
-        weight, bias = live_head(module, self._form.vocabulary)
-        head = self._teacher.head
-        method = self._method
-        total = distillation_loss(
+        head, method, device = self._teacher.head, self._method, states.device
+        return distillation_loss(
             states,
-            weight,
-            teacher_states(self._teacher, batch).to(states.device),
-            head.weight.to(states.device),
+            own[0],
+            teacher_states(self._teacher, batch).to(device),
+            head.weight.to(device),
             divergence=method.divergence,
             beta=_BETA.get(method.divergence, 0.5) if method.beta is None else method.beta,
             temperature=method.temperature,
             normalise=method.normalise,
-            bias=(bias, head.bias if head.bias is None else head.bias.to(states.device)),
+            bias=(own[1], head.bias if head.bias is None else head.bias.to(device)),
             softcap=(self._form.softcap, head.softcap),
             scale=(self._form.scale, head.scale),
         ).total
-        return total * method.temperature**2 if method.t_squared else total
 
 
 def live_head(

@@ -54,7 +54,10 @@ class Recipe(Part):
 
     def as_json(self) -> dict[str, Any]:
         """Return the recipe with every default filled in."""
-        return self.model_dump(mode="json", by_alias=True)
+        values = self.model_dump(mode="json", by_alias=True)
+        if self.method.cache is None:  # a key that recipes did not have before keeps digests equal
+            del values["method"]["cache"]
+        return values
 
     @property
     def digest(self) -> str:
@@ -65,6 +68,7 @@ class Recipe(Part):
 def _contradiction(recipe: Recipe) -> str | None:
     """Return what does not go together, as a sentence; None where all does."""
     kind, data, student = recipe.method.kind, recipe.data, recipe.student
+    cache = recipe.method.cache
     rules = {
         "method baseline has no teacher: remove the key teacher": kind == "baseline"
         and recipe.teacher is not None,
@@ -83,6 +87,12 @@ def _contradiction(recipe: Recipe) -> str | None:
         ),
         "data.max_length is longer than student.init.max_length": student.init is not None
         and data.max_length > student.init.max_length,
+        f"method {kind} reads no logits that method.cache could hold": kind != "logits"
+        and cache is not None,
+        f"of {recipe.method.divergence} a part of the distribution gives no unbiased estimate: "
+        "use forward-kl, or method.cache.scheme: dense": cache is not None
+        and cache.scheme != "dense"
+        and recipe.method.divergence != "forward-kl",
         f"method {kind} has one loss: method.alpha is for logits": kind != "logits"
         and recipe.method.alpha > 0,
     }

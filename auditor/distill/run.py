@@ -21,8 +21,11 @@ from auditor.types import Sample
 
 if TYPE_CHECKING:
     from auditor.distill.batches import BatchPlan
+    from auditor.distill.data import TrainingData
+    from auditor.distill.objective import Teacher
     from auditor.distill.sequences import Sequences
     from auditor.distill.student import Student
+    from auditor.distill.training import Pupil
     from auditor.models.loading import Loaded
 
 __all__ = ["distill", "forecast"]
@@ -82,7 +85,7 @@ def _run(
 ) -> dict[str, Any]:
     from auditor.distill.data import AnswerFormat, own_prompts, training_data
     from auditor.distill.student import build_student
-    from auditor.distill.training import Pupil, train_student
+    from auditor.distill.training import train_student
 
     answers = _answers(recipe, folder, sources, progress)
     teacher = _loaded_teacher(recipe)
@@ -92,20 +95,48 @@ def _run(
         prompt_ids=None if subjects.same_prompts else own_prompts(student),
     )
     data = training_data(recipe.data, sources, answers, form)
-    pupil = Pupil(
-        student=student,
-        teacher=teacher if recipe.method.kind == "logits" else None,
-        vocabulary=subjects.vocabulary,
-    )
+    pupil = _pupil(recipe, subjects, folder, data, (student, teacher), progress)
     del teacher
     plan = train_student(recipe, pupil, data, folder, progress)
     if is_first_rank():
         save_student(folder, student, recipe.train.save_dtype)
         record = {**data.record, "generations": _generations_record(folder)}
+        if pupil.captured is not None:
+            record["cache"] = pupil.captured.record
         trained = Trained(student=student, plan=plan, data=record, sequences=data.train)
         finish(recipe, subjects, folder, trained)
     wait_for_ranks()
     return read_lineage(folder)
+
+
+def _pupil(
+    recipe: Recipe,
+    subjects: Subjects,
+    folder: RunFolder,
+    data: "TrainingData",
+    models: "tuple[Student, Loaded | None]",
+    progress: Progress,
+) -> "Pupil":
+    """Return the student with whoever teaches it: a loaded model, a captured one, or nobody."""
+    from auditor.distill.capturing import captured_teacher
+    from auditor.distill.training import Pupil, check_length, frozen
+
+    student, loaded = models
+    captured, teacher = None, None
+
+    def load() -> "Teacher":
+        opened = loaded or _load(recipe)
+        check_length("teacher", opened.module, int(data.train.lengths.max()))
+        return frozen(opened, subjects.vocabulary)
+
+    if recipe.method.cache is not None:
+        captured = captured_teacher(recipe, subjects, folder, data, load, progress)
+        teacher = captured.teacher
+    elif recipe.method.kind == "logits":
+        teacher = load()
+    return Pupil(
+        student=student, teacher=teacher, captured=captured, vocabulary=subjects.vocabulary
+    )
 
 
 def _answers(
@@ -130,14 +161,18 @@ def _answers(
 
 
 def _loaded_teacher(recipe: Recipe) -> "Loaded | None":
-    """Return the teacher's weights where logits or layers are needed; None elsewhere."""
+    """Return the teacher's weights where logits or layers are needed; None elsewhere.
+
+    With a cache they are loaded only if it lacks something.
+    """
+    asked = recipe.method.kind == "logits" and recipe.method.cache is None
+    return _load(recipe) if asked or recipe.student.shrink is not None else None
+
+
+def _load(recipe: Recipe) -> "Loaded":
     from auditor.models.loading import load_transformers
 
-    if recipe.teacher is None:
-        return None
-    if recipe.method.kind != "logits" and recipe.student.shrink is None:
-        return None
-    return load_transformers(recipe.subject(recipe.teacher), device=rank_device())
+    return load_transformers(recipe.subject(recipe.teacher or ""), device=rank_device())
 
 
 def save_student(folder: RunFolder, student: "Student", dtype: str) -> None:

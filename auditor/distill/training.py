@@ -16,20 +16,27 @@ from auditor.distill.student import Student
 from auditor.distill.subjects import step_parts
 from auditor.distill.trainer import Evaluation, RunRecord, StudentTrainer, training_arguments
 from auditor.errors import RecipeError
+from auditor.models.base import Head
 from auditor.models.quiet import quiet
 from auditor.models.unembedding import head_of
 from auditor.progress import Progress, Silent
 
 if TYPE_CHECKING:
+    from transformers import PreTrainedModel
+
+    from auditor.distill.captured import CapturedTeacher
+    from auditor.distill.capturing import Captured
     from auditor.models.loading import Loaded
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class Pupil:
-    """Who is trained, and by whom; `teacher` is None where the data says it all."""
+    """Who is trained, and by whom; without a teacher the data says it all."""
 
     student: Student
-    teacher: "Loaded | None"
+    teacher: Teacher | None
+    """Without a module where it was captured."""
+    captured: "Captured | None"
     vocabulary: int
     """Real token ids that both heads are cut to."""
 
@@ -54,10 +61,7 @@ def train_student(
         seed=train.seed,
     )
     form = head_of(pupil.student.module.train(False), pupil.vocabulary)
-    teacher = _frozen(pupil)
-    holdout = None
-    if data.holdout is not None:
-        holdout = Holdout(data.holdout, form=form, teacher=teacher, batch_tokens=train.batch_tokens)
+    holdout = _holdout(pupil, data, form, train.batch_tokens)
     metrics = MetricsLog(folder.metrics)
     resume_from = _prepare_resume(folder, metrics)
     shown = progress if is_first_rank() else Silent()
@@ -65,8 +69,8 @@ def train_student(
         trainer = StudentTrainer(
             pupil.student.module,
             training_arguments(train, folder.checkpoints, save_every=save_every(recipe)),
-            sum_of_losses=Objective(recipe.method, form, teacher),
-            batches=MicroBatches(data.train, plan),
+            sum_of_losses=Objective(recipe.method, form, pupil.teacher),
+            batches=MicroBatches(data.train, plan, _rows_of(pupil)),
         )
         evaluation = Evaluation(
             measure=None if holdout is None else holdout.measure, every=train.eval_every
@@ -95,23 +99,46 @@ def _prepare_resume(folder: RunFolder, metrics: MetricsLog) -> str | None:
     return None if found is None else str(found[0])
 
 
-def _frozen(pupil: Pupil) -> Teacher | None:
-    if pupil.teacher is None:
-        return None
-    module = pupil.teacher.module.train(False)
+def frozen(loaded: "Loaded", vocabulary: int) -> Teacher:
+    """Return a loaded teacher without gradients, its head cut to `vocabulary` ids."""
+    module = loaded.module.train(False)
     module.requires_grad_(False)
-    return Teacher(module=module, head=head_of(module, pupil.vocabulary))
+    return Teacher(module=module, head=head_of(module, vocabulary))
+
+
+def _rows_of(pupil: Pupil) -> "CapturedTeacher | None":
+    return None if pupil.captured is None else pupil.captured.train
+
+
+def _holdout(pupil: Pupil, data: TrainingData, form: Head, batch_tokens: int) -> Holdout | None:
+    if data.holdout is None:
+        return None
+    captured = None if pupil.captured is None else pupil.captured.holdout
+    return Holdout(
+        data.holdout,
+        form=form,
+        teacher=pupil.teacher,
+        captured=captured,
+        batch_tokens=batch_tokens,
+    )
 
 
 def _check_lengths(pupil: Pupil, data: TrainingData) -> None:
     longest = int(data.train.lengths.max())
-    modules = {"student": pupil.student.module}
-    if pupil.teacher is not None:
-        modules["teacher"] = pupil.teacher.module
-    for name, module in modules.items():
-        limit = getattr(module.config.get_text_config(), "max_position_embeddings", None)
-        if limit is not None and longest > limit:
-            raise RecipeError(
-                f"a sequence of {longest} tokens is longer than the {limit} that the {name} reads",
-                hint=f"set data.max_length to {limit} or less",
-            )
+    check_length("student", pupil.student.module, longest)
+    if pupil.teacher is not None and pupil.teacher.module is not None:
+        check_length("teacher", pupil.teacher.module, longest)
+
+
+def check_length(name: str, module: "PreTrainedModel", longest: int) -> None:
+    """Refuse sequences that a model cannot read.
+
+    Raises:
+        RecipeError: `longest` tokens are more than the module's context.
+    """
+    limit = getattr(module.config.get_text_config(), "max_position_embeddings", None)
+    if limit is not None and longest > limit:
+        raise RecipeError(
+            f"a sequence of {longest} tokens is longer than the {limit} that the {name} reads",
+            hint=f"set data.max_length to {limit} or less",
+        )
