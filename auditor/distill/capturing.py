@@ -1,5 +1,6 @@
 """From a recipe to a captured teacher: which caches, what they lack, what they lose."""
 
+import json
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
@@ -10,6 +11,7 @@ from auditor.canon import pretty_json
 from auditor.case import atomic_write
 from auditor.distill.batches import training_order
 from auditor.distill.cache import Identity, LogitCache, sequences_digest
+from auditor.distill.cache_fidelity import cache_fidelity
 from auditor.distill.capture import capture, fewest_bytes
 from auditor.distill.captured import CapturedTeacher, load_head, save_head
 from auditor.distill.data import TrainingData
@@ -25,6 +27,8 @@ from auditor.progress import Progress
 
 if TYPE_CHECKING:
     from pathlib import Path
+
+    from auditor.distill.student import Student
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -57,12 +61,13 @@ def captured_teacher(
     subjects: Subjects,
     folder: RunFolder,
     data: TrainingData,
-    load: Callable[[], Teacher],
+    models: "tuple[Student, Callable[[], Teacher]]",
     progress: Progress,
 ) -> Captured:
     """Return the captured teacher of a recipe with ``method.cache``; capture what is missing.
 
-    `load` is called where something is missing, and not otherwise.
+    `models` are the untrained student, at which the cache's loss is measured, and what loads the
+    teacher; it is called where something is missing, and not otherwise.
 
     Raises:
         CaseError: the cache's folder holds a cache of something else, or was changed.
@@ -74,7 +79,7 @@ def captured_teacher(
         raise RuntimeError("the recipe has no method.cache")
     root = folder.root / "cache" if choice.path is None else recipe.path(choice.path)
     if is_first_rank():
-        _fill(_parts(recipe, choice, subjects, data, root), load, choice, progress)
+        _fill(_parts(recipe, choice, subjects, data, root), models, choice, progress)
     wait_for_ranks()
     parts = _parts(recipe, choice, subjects, data, root)
     train, *held = parts
@@ -127,12 +132,16 @@ def _parts(
 
 
 def _fill(
-    parts: list[_Part], load: Callable[[], Teacher], choice: CacheChoice, progress: Progress
+    parts: list[_Part],
+    models: "tuple[Student, Callable[[], Teacher]]",
+    choice: CacheChoice,
+    progress: Progress,
 ) -> None:
     lacking = sum(int(part.store.targets[part.lacking].sum()) for part in parts if part.lacking)
-    cache = parts[0].cache
-    if not lacking and cache.head_digest is not None:
+    cache, report = parts[0].cache, parts[0].cache.root / "fidelity.json"
+    if not lacking and cache.head_digest is not None and report.is_file():
         return
+    student, load = models
     teacher = load()
     for part in parts:
         _check_room(part, choice, int(teacher.head.weight.shape[1]))
@@ -149,6 +158,8 @@ def _fill(
                 max_bytes=int(choice.max_bytes),
                 task=task,
             )
+    found = cache_fidelity(cache, teacher, student, parts[0].store, parts[0].rows)
+    atomic_write(report, pretty_json(found))
 
 
 def _check_room(part: _Part, choice: CacheChoice, width: int) -> None:
@@ -174,10 +185,6 @@ def _record(parts: list[_Part], *, outside: bool) -> dict[str, Any]:
         "shards": len(manifest["shards"]),
         "positions": manifest["positions"],
         "bytes_per_position": manifest["bytes"] / positions,
+        "fidelity": json.loads((train.cache.root / "fidelity.json").read_bytes()),
         "read": sequences_digest(train.store, train.rows),
     }
-
-
-def write_fidelity(cache: LogitCache, report: dict[str, Any]) -> None:
-    """Keep what the cached part loses beside the cache."""
-    atomic_write(cache.root / "fidelity.json", pretty_json(report))

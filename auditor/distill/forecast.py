@@ -1,27 +1,33 @@
 """The dry run: check everything that can be checked, and estimate, without loading weights."""
 
 import re
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from auditor.distill.documents import Sources, prompt_digest, read_sources, split_holdout
+from auditor.distill.forecast_cost import (
+    Shape,
+    cache_bytes,
+    evaluation_memory,
+    load,
+    memory,
+    seconds,
+)
 from auditor.distill.recipe import Recipe
 from auditor.distill.sequences import document_rows
-from auditor.distill.subjects import Subjects, check_step, check_subjects, step_parts
+from auditor.distill.subjects import Subjects, check_step, check_subjects
 from auditor.errors import RecipeError
 
 if TYPE_CHECKING:
     from auditor.models.checkpoint import StoredTensor
 
 _LAYER = re.compile(r"(?:^|\.)(?:layers|h|blk|blocks)\.(\d+)\.")
-_ADAM_BYTES = 16
-"""Of one trained parameter: weight, gradient and two moments in fp32."""
 
 
 def forecast(recipe: Recipe) -> dict[str, Any]:
     """Return what running `recipe` would take; refuses whatever the run would refuse.
 
-    Loads no weights. ``memory_bytes`` is an estimate: parameters exactly, activations roughly.
+    Loads no weights. ``memory_bytes`` and ``seconds`` are estimates: parameters exactly,
+    activations and speed roughly.
 
     Raises:
         RecipeError, PermissionRefusedError, VocabularyError, AccessError, SubjectError: as
@@ -33,6 +39,8 @@ def forecast(recipe: Recipe) -> dict[str, Any]:
     shape = student_shape(recipe, subjects)
     permission = subjects.permission
     teacher = subjects.teacher
+    data = _data(recipe, sources, subjects)
+    cache = cache_bytes(recipe, subjects, _teacher_width(recipe), data)
     return {
         "schema": "auditor/forecast/1",
         "method": recipe.method.kind,
@@ -47,20 +55,22 @@ def forecast(recipe: Recipe) -> dict[str, Any]:
         },
         "student": {"parameters": shape.parameters, "layers": shape.layers, "width": shape.width},
         "vocabulary": {"relation": subjects.relation, "ids": subjects.vocabulary},
-        "data": _data(recipe, sources, subjects),
+        "data": data,
+        "cache": cache,
         "steps": recipe.train.steps,
         "tokens": recipe.train.steps * recipe.train.batch_tokens,
-        "memory_bytes": _memory(recipe, subjects, shape),
+        "memory_bytes": memory(recipe, subjects, shape),
+        "evaluation_memory_bytes": evaluation_memory(recipe, subjects, shape),
+        "seconds": seconds(shape, (teacher and teacher.parameters) or 0, load(recipe, cache)),
     }
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Shape:
-    """Size of a model."""
-
-    parameters: int
-    layers: int
-    width: int
+def _teacher_width(recipe: Recipe) -> int:
+    """Return D of a teacher that is to be captured; 0 where none is."""
+    if recipe.teacher is None or recipe.method.cache is None:
+        return 0
+    tensors = _stored(recipe.subject(recipe.teacher))
+    return _shape_of(tensors, range(_layer_count(tensors))).width
 
 
 def student_shape(recipe: Recipe, subjects: Subjects) -> Shape:
@@ -139,21 +149,3 @@ def _digest(text: str) -> str:
     from auditor.canon import digest
 
     return digest(text.encode())
-
-
-def _memory(recipe: Recipe, subjects: Subjects, shape: Shape) -> dict[str, int]:
-    import torch
-
-    part = recipe.train.batch_tokens // step_parts(recipe)
-    loaded = subjects.teacher is not None and recipe.method.kind == "logits"
-    bytes_each = 2 if torch.cuda.is_available() else 4
-    sizes = {
-        "student_and_optimizer": shape.parameters * _ADAM_BYTES,
-        "teacher": (subjects.teacher.parameters or 0) * bytes_each
-        if loaded and subjects.teacher is not None
-        else 0,
-        # About 20 saved tables of the model's width in each layer, in fp32.
-        "activations": part * shape.width * shape.layers * 20 * 4,
-        "logits": 2 * 256 * subjects.vocabulary * 4,
-    }
-    return {**sizes, "total": sum(sizes.values())}

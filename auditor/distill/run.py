@@ -123,14 +123,16 @@ def _pupil(
 
     student, loaded = models
     captured, teacher = None, None
+    longest = int(data.train.lengths.max())
+    check_length("student", student.module, longest)
 
     def load() -> "Teacher":
         opened = loaded or _load(recipe)
-        check_length("teacher", opened.module, int(data.train.lengths.max()))
+        check_length("teacher", opened.module, longest)
         return frozen(opened, subjects.vocabulary)
 
     if recipe.method.cache is not None:
-        captured = captured_teacher(recipe, subjects, folder, data, load, progress)
+        captured = captured_teacher(recipe, subjects, folder, data, (student, load), progress)
         teacher = captured.teacher
     elif recipe.method.kind == "logits":
         teacher = load()

@@ -47,12 +47,11 @@ def train_student(
     """Train ``pupil.student`` in place to the last step; continues from a complete checkpoint.
 
     Raises:
-        RecipeError: sequences are longer than a model reads, or batches too small for them.
+        RecipeError: batches are too small for the sequences.
         UndefinedError: the loss became NaN or infinite; checkpoints are kept.
         StorageError: the disk is full; complete checkpoints are kept.
     """
     train = recipe.train
-    _check_lengths(pupil, data)
     plan = plan_steps(
         data.train,
         steps=train.steps,
@@ -121,13 +120,6 @@ def _holdout(pupil: Pupil, data: TrainingData, form: Head, batch_tokens: int) ->
         captured=captured,
         batch_tokens=batch_tokens,
     )
-
-
-def _check_lengths(pupil: Pupil, data: TrainingData) -> None:
-    longest = int(data.train.lengths.max())
-    check_length("student", pupil.student.module, longest)
-    if pupil.teacher is not None and pupil.teacher.module is not None:
-        check_length("teacher", pupil.teacher.module, longest)
 
 
 def check_length(name: str, module: "PreTrainedModel", longest: int) -> None:
