@@ -51,7 +51,7 @@ ALLOWED = {
     "audit": {"collect", "measuring", "judge", "report", "models", "plan"},
     "demo": {"audit", "plan", "controls", "distill", "models", "report"},
     "doctor": {"collect"},
-    "bench": {"kernels", "models"},
+    "bench": {"kernels", "models", "distill"},
     "cli": {"*"},
     "__main__": {"cli"},
 }

@@ -52,7 +52,7 @@ def _naive_jsd(student: Pair, teacher: Pair) -> Outputs:
 def _our_jsd(student: Pair, teacher: Pair, implementation: str) -> Run:
     def run() -> Outputs:
         loss = distillation_loss(
-            *student, *teacher, divergence="jsd", implementation=implementation
+            *student, *teacher, divergence="jsd", once=True, implementation=implementation
         )
         return gradients(loss.total, *student)
 
@@ -94,7 +94,7 @@ def _our_sparse(student: Pair, teacher_logits: Tensor, k: int) -> Run:
     options: dict[str, Any] = {"targets": kernels.topk_targets(teacher_logits, k)}
 
     def run() -> Outputs:
-        loss = distillation_loss(*student, divergence="forward-kl", **options)
+        loss = distillation_loss(*student, divergence="forward-kl", once=True, **options)
         return gradients(loss.total, *student)
 
     return run

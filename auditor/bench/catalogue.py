@@ -6,7 +6,7 @@ from importlib import import_module
 from auditor.bench.experiment import Experiment, Settings
 from auditor.errors import InputError
 
-CASES = ("agreement", "linear", "losses", "permutation", "cka", "knn", "collect")
+CASES = ("agreement", "linear", "losses", "permutation", "cka", "knn", "collect", "distill")
 
 
 def experiment_keys(case: str) -> list[str]:

@@ -1,11 +1,20 @@
-"""trl: the chunked divergence, its loss on whole logits, and its logit statistics."""
+"""trl: chunked divergence, loss on whole logits, logit statistics, and its trainer."""
+
+import tempfile
+from collections.abc import Callable
+from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor
 
 from auditor.bench.experiment import Candidate, Outputs, Package, Run
+from auditor.distill.sequences import Sequences
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedModel, PreTrainedTokenizerFast
 
 CHUNKED = "trl chunked_divergence"
+GKD = "trl GKDTrainer"
 _PACKAGE = Package(module="trl", distribution="trl")
 
 
@@ -89,3 +98,58 @@ def statistics(a: Tensor, b: Tensor, tokens: Tensor) -> Candidate:
         prepare=prepare,
         package=_PACKAGE,
     )
+
+
+def gkd_step(
+    student: Callable[[], "PreTrainedModel"],
+    teacher: "PreTrainedModel",
+    tokenizer: "PreTrainedTokenizerFast",
+    store: Sequences,
+) -> Candidate:
+    """Return a step of `GKDTrainer` with beta 0 on given text (lmbda 0), the rest as ours."""
+
+    def prepare() -> Run:
+        from datasets import Dataset
+        from trl.experimental.gkd import GKDConfig, GKDTrainer
+
+        ids = torch.tensor([store.row(row).tolist() for row in range(len(store))])
+        batch = {
+            "input_ids": ids,
+            "attention_mask": torch.ones_like(ids),
+            # No label on the first token: nothing predicts it.
+            "labels": torch.cat([torch.full_like(ids[:, :1], -100), ids[:, 1:]], 1),
+            "prompts": ids[:, :1],
+        }
+        module = student()
+        if tokenizer.pad_token is None:
+            tokenizer.pad_token = tokenizer.eos_token
+        config = GKDConfig(
+            output_dir=tempfile.mkdtemp(prefix="auditor-bench-"),
+            lmbda=0.0,
+            beta=0.0,
+            temperature=1.0,
+            bf16=False,
+            use_cpu=True,
+            gradient_checkpointing=False,
+            report_to=[],
+            disable_tqdm=True,
+        )
+        trainer = GKDTrainer(
+            model=module,
+            teacher_model=teacher,
+            args=config,
+            train_dataset=Dataset.from_list([{"input_ids": [0]}]),
+            processing_class=tokenizer,
+        )
+        optimizer = torch.optim.AdamW(module.parameters(), lr=0.0)
+        count = torch.tensor(int(store.targets.sum()))
+
+        def run() -> Outputs:
+            optimizer.zero_grad(set_to_none=False)
+            loss = trainer.training_step(module, dict(batch), num_items_in_batch=count)
+            optimizer.step()
+            return {"loss": loss.detach()}
+
+        return run
+
+    return Candidate(name=GKD, computes="loss, all gradients", prepare=prepare, package=_PACKAGE)

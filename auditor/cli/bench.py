@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from auditor.bench.ceilings import Ceilings
     from auditor.bench.running import Finding
 
-CASES = ("agreement", "linear", "losses", "permutation", "cka", "knn", "collect")
+CASES = ("agreement", "linear", "losses", "permutation", "cka", "knn", "collect", "distill")
 
 
 @click.command()
@@ -36,8 +36,9 @@ def bench(
 ) -> None:
     """Measure our kernels beside installed peers: time, peak memory, error against float64.
 
-    CASE is agreement, linear, losses, permutation, cka, knn or collect; all of them if none is
-    named. Peers come with pip install 'auditor[bench]'; a missing one gets a row that says so.
+    CASE is agreement, linear, losses, permutation, cka, knn, collect or distill; all of them if
+    none is named. Peers come with pip install 'auditor[bench]'; a missing one gets a row that says
+    so.
     """
     from auditor.bench.ceilings import measured_ceilings
     from auditor.bench.environment import cores, environment

@@ -68,6 +68,7 @@ def cross_entropy(
         bias=(bias, None),
         softcap=(form.softcap, None),
         scale=(form.scale, 1.0),
+        once=True,
     )
 
 
@@ -116,6 +117,7 @@ class Objective:
                 bias=(bias, None),
                 softcap=(self._form.softcap, None),
                 scale=(self._form.scale, 1.0),
+                once=True,
             ).total
         return total * method.temperature**2 if method.t_squared else total
 
@@ -141,6 +143,7 @@ class Objective:
             bias=(own[1], head.bias if head.bias is None else head.bias.to(device)),
             softcap=(self._form.softcap, head.softcap),
             scale=(self._form.scale, head.scale),
+            once=True,
         ).total
 
 

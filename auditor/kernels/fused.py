@@ -39,6 +39,8 @@ class Job:
     targets: SparseTargets | None
     chunk: int
     with_gradient: bool
+    once: bool
+    """Backward runs once, and may use up the stashed gradients."""
     implementation: str
     """What turns a chunk of logits into losses and gradients: "chunked" or "triton"."""
 
@@ -89,7 +91,8 @@ class FusedLoss(torch.autograd.Function):
             work = _Accumulated(job, wanted)
             for rows in torch.split(torch.nonzero(job.weights)[:, 0], job.chunk):
                 work.add(rows)
-        ctx.save_for_backward(*work.gradients_like(h_s, w_s, b_s))
+        ctx.once = job.once
+        ctx.gradients = work.gradients_like(h_s, w_s, b_s)
         ctx.mark_non_differentiable(work.per_token)
         total = (work.per_token.double() * job.weights.double()).sum().to(job.student.dtype)
         return total, work.per_token
@@ -97,9 +100,20 @@ class FusedLoss(torch.autograd.Function):
     @staticmethod
     @once_differentiable
     def backward(ctx: Any, grad_total: Tensor, _grad_per_token: Tensor) -> Any:
-        """Scale the stashed gradients by the one number that autograd hands in."""
-        scaled = [None if g is None else g * grad_total.to(g.dtype) for g in ctx.saved_tensors]
-        return (*scaled, None)
+        """Scale the stashed gradients by the one number that autograd hands in.
+
+        Raises:
+            InputError: called a second time for a loss that was to be differentiated once.
+        """
+        stashed = ctx.gradients
+        if stashed is None:
+            raise InputError(
+                "this loss could be differentiated once", hint="compute it again, or without once"
+            )
+        if not ctx.once:
+            return (*(None if g is None else g * grad_total.to(g.dtype) for g in stashed), None)
+        ctx.gradients = None
+        return (*(None if g is None else g.mul_(grad_total.to(g.dtype)) for g in stashed), None)
 
 
 class _Accumulated:

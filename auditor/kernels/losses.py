@@ -51,6 +51,7 @@ def distillation_loss(
     softcap: tuple[float | None, float | None] = (None, None),
     scale: tuple[float, float] = (1.0, 1.0),
     chunk: int = 256,
+    once: bool = False,
     implementation: str = "auto",
 ) -> DistillationLoss:
     """Return the weighted sum of a loss over positions, and the loss of each position.
@@ -81,6 +82,8 @@ def distillation_loss(
         scale: logit multipliers of student and teacher heads.
         chunk: positions whose logits exist at once. On a GPU 2048 or more: the gradient of `w_s`
             is read and written once a chunk.
+        once: the loss will be differentiated at most once. Spares backward a copy of the gradient
+            of `w_s`, which is as large as the head.
         implementation: "chunked" (torch, on any device), "triton" (one kernel per chunk, NVIDIA
             GPU, not for float64), or "auto": triton where it can run, else chunked.
 
@@ -113,6 +116,7 @@ def distillation_loss(
         targets=targets,
         chunk=chunk,
         with_gradient=torch.is_grad_enabled(),
+        once=once,
         implementation=chosen_implementation(implementation, sides[0], sparse=targets is not None),
     )
     total, per_token = FusedLoss.apply(h_s, w_s, bias[0], job)  # type: ignore[no-untyped-call]
