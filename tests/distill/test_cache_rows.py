@@ -1,5 +1,7 @@
 """What a position of the cache takes, and that it comes back."""
 
+from pathlib import Path
+
 import numpy as np
 import pytest
 import torch
@@ -13,6 +15,7 @@ from auditor.distill.cache_rows import (
     pack_ids,
     unpack_ids,
 )
+from auditor.distill.cache_shard import Shard, write_shard
 from auditor.kernels.sparse import PpsTargets, TopKTargets, pps_targets, topk_targets
 
 
@@ -85,6 +88,17 @@ def test_more_entries_than_tokens(scheme: str) -> None:
     kept = topk_targets(table, 32) if scheme == "topk" else pps_targets(table, 32)
     found = decode(scheme, encode(kept, 5), 32, 5, 1.0)
     assert found.ids.shape == (6, 5)
+
+
+def test_a_shard_without_a_certain_token_is_read(tmp_path: Path) -> None:
+    kept = pps_targets(torch.zeros(3, 50), 4)  # all equal: none is certain
+    write_shard(tmp_path / "a", [bytes(32), bytes([1] * 32)], [1, 2], encode(kept, 50))
+    shard = Shard(tmp_path / "a")
+    assert shard.positions == 3
+    found = decode("pps", shard.read(1), 4, 50, 1.0)
+    assert isinstance(found, PpsTargets)
+    assert (found.ids == kept.ids[1:]).all()
+    assert found.weights == pytest.approx(0.25)
 
 
 def test_bytes_of_a_position_at_most() -> None:
