@@ -2,7 +2,7 @@
 
 import tempfile
 from collections.abc import Callable
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor
@@ -109,9 +109,8 @@ def gkd_step(
     """Return a step of `GKDTrainer` with beta 0 on given text (lmbda 0), the rest as ours."""
 
     def prepare() -> Run:
-        from datasets import Dataset
-        from trl.experimental.gkd import GKDConfig, GKDTrainer
-
+        module = student()
+        trainer = _gkd_trainer(module, teacher, tokenizer)
         ids = torch.tensor([store.row(row).tolist() for row in range(len(store))])
         batch = {
             "input_ids": ids,
@@ -120,27 +119,6 @@ def gkd_step(
             "labels": torch.cat([torch.full_like(ids[:, :1], -100), ids[:, 1:]], 1),
             "prompts": ids[:, :1],
         }
-        module = student()
-        if tokenizer.pad_token is None:
-            tokenizer.pad_token = tokenizer.eos_token
-        config = GKDConfig(
-            output_dir=tempfile.mkdtemp(prefix="auditor-bench-"),
-            lmbda=0.0,
-            beta=0.0,
-            temperature=1.0,
-            bf16=False,
-            use_cpu=True,
-            gradient_checkpointing=False,
-            report_to=[],
-            disable_tqdm=True,
-        )
-        trainer = GKDTrainer(
-            model=module,
-            teacher_model=teacher,
-            args=config,
-            train_dataset=Dataset.from_list([{"input_ids": [0]}]),
-            processing_class=tokenizer,
-        )
         optimizer = torch.optim.AdamW(module.parameters(), lr=0.0)
         count = torch.tensor(int(store.targets.sum()))
 
@@ -153,3 +131,31 @@ def gkd_step(
         return run
 
     return Candidate(name=GKD, computes="loss, all gradients", prepare=prepare, package=_PACKAGE)
+
+
+def _gkd_trainer(
+    module: "PreTrainedModel", teacher: "PreTrainedModel", tokenizer: "PreTrainedTokenizerFast"
+) -> Any:
+    from datasets import Dataset
+    from trl.experimental.gkd import GKDConfig, GKDTrainer
+
+    if tokenizer.pad_token is None:
+        tokenizer.pad_token = tokenizer.eos_token
+    config = GKDConfig(
+        output_dir=tempfile.mkdtemp(prefix="auditor-bench-"),
+        lmbda=0.0,
+        beta=0.0,
+        temperature=1.0,
+        bf16=False,
+        use_cpu=True,
+        gradient_checkpointing=False,
+        report_to=[],
+        disable_tqdm=True,
+    )
+    return GKDTrainer(
+        model=module,
+        teacher_model=teacher,
+        args=config,
+        train_dataset=Dataset.from_list([{"input_ids": [0]}]),
+        processing_class=tokenizer,
+    )

@@ -21,6 +21,7 @@ COMMANDS = {
     "compare": ("compare", "Measure how closely a suspect model mimics a reference model."),
     "scan": ("compare", "Compare many suspects with one reference; each model is run once."),
     "distill": ("distill", "Train a student from a teacher and record what went in."),
+    "lineage": ("lineage", "Show, check, prove and export what a distillation run recorded."),
     "collect": ("stages", "Run the models of a case and store what they say."),
     "measure": ("stages", "Compute the measures of a collected case."),
     "judge": ("stages", "Draw the conclusion of a measured case."),
@@ -64,7 +65,8 @@ def cli() -> None:
     records:FILE.jsonl, tiny:teacher or smollm2. Start with: auditor demo
 
     Exit codes: 0 done, 1 internal error, 2 bad input, 3 --fail-on met, 4 inconclusive or
-    incomplete where a gate was asked, 130 interrupted (repeat the command to continue).
+    incomplete where a gate was asked, 5 verification failed, 130 interrupted (repeat the command
+    to continue).
     """
 
 

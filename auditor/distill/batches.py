@@ -117,13 +117,30 @@ class MicroBatches:
     def __getitem__(self, index: int) -> dict[str, Any]:
         """Return `padded_batch` of the members, with ``step_targets`` of their step.
 
-        With a captured teacher also what it said at the scored positions.
+        ``draws``: `draw_numbers`. With a captured teacher also what it said there.
         """
+        import torch
+
         members = self._plan.members[index]
         batch = padded_batch(self._store, members)
         if self._captured is not None:
             batch.update(self._captured.batch(members))
+        batch["draws"] = torch.from_numpy(draw_numbers(self._plan, index))
         return {**batch, "step_targets": int(self._plan.step_targets[index // self._plan.parts])}
+
+
+def draw_numbers(plan: BatchPlan, index: int) -> Array:
+    """Return (B, 2) int64 of a micro-batch: sequence number, and its how manieth use in the step.
+
+    They name each draw of a step once, whatever number of parts the step is cut into.
+    """
+    start = index // plan.parts * plan.parts
+    before = [int(member) for part in plan.members[start:index] for member in part]
+    numbers: list[tuple[int, int]] = []
+    for member in map(int, plan.members[index]):
+        numbers.append((member, before.count(member)))
+        before.append(member)
+    return np.array(numbers, dtype=np.int64).reshape(-1, 2)
 
 
 def padded_batch(store: Sequences, members: Sequence[int] | Array) -> dict[str, "torch.Tensor"]:

@@ -71,7 +71,7 @@ def _teacher_bytes(recipe: Recipe, subjects: Subjects) -> int:
     """Return the size of a teacher that is in memory beside the student."""
     import torch
 
-    if subjects.teacher is None or recipe.method.kind != "logits" or recipe.method.cache:
+    if subjects.teacher is None or not recipe.method.reads_teacher or recipe.method.cache:
         return 0
     return (subjects.teacher.parameters or 0) * (2 if torch.cuda.is_available() else 4)
 
@@ -107,7 +107,7 @@ def cache_bytes(
 def load(recipe: Recipe, cache: dict[str, Any] | None) -> Load:
     """Return how many tokens each model reads."""
     trained = recipe.train.steps * recipe.train.batch_tokens
-    online = recipe.method.kind == "logits" and cache is None
+    online = recipe.method.reads_teacher and cache is None
     return Load(
         trained=trained,
         captured=0 if cache is None else cache["positions_at_most"],

@@ -10,6 +10,7 @@ from auditor.canon import directory_digests
 from auditor.distill.batches import BatchPlan
 from auditor.distill.fidelity import gap_closed
 from auditor.distill.metrics import MetricsLog
+from auditor.distill.ranks import rank_count, rank_device
 from auditor.distill.recipe import Recipe
 from auditor.distill.recipe_method import Method
 from auditor.distill.subjects import Subjects
@@ -26,16 +27,18 @@ def reference_json(ref: ModelRef | None) -> dict[str, Any] | None:
     return {**dataclasses.asdict(ref), "access": ref.access.name}
 
 
-def dose(plan: BatchPlan, method: Method) -> dict[str, Any]:
+def dose(plan: BatchPlan, method: Method, tokens: int) -> dict[str, Any]:
     """Return how much of the gradient came from the teacher.
 
     ``gradient_tokens``: targets over all steps, repeats counted. ``teacher_tokens``: of those,
-    the ones the teacher wrote (method sequence) or gave its distribution for (method logits).
-    ``share``: their weight in the loss, 1 - alpha each for logits.
+    the ones the teacher wrote (method sequence) or gave its distribution for (logits, on-policy).
+    ``share``: their weight in the loss, 1 - alpha each for logits. `tokens` is what metrics.jsonl
+    counted: answers of the student are not in the plan. What method hidden takes from inner states
+    is not counted in tokens.
     """
+    if method.kind in ("logits", "on-policy"):
+        return {"gradient_tokens": tokens, "teacher_tokens": tokens, "share": 1.0 - method.alpha}
     total = int(plan.step_targets.sum())
-    if method.kind == "logits":
-        return {"gradient_tokens": total, "teacher_tokens": total, "share": 1.0 - method.alpha}
     written = 0 if method.kind == "baseline" else int(plan.step_generated.sum())
     return {"gradient_tokens": total, "teacher_tokens": written, "share": written / total}
 
@@ -78,6 +81,8 @@ class Outcome:
     results: dict[str, Any]
     files: dict[str, str]
     environment: dict[str, Any]
+    ledger: dict[str, Any]
+    """Its head, number of records and Merkle roots."""
 
 
 def lineage(recipe: Recipe, subjects: Subjects, outcome: Outcome) -> dict[str, Any]:
@@ -102,6 +107,7 @@ def lineage(recipe: Recipe, subjects: Subjects, outcome: Outcome) -> dict[str, A
         "environment": outcome.environment,
         "seed": recipe.train.seed,
         "results": outcome.results,
+        "ledger": outcome.ledger,
         "files": outcome.files,
     }
 
@@ -115,6 +121,11 @@ def file_digests(root: Path) -> dict[str, str]:
         for name, value in found.items()
         if not name.startswith(scratch) and name != "lineage.json"
     }
+
+
+def run_environment() -> dict[str, Any]:
+    """Return the environment of this process and the ranks beside it."""
+    return environment(ranks=rank_count(), device=rank_device().partition(":")[0])
 
 
 def environment(ranks: int, device: str) -> dict[str, Any]:

@@ -23,6 +23,8 @@ class MetricsLog:
 
     def keep_until(self, step: int) -> None:
         """Drop the rows after `step` (all rows if it is negative) and any unfinished line."""
+        if not self._path.is_file():
+            return
         kept = [row for row in self.rows() if row["step"] <= step]
         atomic_write(self._path, b"".join(canonical_json(row) + b"\n" for row in kept))
 
@@ -35,6 +37,10 @@ class MetricsLog:
         """
         with storage_errors(self._path), self._path.open("ab") as stream:
             stream.write(canonical_json(row) + b"\n")
+
+    def tokens(self) -> int:
+        """Return the targets of all steps so far."""
+        return max((row["tokens"] for row in self.rows() if "tokens" in row), default=0)
 
     def holdout(self) -> list[tuple[int, dict[str, float]]]:
         """Return (step, values) of each evaluation, in order."""

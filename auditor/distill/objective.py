@@ -91,7 +91,7 @@ class Objective:
         labels = batch["targets"][batch["scored"]]  # (N,)
         # Losses are computed in float32 whatever the precision of the forward pass.
         with torch.autocast(states.device.type, enabled=False):
-            if self._method.kind != "logits":
+            if self._method.kind not in ("logits", "on-policy"):
                 return cross_entropy(module, states, labels, self._form).total
             alpha = self._method.alpha
             total = self._divergence(module, states, batch) * (1.0 - alpha)

@@ -55,8 +55,10 @@ class Recipe(Part):
     def as_json(self) -> dict[str, Any]:
         """Return the recipe with every default filled in."""
         values = self.model_dump(mode="json", by_alias=True)
-        if self.method.cache is None:  # a key that recipes did not have before keeps digests equal
-            del values["method"]["cache"]
+        # Keys that recipes did not have before: where they say nothing, digests stay equal.
+        for key in ("cache", "on_policy", "hidden", "attention"):
+            if values["method"][key] is None:
+                del values["method"][key]
         return values
 
     @property
@@ -68,7 +70,6 @@ class Recipe(Part):
 def _contradiction(recipe: Recipe) -> str | None:
     """Return what does not go together, as a sentence; None where all does."""
     kind, data, student = recipe.method.kind, recipe.data, recipe.student
-    cache = recipe.method.cache
     rules = {
         "method baseline has no teacher: remove the key teacher": kind == "baseline"
         and recipe.teacher is not None,
@@ -87,16 +88,37 @@ def _contradiction(recipe: Recipe) -> str | None:
         ),
         "data.max_length is longer than student.init.max_length": student.init is not None
         and data.max_length > student.init.max_length,
-        f"method {kind} reads no logits that method.cache could hold": kind != "logits"
-        and cache is not None,
-        f"of {recipe.method.divergence} a part of the distribution gives no unbiased estimate: "
-        "use forward-kl, or method.cache.scheme: dense": cache is not None
-        and cache.scheme != "dense"
-        and recipe.method.divergence != "forward-kl",
-        f"method {kind} has one loss: method.alpha is for logits": kind != "logits"
-        and recipe.method.alpha > 0,
+        **_method_rules(recipe),
     }
     return next((sentence for sentence, broken in rules.items() if broken), None)
+
+
+def _method_rules(recipe: Recipe) -> dict[str, bool]:
+    """Return what may not go together in `method`, as sentences, and whether it is so."""
+    method, kind = recipe.method, recipe.method.kind
+    cache = method.cache
+    matched = method.hidden is not None or method.attention is not None
+    return {
+        f"method {kind} reads no logits that method.cache could hold": kind != "logits"
+        and cache is not None,
+        f"of {method.divergence} a part of the distribution gives no unbiased estimate: "
+        "use forward-kl, or method.cache.scheme: dense": cache is not None
+        and cache.scheme != "dense"
+        and method.divergence != "forward-kl",
+        "method on-policy answers prompts: give data.prompts": kind == "on-policy"
+        and recipe.data.prompts is None,
+        "method.on_policy is for method on-policy": kind != "on-policy"
+        and method.on_policy is not None,
+        "method hidden matches inner states: give method.hidden or method.attention": (
+            kind == "hidden" and not matched
+        ),
+        f"method {kind} reads no inner states: method.hidden and method.attention are for "
+        "logits and hidden": kind not in ("logits", "hidden") and matched,
+        "a captured teacher has no inner states: remove method.cache, or method.hidden and "
+        "method.attention": cache is not None and matched,
+        f"method {kind} has one loss: method.alpha is for logits": kind != "logits"
+        and method.alpha > 0,
+    }
 
 
 def recipe_from(values: Any, folder: Path = Path()) -> Recipe:

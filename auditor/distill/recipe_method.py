@@ -1,12 +1,12 @@
 """The part `method` of a recipe."""
 
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
-from pydantic import ByteSize, Field, field_validator
+from pydantic import ByteSize, Field, field_validator, model_validator
 
-from auditor.distill.recipe_part import Part, Share
+from auditor.distill.recipe_part import Count, Part, Share
 
-KINDS = ("baseline", "sequence", "logits")
+KINDS = ("baseline", "sequence", "logits", "on-policy", "hidden")
 Divergence = Literal["forward-kl", "reverse-kl", "jsd", "skew-kl", "skew-rkl", "tvd"]
 
 
@@ -26,6 +26,44 @@ class CacheChoice(Part):
     """Of dense hidden states."""
 
 
+class OnPolicyChoice(Part):
+    """The student answers the prompts itself, and the teacher weighs every token of it."""
+
+    loss: Literal["full", "policy-gradient"] = "full"
+    """``full``: the divergence of the whole distributions; ``policy-gradient``: the teacher's
+    log-probability of the drawn token over the student's, as advantage."""
+    share: Share = 1.0
+    """Of the steps that are on-policy; the others train on the teacher's answers."""
+    max_new_tokens: Count = 128
+    temperature: Annotated[float, Field(gt=0.0)] = 1.0
+    top_p: Annotated[float, Field(gt=0.0, le=1.0)] = 1.0
+    clip: Annotated[float, Field(gt=0.0)] | None = None
+    """Policy gradient: how far the ratio to the drawing student may be from 1, as in PPO."""
+    clamp: Annotated[float, Field(gt=0.0)] | None = 10.0
+    """Policy gradient: largest advantage, nats."""
+    discount: Share = 0.0
+    """Policy gradient: 0 weighs each token by itself, 1 by the rest of the answer too."""
+
+
+class HiddenChoice(Part):
+    """Match hidden states of pairs of layers, through a trained projection."""
+
+    weight: Annotated[float, Field(gt=0.0)] = 1.0
+    distance: Literal["cosine", "mse"] = "cosine"
+    pairs: list[tuple[int, int]] | None = None
+    """(student layer, teacher layer), counted from 1; spread evenly if absent."""
+
+
+class AttentionChoice(Part):
+    """Match the last layer's attention, and relations among its queries, keys or values."""
+
+    weight: Annotated[float, Field(gt=0.0)] = 1.0
+    attention: bool = True
+    relations: tuple[Literal["query", "key", "value"], ...] = ("value",)
+    heads: Count | None = None
+    """Relation heads, where the models' own numbers differ."""
+
+
 class Method(Part):
     """The loss. Formulas: distillation losses of `auditor.kernels`."""
 
@@ -41,8 +79,32 @@ class Method(Part):
     """Multiply the divergence by temperature^2, which keeps the size of its gradient."""
     cache: CacheChoice | None = None
     """Train from captured distributions; absent: the teacher is asked at every step."""
+    on_policy: OnPolicyChoice | None = None
+    """For kind on-policy; its defaults if absent."""
+    hidden: HiddenChoice | None = None
+    """Added to the loss of kind logits; for kind hidden, to the cross-entropy on the text."""
+    attention: AttentionChoice | None = None
+    """As `hidden`."""
     alpha: Share = 0.0
     """Weight of the cross-entropy on the tokens themselves; the divergence weighs 1 - alpha."""
+
+    @model_validator(mode="before")
+    @classmethod
+    def _defaults_of_kind(cls, values: Any) -> Any:
+        """Fill in what follows from the kind: on-policy training seeks modes by reverse KL."""
+        if not isinstance(values, dict) or values.get("kind") != "on-policy":
+            return values
+        return {"divergence": "reverse-kl", "on_policy": {}, **values}
+
+    @property
+    def reads_teacher(self) -> bool:
+        """Whether the teacher's weights are asked while the student trains, or before for all."""
+        return self.kind in ("logits", "on-policy", "hidden")
+
+    @property
+    def answers_itself(self) -> bool:
+        """Whether the student answers all prompts, so that the teacher writes nothing."""
+        return self.on_policy is not None and self.on_policy.share == 1.0
 
     @field_validator("kind")
     @classmethod

@@ -12,7 +12,14 @@ from auditor.canon import file_digest, pretty_json
 from auditor.case import Case, atomic_write, locked
 from auditor.distill.documents import Sources, read_sources
 from auditor.distill.forecast import forecast
-from auditor.distill.ranks import is_first_rank, rank_count, rank_device, wait_for_ranks
+from auditor.distill.ledger_entries import (
+    record_answers,
+    record_start,
+    record_student,
+    record_training,
+)
+from auditor.distill.lineage import run_environment
+from auditor.distill.ranks import is_first_rank, rank_device, wait_for_ranks
 from auditor.distill.recipe import Recipe
 from auditor.distill.run_folder import RunFolder, read_lineage, refused_writes
 from auditor.distill.subjects import Subjects, check_step, check_subjects
@@ -60,6 +67,7 @@ def distill(
     with _owned(folder):
         if is_first_rank():
             folder.start(recipe, everything, resume=resume)
+            record_start(folder, recipe, subjects, sources, run_environment())
         wait_for_ranks()
         return _run(recipe, folder, sources, subjects, progress or Silent())
 
@@ -86,17 +94,24 @@ def _run(
     from auditor.distill.data import AnswerFormat, own_prompts, training_data
     from auditor.distill.student import build_student
     from auditor.distill.training import train_student
+    from auditor.distill.unanswered import unanswered
 
-    answers = _answers(recipe, folder, sources, progress)
+    own = recipe.method.answers_itself
+    answers = [] if own else _answers(recipe, folder, sources, progress)
     teacher = _loaded_teacher(recipe)
     student = build_student(recipe, teacher, subjects.student_tokenizer)
     form = AnswerFormat(
         tokenizer=student.tokenizer,
-        prompt_ids=None if subjects.same_prompts else own_prompts(student),
+        prompt_ids=None if own or subjects.same_prompts else own_prompts(student),
     )
+    if own:
+        answers = unanswered(recipe, sources, student)
     data = training_data(recipe.data, sources, answers, form)
     pupil = _pupil(recipe, subjects, folder, data, (student, teacher), progress)
     del teacher
+    if is_first_rank():
+        record_answers(folder, recipe.data.sampling.samples)
+        record_training(folder, recipe, sources, answers, data)
     plan = train_student(recipe, pupil, data, folder, progress)
     if is_first_rank():
         save_student(folder, student, recipe.train.save_dtype)
@@ -134,7 +149,7 @@ def _pupil(
     if recipe.method.cache is not None:
         captured = captured_teacher(recipe, subjects, folder, data, (student, load), progress)
         teacher = captured.teacher
-    elif recipe.method.kind == "logits":
+    elif recipe.method.reads_teacher:
         teacher = load()
     return Pupil(
         student=student, teacher=teacher, captured=captured, vocabulary=subjects.vocabulary
@@ -167,7 +182,7 @@ def _loaded_teacher(recipe: Recipe) -> "Loaded | None":
 
     With a cache they are loaded only if it lacks something.
     """
-    asked = recipe.method.kind == "logits" and recipe.method.cache is None
+    asked = recipe.method.reads_teacher and recipe.method.cache is None
     return _load(recipe) if asked or recipe.student.shrink is not None else None
 
 
@@ -225,14 +240,16 @@ def finish(recipe: Recipe, subjects: Subjects, folder: RunFolder, trained: Train
     atomic_write(folder.transcript, content)
     # The folder's own name for the student: the record stays true when the run is moved.
     student = replace(identify(f"local:{folder.student}"), spec="local:student")
+    ledger = record_student(folder, student)
     outcome = record.Outcome(
         student=student,
         layer_map=trained.student.layer_map,
-        dose=record.dose(trained.plan, recipe.method),
+        dose=record.dose(trained.plan, recipe.method, metrics.tokens()),
         data=trained.data,
         results=record.results(metrics),
         files=record.file_digests(folder.root),
-        environment=record.environment(ranks=rank_count(), device=rank_device().partition(":")[0]),
+        ledger=ledger,
+        environment=run_environment(),
     )
     atomic_write(folder.lineage, pretty_json(record.lineage(recipe, subjects, outcome)))
     shutil.rmtree(folder.checkpoints, ignore_errors=True)

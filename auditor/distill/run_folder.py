@@ -5,7 +5,11 @@ lineage.json      what was done; written last, so it marks a finished run
 metrics.jsonl     a row a step, and the evaluations
 transcript.jsonl  texts of the training data in the order in which they were last seen
 recipe.yaml       as used, every default filled in
+rollouts.jsonl    the student's own answers, of on-policy training
 generations.jsonl the teacher's answers, where prompts were answered
+ledger.jsonl      append-only record of the run: see `auditor.distill.ledger`
+samples.txt       digests of the texts offered for training, sorted
+sequences.jsonl   digest and size of each training sequence
 inputs.json       digests of what went in: a run is continued with the same inputs only
 checkpoints/      of an unfinished run; removed when it is finished
 """
@@ -42,7 +46,11 @@ class RunFolder:
         self.metrics = root / "metrics.jsonl"
         self.transcript = root / "transcript.jsonl"
         self.recipe = root / "recipe.yaml"
+        self.rollouts = root / "rollouts.jsonl"
         self.generations = root / "generations.jsonl"
+        self.ledger = root / "ledger.jsonl"
+        self.samples = root / "samples.txt"
+        self.sequences = root / "sequences.jsonl"
         self.inputs = root / "inputs.json"
         self.checkpoints = root / "checkpoints"
 

@@ -88,7 +88,7 @@ def _refuse_text_only(recipe: Recipe) -> None:
 
     if recipe.teacher is None or parse(recipe.subject(recipe.teacher)).scheme != "records":
         return
-    if recipe.method.kind == "logits" or recipe.student.shrink is not None:
+    if recipe.method.reads_teacher or recipe.student.shrink is not None:
         raise AccessError(
             f"{recipe.teacher} holds recorded text: no logits to learn from and no layers to keep",
             hint="use method sequence with student.init or student.from, or name the model itself",
@@ -119,12 +119,12 @@ def _fit(
 
     teacher, student = vocabulary_of(of_teacher), vocabulary_of(of_student)
     relation = relation_of(teacher, student)
-    if recipe.method.kind != "logits":
+    if not recipe.method.reads_teacher:
         return relation, student.size
     if relation not in ("identical", "padded"):
         raise VocabularyError(
-            f"method logits compares two distributions token by token, and the vocabularies of "
-            f"teacher ({teacher.size} ids) and student ({student.size} ids) are {relation}",
+            f"method {recipe.method.kind} compares two models token by token, and the vocabularies "
+            f"of teacher ({teacher.size} ids) and student ({student.size} ids) are {relation}",
             hint="give the student the teacher's tokenizer (student.init.tokenizer: teacher), or "
             "use method sequence",
         )

@@ -17,11 +17,12 @@ import torch
 from transformers import PreTrainedModel, Trainer, TrainerCallback, TrainingArguments
 from transformers.trainer_callback import PrinterCallback
 
-from auditor.distill.batches import BatchPlan, MicroBatches
-from auditor.distill.checkpoints import seal_checkpoint
+from auditor.distill.batches import MicroBatches
 from auditor.distill.metrics import MetricsLog
-from auditor.distill.ranks import trains_on_cpu, wait_for_ranks
+from auditor.distill.on_policy import OnPolicy
+from auditor.distill.ranks import trains_on_cpu
 from auditor.distill.recipe_train import Train
+from auditor.distill.rollouts import Rollouts
 from auditor.errors import UndefinedError
 from auditor.progress import Task
 
@@ -50,6 +51,8 @@ class StudentTrainer(Trainer):
         *,
         sum_of_losses: SumOfLosses,
         batches: MicroBatches,
+        on_policy: OnPolicy | None = None,
+        record: Callable[[Rollouts, int], None] | None = None,
     ) -> None:
         super().__init__(
             model=student,
@@ -59,6 +62,10 @@ class StudentTrainer(Trainer):
         )
         self.remove_callback(PrinterCallback)
         self._sum_of_losses = sum_of_losses
+        self._on_policy = on_policy
+        self._record = record
+        self.step_targets = 0
+        """Targets of the current step, over accumulation and ranks."""
         self.step_loss = torch.zeros((), device=arguments.device)
         """Loss of the current step so far: its mean over targets, nats."""
 
@@ -75,9 +82,33 @@ class StudentTrainer(Trainer):
                 model, self.accelerator.unwrap_model(model), self._sum_of_losses, inputs
             )
         # Ranks average their gradients; the sum over ranks is wanted.
-        loss = total * (self.accelerator.num_processes / inputs["step_targets"])
+        self.step_targets = int(inputs["step_targets"])
+        loss = total * (self.accelerator.num_processes / self.step_targets)
         self.step_loss += loss.detach()
         return loss
+
+    def get_batch_samples(
+        self, epoch_iterator: Any, num_batches: int, device: torch.device
+    ) -> tuple[list[dict[str, Any]], Any]:
+        """Return the micro-batches of a step; of an on-policy step, the student's own answers.
+
+        Drawn here, not in the data set: a loader reads ahead, with weights that are out of date.
+        """
+        batches, items = super().get_batch_samples(epoch_iterator, num_batches, device)
+        if self._on_policy is None or not batches:
+            return batches, items
+        step = self.state.global_step
+        batches, drawn = self._on_policy.window(
+            self.accelerator.unwrap_model(self.model), batches, step, self._over_ranks
+        )
+        if self._record is not None and self.is_world_process_zero():
+            for rollouts in drawn:
+                self._record(rollouts, step + 1)
+        return batches, items
+
+    def _over_ranks(self, number: int) -> int:
+        counted = torch.tensor(number, device=self.args.device)
+        return int(self.accelerator.reduce(counted, "sum"))
 
     def floating_point_ops(self, inputs: dict[str, Any]) -> int:
         """Return 0: counting walks over all parameters every step, for a number nobody reads."""
@@ -85,18 +116,17 @@ class StudentTrainer(Trainer):
 
 
 class RunRecord(TrainerCallback):
-    """Writes metrics, evaluates, seals checkpoints and shows progress as the steps go by."""
+    """Writes metrics, evaluates and shows progress as the steps go by."""
 
     def __init__(
         self,
         trainer: StudentTrainer,
-        plan: BatchPlan,
         metrics: MetricsLog,
         evaluation: Evaluation,
         task: Task,
     ) -> None:
         self._trainer = trainer
-        self._tokens = plan.step_targets.cumsum()
+        self._tokens = 0
         self._metrics = metrics
         self._evaluation = evaluation
         self._task = task
@@ -108,6 +138,7 @@ class RunRecord(TrainerCallback):
         if state.global_step == 0:
             self._record_holdout(0)
         else:
+            self._tokens = self._metrics.tokens()
             self._task.advance(state.global_step)
 
     def on_pre_optimizer_step(self, args: Any, state: Any, control: Any, **given: Any) -> None:
@@ -125,11 +156,12 @@ class RunRecord(TrainerCallback):
     def on_step_end(self, args: Any, state: Any, control: Any, **_: Any) -> None:
         """Write the step's row and, where one is due, an evaluation."""
         step = state.global_step
+        self._tokens += self._trainer.step_targets
         row = {
             "step": step,
             "loss": self._loss,
             "lr": self._lr,
-            "tokens": int(self._tokens[step - 1]),
+            "tokens": self._tokens,
         }
         if state.is_world_process_zero:
             self._metrics.append(row)
@@ -137,13 +169,6 @@ class RunRecord(TrainerCallback):
         if step == state.max_steps or (every and step % every == 0):
             self._record_holdout(step)
         self._task.advance()
-
-    def on_save(self, args: Any, state: Any, control: Any, **_: Any) -> None:
-        """Declare the checkpoint that was just written, by all ranks, complete."""
-        wait_for_ranks()
-        if state.is_world_process_zero:
-            folder = Path(args.output_dir) / f"checkpoint-{state.global_step}"
-            seal_checkpoint(folder, state.global_step)
 
     def _record_holdout(self, step: int) -> None:
         if self._evaluation.measure is None:

@@ -1,5 +1,6 @@
 """One training from student to student: objective, evaluation, checkpoints, resume."""
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -7,13 +8,18 @@ from auditor.distill.batches import BatchPlan, MicroBatches, plan_steps
 from auditor.distill.checkpoints import discard_others, newest_complete
 from auditor.distill.data import TrainingData
 from auditor.distill.fidelity import Holdout
+from auditor.distill.ledger_entries import resume_ledger
+from auditor.distill.ledger_steps import StepLedger
+from auditor.distill.lineage import run_environment
 from auditor.distill.metrics import MetricsLog
-from auditor.distill.objective import Objective, Teacher
+from auditor.distill.objective import Teacher
 from auditor.distill.ranks import is_first_rank, wait_for_ranks
 from auditor.distill.recipe import Recipe
+from auditor.distill.rollouts import Rollouts
 from auditor.distill.run_folder import RunFolder, refused_writes
 from auditor.distill.student import Student
 from auditor.distill.subjects import step_parts
+from auditor.distill.supervision import supervision
 from auditor.distill.trainer import Evaluation, RunRecord, StudentTrainer, training_arguments
 from auditor.errors import RecipeError
 from auditor.models.base import Head
@@ -63,22 +69,43 @@ def train_student(
     holdout = _holdout(pupil, data, form, train.batch_tokens)
     metrics = MetricsLog(folder.metrics)
     resume_from = _prepare_resume(folder, metrics)
+    student = pupil.student
     shown = progress if is_first_rank() else Silent()
-    with refused_writes(folder.root), quiet(), shown.task("train student", train.steps) as task:
+    with (
+        refused_writes(folder.root),
+        quiet(),
+        supervision(recipe, student, form, pupil.teacher) as asked,
+        shown.task("train student", train.steps) as task,
+    ):
         trainer = StudentTrainer(
-            pupil.student.module,
+            student.module,
             training_arguments(train, folder.checkpoints, save_every=save_every(recipe)),
-            sum_of_losses=Objective(recipe.method, form, pupil.teacher),
+            sum_of_losses=asked.sum_of_losses,
             batches=MicroBatches(data.train, plan, _rows_of(pupil)),
+            on_policy=asked.on_policy,
+            record=_rollout_log(folder, student),
         )
         evaluation = Evaluation(
             measure=None if holdout is None else holdout.measure, every=train.eval_every
         )
-        trainer.add_callback(RunRecord(trainer, plan, metrics, evaluation, task))
+        trainer.add_callback(RunRecord(trainer, metrics, evaluation, task))
+        steps = StepLedger(folder.ledger, train, data.train, lambda: trainer.step_targets)
+        trainer.add_callback(steps)
         trainer.train(resume_from_checkpoint=resume_from)
     # Trainer switches it off for training, and the student's folder would keep that.
     pupil.student.module.config.use_cache = True
     return plan
+
+
+def _rollout_log(folder: RunFolder, student: Student) -> Callable[[Rollouts, int], None]:
+    """Return what keeps the student's own answers of a step."""
+    log = MetricsLog(folder.rollouts)
+
+    def record(drawn: Rollouts, step: int) -> None:
+        for row in drawn.rows(student.tokenizer, step):
+            log.append(row)
+
+    return record
 
 
 def save_every(recipe: Recipe) -> int:
@@ -93,7 +120,9 @@ def _prepare_resume(folder: RunFolder, metrics: MetricsLog) -> str | None:
     if is_first_rank():
         discard_others(folder.checkpoints, None if found is None else found[0])
         with refused_writes(folder.root):
-            metrics.keep_until(-1 if found is None else found[1])
+            for log in (metrics, MetricsLog(folder.rollouts)):
+                log.keep_until(-1 if found is None else found[1])
+            resume_ledger(folder, found, run_environment())
     wait_for_ranks()
     return None if found is None else str(found[0])
 

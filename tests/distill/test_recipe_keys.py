@@ -49,8 +49,8 @@ def test_unknown_key_inside_the_student_lists_the_keys_of_init():
 
 
 def test_method_that_is_not_available_lists_those_that_are():
-    error = refused(changed(BASELINE, "method", kind="on-policy"))
-    assert error.message.startswith("method.kind: 'on-policy' is not available")
+    error = refused(changed(BASELINE, "method", kind="telepathy"))
+    assert error.message.startswith("method.kind: 'telepathy' is not available")
     assert "baseline, sequence, logits" in error.message
 
 
