@@ -12,8 +12,8 @@ if TYPE_CHECKING:
     from auditor.distill.ledger_check import Clause
 
 VERIFICATION_FAILED = 5
-_RUN = click.Path(path_type=Path, file_okay=False, exists=True)
-_FILE = click.Path(path_type=Path, dir_okay=False, exists=True)
+_RUN = click.Path(path_type=Path, file_okay=False)
+_FILE = click.Path(path_type=Path, dir_okay=False)
 
 
 @click.group()
@@ -182,5 +182,9 @@ def _json(path: Path) -> Any:
 
     try:
         return json.loads(path.read_bytes())
+    except OSError as error:
+        raise InputError(
+            f"cannot read {path}: {error.strerror}", hint="give the name of a file that is there"
+        ) from error
     except ValueError as error:
         raise InputError(f"{path} is not JSON: {error}", hint="give the file as written") from error

@@ -14,7 +14,7 @@ from auditor.distill.captured import STATES, CapturedTeacher, targets_of
 from auditor.distill.objective import Teacher, live_head, scored_states, teacher_states
 from auditor.distill.sequences import Sequences
 from auditor.distill.student import Student
-from auditor.kernels import distillation_loss
+from auditor.kernels import distillation_loss, linear_agreement
 from auditor.kernels.sparse import SparseTargets, TopKTargets
 from auditor.models.base import Head
 from auditor.models.unembedding import head_of, logits_of
@@ -105,8 +105,7 @@ def _losses(
         part = slice(start, start + _CHUNK)
         exact = _log_probabilities(head, sample.exact[part], temperature)
         if targets is None:
-            kept = _log_probabilities(head, sample.kept[STATES][part], temperature)
-            divergence.append((kept.exp() * (kept - exact)).sum(1))
+            divergence.append(_dense_divergence(sample, head, part))
             mass.append(torch.ones(len(exact)))
         else:
             ids = targets.ids[part]
@@ -124,6 +123,22 @@ def _losses(
             "positions": counts.tolist(),
         },
     }
+
+
+def _dense_divergence(sample: _Sample, head: Head, part: slice) -> Tensor:
+    """Return (R,) KL(kept || exact) of hidden states under one head."""
+    weight = head.weight.float()
+    found = linear_agreement(
+        sample.kept[STATES][part].to(weight.device),
+        weight,
+        sample.exact[part].float(),
+        weight,
+        bias=(head.bias, head.bias),
+        softcap=(head.softcap, head.softcap),
+        scale=(head.scale, head.scale),
+        topk=(1,),
+    )
+    return found.kl_ab.double().cpu()
 
 
 def _sparse_divergence(exact: Tensor, targets: SparseTargets, part: slice) -> Tensor:

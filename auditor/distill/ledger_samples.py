@@ -73,7 +73,11 @@ def text_digest(path: Path) -> str:
     """
     try:
         text = path.read_bytes().decode()
-    except (OSError, UnicodeDecodeError) as error:
+    except OSError as error:
+        raise InputError(
+            f"cannot read {path}: {error.strerror}", hint="give the name of a file that is there"
+        ) from error
+    except UnicodeDecodeError as error:
         raise InputError(
             f"{path} is not UTF-8 text: {error}", hint="give the digest with --digest"
         ) from error

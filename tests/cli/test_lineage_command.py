@@ -126,6 +126,9 @@ def test_prove_refuses_what_it_cannot_prove(made: Path, tmp_path: Path) -> None:
     assert auditor("lineage", "prove", made / "run").code == 2
     both = ("--digest", digest, "--text-file", tmp_path / "text")
     assert auditor("lineage", "prove", made / "run", *both).code == 2
+    absent = auditor("lineage", "prove", made / "run", "--text-file", tmp_path / "absent")
+    assert absent.code == 2
+    assert "No such file" in absent.err
     wrong = auditor("lineage", "prove", made / "run", "--digest", "12")
     assert wrong.code == 2
     assert "64 lower-case hex digits" in wrong.err
@@ -139,6 +142,8 @@ def test_check_proof_refuses_files_that_are_something_else(made: Path, tmp_path:
     assert auditor(*check, tmp_path / "proof.json", "--lineage", lineage).code == 5
     found = failure(auditor(*check, tmp_path / "broken.json", "--lineage", lineage, "--json"))
     assert "is not JSON" in found["message"]
+    absent = auditor(*check, tmp_path / "absent.json", "--lineage", lineage, "--json")
+    assert "absent.json: No such file" in failure(absent)["message"]
     given = (tmp_path / "proof.json", "--lineage", tmp_path / "proof.json", "--json")
     assert "names no ledger" in failure(auditor(*check, *given))["message"]
 
