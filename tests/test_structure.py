@@ -50,6 +50,7 @@ ALLOWED = {
     "measuring": {"measures", "judge"},
     "audit": {"collect", "measuring", "judge", "report", "models", "plan"},
     "demo": {"audit", "plan", "controls", "distill", "models", "report"},
+    "mark_tests": {"distill", "kernels", "models"},
     "doctor": {"collect"},
     "bench": {"kernels", "models", "distill"},
     "cli": {"*"},

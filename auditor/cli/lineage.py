@@ -177,6 +177,46 @@ def export(run: Path, form: str) -> None:
     output.emit_json(made(FinishedRun(run)))
 
 
+@lineage.command()
+@click.argument("run", type=_RUN)
+@click.argument("suspect")
+@click.option("--reveal", type=_FILE, help="The file with the key. [default: the run folder's]")
+@click.option(
+    "--suite", default="instructions", show_default=True, help="Prompts, for a green list."
+)
+@click.option(
+    "--probes",
+    type=click.IntRange(min=1),
+    default=64,
+    show_default=True,
+    help="How many of them the suspect answers.",
+)
+@click.option("--seed", type=int, default=0, show_default=True, help="Of the answers.")
+@click.option("--json", "as_json", is_flag=True, help="Print one JSON object on stdout.")
+def marks(
+    run: Path,
+    suspect: str,
+    reveal: Path | None,
+    suite: str,
+    probes: int,
+    seed: int,
+    as_json: bool,
+) -> None:
+    """Look in SUSPECT for the marks that RUN committed to before it trained.
+
+    p-values are exact: a model that was not trained on the data of RUN finds p <= alpha with
+    probability alpha at most. Not finding a mark is no sign of innocence: paraphrase removes it.
+    """
+    from auditor.cli.distill import show as print_values
+    from auditor.collect.suite import load_suite, select_probes
+    from auditor.mark_tests import mark_tests
+
+    chosen = select_probes([load_suite(suite)], probes, seed)
+    prompts = [probe for _, some in chosen for probe in some]
+    found = mark_tests(run, suspect, prompts, reveal=reveal, seed=seed)
+    print_values(found, as_json=as_json)
+
+
 def _json(path: Path) -> Any:
     from auditor.errors import InputError
 

@@ -56,9 +56,15 @@ class AnswerFormat:
 
 
 def training_data(
-    data: Data, sources: Sources, answers: Sequence[Sample], form: AnswerFormat
+    data: Data,
+    sources: Sources,
+    answers: Sequence[Sample],
+    form: AnswerFormat,
+    inserted: Sequence[str] = (),
 ) -> TrainingData:
     """Return the sequences of a recipe. Answers come in order of (prompt, repeat).
+
+    `inserted` documents are trained on after those of the sources, and never held out.
 
     Raises:
         RecipeError: nothing is left to train on.
@@ -67,13 +73,15 @@ def training_data(
     prompts = split_holdout([prompt_digest(probe) for probe in sources.prompts], data.holdout)
     rows, left_out = _answer_rows(data, sources, answers, form)
 
-    def part(of_documents: Sequence[int], of_prompts: Sequence[int]) -> list[Row]:
-        texts = [sources.documents[index] for index in of_documents]
+    def part(
+        of_documents: Sequence[int], of_prompts: Sequence[int], more: Sequence[str] = ()
+    ) -> list[Row]:
+        texts = [*(sources.documents[index] for index in of_documents), *more]
         written: list[Row] = []
         written += document_rows(texts, form.tokenizer, data.max_length, packing=data.packing)
         return written + [row for index in of_prompts for row in rows[index]]
 
-    train = sequences(part(documents.train, prompts.train))
+    train = sequences(part(documents.train, prompts.train, inserted))
     held = part(documents.holdout, prompts.holdout)
     holdout = sequences(held).head(data.holdout_tokens) if held else None
     return TrainingData(

@@ -112,14 +112,18 @@ def lineage(recipe: Recipe, subjects: Subjects, outcome: Outcome) -> dict[str, A
     }
 
 
+SECRETS = ("marks.key", "marks-reveal.json")
+"""Files of a run folder that are for its owner alone until an audit."""
+
+
 def file_digests(root: Path) -> dict[str, str]:
-    """Return the digests of what a finished run holds, without lineage.json and scratch."""
+    """Return the digests of what a finished run holds, but lineage.json, scratch and secrets."""
     found = directory_digests(root)
     scratch = ("checkpoints/", "work/")
     return {
         name: value
         for name, value in found.items()
-        if not name.startswith(scratch) and name != "lineage.json"
+        if not name.startswith(scratch) and name not in ("lineage.json", *SECRETS)
     }
 
 

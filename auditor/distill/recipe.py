@@ -8,6 +8,7 @@ from pydantic import PrivateAttr, field_validator, model_validator
 from auditor.canon import json_digest
 from auditor.distill.recipe_data import Data
 from auditor.distill.recipe_errors import recipe_error
+from auditor.distill.recipe_marks import Marks, marks_contradiction
 from auditor.distill.recipe_method import Method
 from auditor.distill.recipe_part import Part
 from auditor.distill.recipe_student import Student
@@ -24,6 +25,7 @@ class Recipe(Part):
     method: Method
     train: Train
     permission: str | None = None
+    marks: Marks | None = None
     _folder: Path = PrivateAttr(default_factory=Path)
 
     @field_validator("teacher", mode="before")
@@ -59,6 +61,10 @@ class Recipe(Part):
         for key in ("cache", "on_policy", "hidden", "attention"):
             if values["method"][key] is None:
                 del values["method"][key]
+        if self.marks is None:
+            del values["marks"]
+        else:  # where the key's file lies is no part of what is done
+            del values["marks"]["key"]
         return values
 
     @property
@@ -89,6 +95,7 @@ def _contradiction(recipe: Recipe) -> str | None:
         "data.max_length is longer than student.init.max_length": student.init is not None
         and data.max_length > student.init.max_length,
         **_method_rules(recipe),
+        **_marks_rule(recipe),
     }
     return next((sentence for sentence, broken in rules.items() if broken), None)
 
@@ -119,6 +126,15 @@ def _method_rules(recipe: Recipe) -> dict[str, bool]:
         f"method {kind} has one loss: method.alpha is for logits": kind != "logits"
         and method.alpha > 0,
     }
+
+
+def _marks_rule(recipe: Recipe) -> dict[str, bool]:
+    if recipe.marks is None:
+        return {}
+    method = recipe.method
+    teacher_answers = recipe.data.prompts is not None and not method.answers_itself
+    found = marks_contradiction(recipe.marks, method.kind, method.alpha, teacher_answers)
+    return {} if found is None else {found: True}
 
 
 def recipe_from(values: Any, folder: Path = Path()) -> Recipe:

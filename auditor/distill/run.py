@@ -29,6 +29,7 @@ from auditor.types import Sample
 if TYPE_CHECKING:
     from auditor.distill.batches import BatchPlan
     from auditor.distill.data import TrainingData
+    from auditor.distill.marking import MarkedRun
     from auditor.distill.objective import Teacher
     from auditor.distill.sequences import Sequences
     from auditor.distill.student import Student
@@ -92,12 +93,14 @@ def _run(
     recipe: Recipe, folder: RunFolder, sources: Sources, subjects: Subjects, progress: Progress
 ) -> dict[str, Any]:
     from auditor.distill.data import AnswerFormat, own_prompts, training_data
+    from auditor.distill.marking import inserted, marked_run
     from auditor.distill.student import build_student
     from auditor.distill.training import train_student
     from auditor.distill.unanswered import unanswered
 
     own = recipe.method.answers_itself
-    answers = [] if own else _answers(recipe, folder, sources, progress)
+    marked = marked_run(recipe, folder, subjects)
+    answers = [] if own else _answers(recipe, folder, sources, marked, progress)
     teacher = _loaded_teacher(recipe)
     student = build_student(recipe, teacher, subjects.student_tokenizer)
     form = AnswerFormat(
@@ -106,7 +109,7 @@ def _run(
     )
     if own:
         answers = unanswered(recipe, sources, student)
-    data = training_data(recipe.data, sources, answers, form)
+    data = training_data(recipe.data, sources, answers, form, inserted(marked))
     pupil = _pupil(recipe, subjects, folder, data, (student, teacher), progress)
     del teacher
     if is_first_rank():
@@ -118,6 +121,8 @@ def _run(
         record = {**data.record, "generations": _generations_record(folder)}
         if pupil.captured is not None:
             record["cache"] = pupil.captured.record
+        if marked is not None:
+            record["marks"] = marked.record()
         trained = Trained(student=student, plan=plan, data=record, sequences=data.train)
         finish(recipe, subjects, folder, trained)
     wait_for_ranks()
@@ -157,7 +162,11 @@ def _pupil(
 
 
 def _answers(
-    recipe: Recipe, folder: RunFolder, sources: Sources, progress: Progress
+    recipe: Recipe,
+    folder: RunFolder,
+    sources: Sources,
+    marked: "MarkedRun | None",
+    progress: Progress,
 ) -> list[Sample]:
     """Return the teacher's answers to the prompts, drawing by the first rank what is missing."""
     from auditor.distill.generate import BATCH_TOKENS, Generations
@@ -169,6 +178,8 @@ def _answers(
     if is_first_rank() and not answers.is_complete:
         teacher = open_model(recipe.subject(recipe.teacher), batch_tokens=BATCH_TOKENS)
         try:
+            if marked is not None:
+                marked.watermark(teacher)
             answers.draw(teacher, progress)
         finally:
             teacher.close()

@@ -5,6 +5,7 @@ lineage.json      what was done; written last, so it marks a finished run
 metrics.jsonl     a row a step, and the evaluations
 transcript.jsonl  texts of the training data in the order in which they were last seen
 recipe.yaml       as used, every default filled in
+marks.key         secret of the run's marks; marks-reveal.json shows it to an audit
 rollouts.jsonl    the student's own answers, of on-policy training
 generations.jsonl the teacher's answers, where prompts were answered
 ledger.jsonl      append-only record of the run: see `auditor.distill.ledger`
@@ -46,6 +47,8 @@ class RunFolder:
         self.metrics = root / "metrics.jsonl"
         self.transcript = root / "transcript.jsonl"
         self.recipe = root / "recipe.yaml"
+        self.marks_key = root / "marks.key"
+        self.marks_reveal = root / "marks-reveal.json"
         self.rollouts = root / "rollouts.jsonl"
         self.generations = root / "generations.jsonl"
         self.ledger = root / "ledger.jsonl"

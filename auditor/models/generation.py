@@ -31,8 +31,11 @@ def generate_batch(
     jobs: Sequence[Job],
     decoding: Decoding,
     vocabulary: int,
+    extra: Sequence[Any] = (),
 ) -> list[Sample]:
     """Return the sample of each job, from one padded batch.
+
+    `extra` are further logits processors, which run before temperature.
 
     Raises:
         SubjectError: a prompt and its reply do not fit the positions that the model learned.
@@ -46,7 +49,7 @@ def generate_batch(
     ids, mask = padded(prompts, longest, left=True)
     ends = end_tokens(module, tokenizer)
     streams = [sample_stream(job.seed, job.probe_id, job.repeat) for job in jobs]
-    steps = processors(decoding, vocabulary=vocabulary, streams=streams, ends=ends)
+    steps = processors(decoding, vocabulary=vocabulary, streams=streams, ends=ends, extra=extra)
     with torch.inference_mode(), quiet(), _plain_generation(module, ends, decoding):
         generator: Any = module
         output = generator.generate(

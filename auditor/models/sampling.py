@@ -78,15 +78,16 @@ def processors(
     vocabulary: int,
     streams: Sequence[np.random.RandomState],
     ends: frozenset[int],
+    extra: Sequence[Any] = (),
 ) -> list[Any]:
     """Return the logits processors for `decoding`, whose argmax is the next token.
 
-    Temperature, then top-k, then top-p, as transformers orders them; the greedy case
-    (temperature 0) has no noise and ignores the other settings.
+    `extra` on the real vocabulary, then temperature, top-k and top-p, as transformers orders them;
+    the greedy case (temperature 0) has no noise and ignores the other settings.
     """
     from transformers import TemperatureLogitsWarper, TopKLogitsWarper, TopPLogitsWarper
 
-    steps: list[Any] = [RealVocabulary(vocabulary)]
+    steps: list[Any] = [RealVocabulary(vocabulary), *extra]
     if decoding.temperature == 0:
         return steps
     if decoding.temperature != 1:

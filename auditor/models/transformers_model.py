@@ -2,7 +2,7 @@
 
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -37,6 +37,8 @@ class TransformersModel:
         self._batch_tokens = batch_tokens
         self._roomy_tokens = roomy_budget(batch_tokens, ref.parameters)
         self._vocabulary = vocabulary_of(loaded.tokenizer, embedding_rows(loaded.module))
+        self.processors: tuple[Any, ...] = ()
+        """Further logits processors of `sample`, run before temperature."""
         self._encoder = TextEncoder(loaded.tokenizer, self._vocabulary)
         self._head: Head | None = None
         self._shares_prefixes: bool | None = None
@@ -133,6 +135,7 @@ class TransformersModel:
                 [jobs[index] for index in batch],
                 decoding,
                 self._vocabulary.size,
+                self.processors,
             )
             waiting.update(zip(batch, drawn, strict=True))
             while done in waiting:

@@ -167,3 +167,9 @@ def test_a_folder_that_is_no_run_has_no_export(tmp_path: Path) -> None:
     done = auditor("lineage", "export", tmp_path, "--format", "slsa")
     assert done.code == 2
     assert "lineage.json cannot be read" in done.err
+
+
+def test_marks_of_a_run_without_any_are_refused(run: Path) -> None:
+    done = auditor("lineage", "marks", run, "tiny:teacher", "--json")
+    assert done.code == 2
+    assert "committed to no marks" in json.loads(done.out)["error"]["message"]
