@@ -22,8 +22,20 @@ from auditor.cli import output
     help="Continue the run that --out holds from its newest complete checkpoint.",
 )
 @click.option("--dry-run", is_flag=True, help="Check everything and forecast; train nothing.")
+@click.option(
+    "--accept-unknown",
+    metavar="REASON",
+    help="Go on although the permission's verdict is unknown; REASON goes into the ledger.",
+)
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object on stdout.")
-def distill(recipe: Path, out: Path | None, resume: bool, dry_run: bool, as_json: bool) -> None:
+def distill(
+    recipe: Path,
+    out: Path | None,
+    resume: bool,
+    dry_run: bool,
+    accept_unknown: str | None,
+    as_json: bool,
+) -> None:
     """Train the student of RECIPE.yaml and record what went in.
 
     Writes student/ (transformers format), lineage.json, metrics.jsonl and report.html. A teacher
@@ -36,13 +48,15 @@ def distill(recipe: Path, out: Path | None, resume: bool, dry_run: bool, as_json
     if dry_run:
         from auditor.distill.run import forecast
 
-        show(forecast(loaded), as_json=as_json)
+        show(forecast(loaded, accept_unknown), as_json=as_json)
         return
     from auditor.distill.run import distill as train
     from auditor.report.distillation import write_run_report
 
     folder = out or Path("auditor-runs") / recipe.stem
-    lineage = train(loaded, folder, progress=output.progress(), resume=resume)
+    lineage = train(
+        loaded, folder, progress=output.progress(), resume=resume, accept_unknown=accept_unknown
+    )
     page = write_run_report(folder)
     if as_json:
         output.emit_json({"run": str(folder), "report": str(page), "lineage": lineage})

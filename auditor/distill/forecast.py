@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 _LAYER = re.compile(r"(?:^|\.)(?:layers|h|blk|blocks)\.(\d+)\.")
 
 
-def forecast(recipe: Recipe) -> dict[str, Any]:
+def forecast(recipe: Recipe, accept_unknown: str | None = None) -> dict[str, Any]:
     """Return what running `recipe` would take; refuses whatever the run would refuse.
 
     Loads no weights. ``memory_bytes`` and ``seconds`` are estimates: parameters exactly,
@@ -35,7 +35,7 @@ def forecast(recipe: Recipe) -> dict[str, Any]:
     """
     check_step(recipe)
     sources = read_sources(recipe)
-    subjects = check_subjects(recipe)
+    subjects = check_subjects(recipe, accept_unknown)
     shape = student_shape(recipe, subjects)
     permission = subjects.permission
     teacher = subjects.teacher

@@ -8,6 +8,7 @@ from auditor.distill.documents import read_sources
 from auditor.distill.finished_run import FinishedRun
 from auditor.distill.generate import BATCH_TOKENS, GROUP, Generations, decoding_of
 from auditor.distill.ledger_check import Clause
+from auditor.distill.marking import revealed_marks
 from auditor.distill.recipe import Recipe
 from auditor.errors import CaseError
 from auditor.progress import Progress
@@ -53,6 +54,8 @@ def repeat_calls(run: FinishedRun, recipe: Recipe, calls: int, progress: Progres
     recorded = Generations(run.folder.generations, sources.prompts, recipe.data.sampling).read()
     chosen = sorted(random.SystemRandom().sample(range(len(recorded)), min(calls, len(recorded))))
     teacher = open_model(spec, batch_tokens=BATCH_TOKENS)
+    for body in run.bodies("marks"):
+        revealed_marks(recipe, run.folder, body["commitment"]).watermark(teacher)
     try:
         again = _drawn_again(teacher, recipe, sources.prompts, chosen, progress)
     finally:

@@ -6,13 +6,13 @@ from typing import TYPE_CHECKING, Any
 
 from auditor.distill.canaries import canary_documents, canary_sets
 from auditor.distill.ledger import Ledger
-from auditor.distill.marks import generate_key, read_key, write_key, write_reveal
+from auditor.distill.marks import generate_key, read_key, read_reveal, write_key, write_reveal
 from auditor.distill.ranks import is_first_rank, wait_for_ranks
 from auditor.distill.recipe import Recipe
 from auditor.distill.recipe_marks import Marks, marks_spec
 from auditor.distill.run_folder import RunFolder
 from auditor.distill.subjects import Subjects
-from auditor.errors import AccessError
+from auditor.errors import AccessError, InputError
 
 if TYPE_CHECKING:
     from auditor.models.base import Model
@@ -95,6 +95,18 @@ def marked_run(recipe: Recipe, folder: RunFolder, subjects: Subjects) -> MarkedR
         Ledger(folder.ledger).complete("marks", [marked.record()])
     wait_for_ranks()
     return marked
+
+
+def revealed_marks(recipe: Recipe, folder: RunFolder, committed: str) -> MarkedRun:
+    """Return the marks of a finished run, from the file that reveals them.
+
+    Raises:
+        InputError: there is none, or it does not fit the commitment.
+    """
+    if recipe.marks is None:
+        raise InputError("the recipe has no key marks", hint="give the recipe that was run")
+    shown = read_reveal(folder.marks_reveal, committed)
+    return MarkedRun(marks=recipe.marks, key=shown.key, commitment=committed)
 
 
 def _committed(folder: RunFolder, key: bytes, spec: dict[str, Any]) -> str:

@@ -6,7 +6,7 @@ A permission is data that a person wrote down and answers for; nothing here is a
 
 import datetime
 import sys
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Literal
 
@@ -42,10 +42,14 @@ class Permission:
     digest: str
     content: dict[str, Any]
     path: Path
+    override: str | None = None
+    """Why somebody went on with the verdict unknown; None where nobody had to."""
 
     def as_json(self) -> dict[str, Any]:
         """Return what a lineage records."""
+        overridden = {} if self.override is None else {"override": self.override}
         return {
+            **overridden,
             "digest": self.digest,
             "verdict": self.verdict,
             "reason": self.reason,
@@ -86,10 +90,14 @@ def write_template(path: Path, spec: str) -> Path:
     return path
 
 
-def require_permission(recipe: Recipe, *, today: datetime.date | None = None) -> Permission | None:
+def require_permission(
+    recipe: Recipe, *, today: datetime.date | None = None, accept_unknown: str | None = None
+) -> Permission | None:
     """Return the permission that allows training on the recipe's teacher; None without a teacher.
 
-    Reads the permission file (and the licence text it names), not the teacher.
+    Reads the permission file (and the licence text it names), not the teacher. `accept_unknown` is
+    a person's reason to go on with the verdict unknown; it stands in the ledger. Nothing goes on
+    against a deny.
 
     Raises:
         PermissionRefusedError: there is none, it is malformed or expired, it is for another
@@ -105,10 +113,17 @@ def require_permission(recipe: Recipe, *, today: datetime.date | None = None) ->
             f"{permission.path}: the permission expired on {expires}",
             hint="ask its approver for a new one",
         )
+    if permission.verdict == "unknown" and accept_unknown is not None:
+        if not accept_unknown.strip():
+            raise PermissionRefusedError(
+                "an unknown permission is accepted for a reason", hint="say why, in words"
+            )
+        return replace(permission, override=accept_unknown.strip())
     if permission.verdict not in ("permit", "permit-with-duties"):
         raise PermissionRefusedError(
             f"{permission.path}: verdict {permission.verdict} ({permission.reason})",
-            hint="only permit and permit-with-duties start a distillation",
+            hint="only permit and permit-with-duties start a distillation; unknown does too with "
+            "--accept-unknown REASON, which goes on record",
         )
     return permission
 

@@ -40,12 +40,19 @@ __all__ = ["distill", "forecast"]
 
 
 def distill(
-    recipe: Recipe, out: Path, *, progress: Progress | None = None, resume: bool = True
+    recipe: Recipe,
+    out: Path,
+    *,
+    progress: Progress | None = None,
+    resume: bool = True,
+    accept_unknown: str | None = None,
 ) -> dict[str, Any]:
     """Run `recipe` in the folder `out` and return its lineage; a finished run returns it again.
 
     Can be killed at any moment and called again: on a CPU the student's weights are the same bit
     for bit. Everything that can be refused is refused before anything is written.
+
+    `accept_unknown` is a person's reason to go on where the permission's verdict is unknown.
 
     Raises:
         RecipeError: the recipe or its data cannot be used.
@@ -62,7 +69,7 @@ def distill(
     done = folder.finished(inputs)
     if done is not None:
         return done
-    subjects = check_subjects(recipe)
+    subjects = check_subjects(recipe, accept_unknown)
     everything = {**inputs, **_subject_inputs(recipe, subjects)}
     folder.check(everything)
     with _owned(folder):

@@ -47,8 +47,10 @@ def check_step(recipe: Recipe) -> None:
     )
 
 
-def check_subjects(recipe: Recipe) -> Subjects:
+def check_subjects(recipe: Recipe, accept_unknown: str | None = None) -> Subjects:
     """Return the subjects of a recipe; a teacher is touched only after its permission.
+
+    `accept_unknown` as in `require_permission`.
 
     Raises:
         PermissionRefusedError: no permission, or one for other weights.
@@ -60,7 +62,7 @@ def check_subjects(recipe: Recipe) -> Subjects:
     from auditor.models.specifier import identify
     from auditor.models.vocabulary import vocabulary_of
 
-    permission = require_permission(recipe)
+    permission = require_permission(recipe, accept_unknown=accept_unknown)
     _refuse_text_only(recipe)
     teacher, of_teacher = _teacher(recipe)
     if teacher is not None and permission is not None:

@@ -9,10 +9,12 @@ import pytest
 from distill_world import changed, make_teacher, sequence_values, write_permission, write_text
 
 from auditor.distill.finished_run import FinishedRun
+from auditor.distill.ledger_calls import repeat_calls
 from auditor.distill.recipe import Recipe, recipe_from
 from auditor.distill.run import distill
 from auditor.errors import CaseError, InputError, RecipeError
 from auditor.mark_tests import mark_tests
+from auditor.progress import Silent
 from auditor.types import Message, Probe
 
 STRANGERS = ["tiny:teacher", "tiny:independent", "tiny:sibling"]
@@ -115,6 +117,8 @@ def test_a_student_inherits_the_green_list(tmp_path: Path) -> None:
     distill(recipe_from(values, tmp_path), tmp_path / "run")
     own = mark_tests(tmp_path / "run", f"local:{tmp_path / 'run/student'}", PROMPTS)
     assert own["tests"]["green_list"]["found"], own
+    again = repeat_calls(FinishedRun(tmp_path / "run"), recipe_from(values, tmp_path), 2, Silent())
+    assert again.passed, again
     for stranger in ("tiny:independent", "tiny:sibling"):
         found = mark_tests(tmp_path / "run", stranger, PROMPTS)
         assert not found["tests"]["green_list"]["found"], found

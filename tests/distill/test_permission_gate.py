@@ -5,8 +5,9 @@ import sys
 from pathlib import Path
 
 import pytest
-from distill_world import logits_recipe, logits_run, write_permission
+from distill_world import logits_recipe, logits_run, make_teacher, write_permission
 
+from auditor.distill.finished_run import FinishedRun
 from auditor.distill.permission import (
     check_digest,
     read_permission,
@@ -141,3 +142,26 @@ def test_command_prints_the_template():
     command = [sys.executable, "-m", "auditor.distill.permission", "smollm2"]
     printed = subprocess.run(command, capture_output=True, check=True).stdout
     assert json.loads(printed) == template("smollm2")
+
+
+def test_an_unknown_verdict_goes_on_for_a_reason_that_is_on_record(tmp_path):
+    teacher = make_teacher(tmp_path / "teacher")
+    values = logits_recipe(tmp_path, teacher)
+    write_permission(tmp_path / "permission.json", f"local:{teacher}", verdict="unknown")
+    recipe = recipe_from(values, tmp_path)
+    with pytest.raises(PermissionRefusedError, match="accepted for a reason"):
+        distill(recipe, tmp_path / "run", accept_unknown=" ")
+    lineage = distill(recipe, tmp_path / "run", accept_unknown="counsel asked, ticket 12")
+    assert lineage["permission"]["override"] == "counsel asked, ticket 12"
+    assert lineage["permission"]["verdict"] == "unknown"
+    recorded = FinishedRun(tmp_path / "run").bodies("permission")
+    assert [body["override"] for body in recorded] == ["counsel asked, ticket 12"]
+
+
+def test_a_deny_is_never_overridden(tmp_path):
+    teacher = make_teacher(tmp_path / "teacher")
+    values = logits_recipe(tmp_path, teacher)
+    write_permission(tmp_path / "permission.json", f"local:{teacher}", verdict="deny")
+    with pytest.raises(PermissionRefusedError, match="verdict deny"):
+        distill(recipe_from(values, tmp_path), tmp_path / "run", accept_unknown="I want to")
+    assert not (tmp_path / "run").exists()
