@@ -61,6 +61,8 @@ class Recipe(Part):
         for key in ("cache", "on_policy", "hidden", "attention"):
             if values["method"][key] is None:
                 del values["method"][key]
+        if self.train.lora is None:
+            del values["train"]["lora"]
         if self.marks is None:
             del values["marks"]
         else:  # where the key's file lies is no part of what is done

@@ -7,6 +7,17 @@ from pydantic import Field
 from auditor.distill.recipe_part import Count, Part
 
 
+class LoraChoice(Part):
+    """Train low-rank adapters in place of the weights; they are merged into them at the end."""
+
+    rank: Count = 8
+    alpha: Count | None = None
+    """The adapter's product is multiplied by alpha / rank; 1 if absent."""
+    dropout: Annotated[float, Field(ge=0.0, lt=1.0)] = 0.0
+    targets: Literal["all-linear"] | Annotated[list[str], Field(min_length=1)] = "all-linear"
+    """Names of layers; all linear ones but the head if absent."""
+
+
 class Train(Part):
     """The optimisation, in optimizer steps and tokens."""
 
@@ -29,4 +40,6 @@ class Train(Part):
     """Steps between checkpoints; a tenth of all steps, at least 10, if absent."""
     eval_every: Count | None = None
     """Steps between evaluations on the held-out part; only start and end if absent."""
+    lora: LoraChoice | None = None
+    """Needs the extra peft."""
     seed: int = Field(default=0, ge=0, lt=2**31)

@@ -11,6 +11,7 @@ from auditor.distill.fidelity import Holdout
 from auditor.distill.ledger_entries import resume_ledger
 from auditor.distill.ledger_steps import StepLedger
 from auditor.distill.lineage import run_environment
+from auditor.distill.lora import adapted
 from auditor.distill.metrics import MetricsLog
 from auditor.distill.objective import Teacher
 from auditor.distill.ranks import is_first_rank, wait_for_ranks
@@ -74,6 +75,7 @@ def train_student(
     with (
         refused_writes(folder.root),
         quiet(),
+        adapted(student.module, train.lora, train.seed),
         supervision(recipe, student, form, pupil.teacher) as asked,
         shown.task("train student", train.steps) as task,
     ):
