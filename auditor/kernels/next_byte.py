@@ -104,7 +104,8 @@ def text_byte_targets(
     As `next_byte_targets`, but better where a token starts: the token before, of bytes p, might
     have gone on instead. With E = P(p), C_b the mass of longer tokens p b ..., and f the marginal
     of the new token's first byte, the target is (E f_b + C_b) / (E + sum C). Without it a
-    student would never see, after " the", that " there" was likely.
+    student would never see, after " the", that " there" was likely, and would be told where tokens
+    end, which it cannot know.
 
     Args:
         logits: (R, V): row r is the teacher's where token r follows.
@@ -229,7 +230,9 @@ def _last_token(
 
 def _by_byte(logprobs: Tensor, following: Tensor) -> Tensor:
     """Return (R, 256) logsumexp of (R, n) over the tokens of each next byte."""
-    # Relative to the largest: inside a rare prefix all probabilities may be tiny.
+    # Relative to the largest: inside a rare prefix all probabilities may be tiny. Added up in
+    # float64, as one byte may begin a third of a vocabulary.
     top = logprobs.amax(1, keepdim=True)
-    sums = logprobs.new_zeros((len(logprobs), BYTES))
-    return sums.index_add(1, following, (logprobs - top).exp()).log() + top
+    parts = (logprobs - top).exp().double()
+    sums = parts.new_zeros((len(logprobs), BYTES)).index_add(1, following, parts)
+    return sums.log().to(logprobs.dtype) + top

@@ -95,6 +95,18 @@ def test_a_range_of_tokens_is_found_behind_any_prefix() -> None:
     assert [PIECES[i] for i in TABLE.ids[TABLE.longer(b"th")]] == [b"the", b"there"]
     assert TABLE.next_bytes(b"\xff").tolist() == [255]
     assert TABLE.next_bytes(b"zz").tolist() == []
+    zeros = TokenTable([b"t\0", b"t", b"t\0\0"], frozenset())
+    assert zeros.ids[zeros.whole(b"t")].tolist() == [1]
+    assert zeros.ids[zeros.longer(b"t")].tolist() == [0, 2]
+
+
+def test_many_rare_tokens_are_not_lost_beside_a_likely_one() -> None:
+    # Each of 60000 is below half a float32 step of 1; together they are 9.1e-4.
+    pieces = [b"a", b"b", *(b"a%05d" % k for k in range(60000))]
+    said = torch.tensor([[0.0, 0.0, *[-18.0] * 60000]])
+    found = next_byte_targets(said, TokenTable(pieces, frozenset()), [b""])[0]
+    mass = 1 + 60000 * math.exp(-18)
+    assert float(found[97]) == pytest.approx(mass / (1 + mass), abs=5e-7)
 
 
 def test_the_loss_is_a_kl_over_bytes_with_a_checked_gradient() -> None:

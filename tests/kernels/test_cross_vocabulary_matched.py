@@ -103,7 +103,7 @@ def test_never_more_than_the_divergence_of_the_whole_distributions(kind: str) ->
     whole = divergence_loss(student, teacher, divergence=kind)
     assert bool(((found >= 0) & (found <= whole + 1e-12)).all())
     permuted = torch.tensor([3, 0, 2, 5, 6, 1, 4])
-    everything = Categories(student=torch.arange(VS), teacher=torch.argsort(permuted), matched=VS)
+    everything = Categories(student=torch.arange(VS), teacher=permuted, matched=VS)
     same = matched_loss(student, teacher[:, permuted], everything, divergence=kind)
     torch.testing.assert_close(same, whole, rtol=1e-12, atol=1e-14)
 
@@ -117,7 +117,7 @@ def test_impossible_and_tiny_tokens_leave_value_and_gradient_finite() -> None:
     value = matched_loss(student, teacher, categories())
     (value.sum() + uld_loss(student, teacher).sum()).backward()
     assert bool(value.isfinite().all() & student.grad.isfinite().all())
-    assert float(value[0]) > 1
+    assert float(value[0].detach()) > 1
 
 
 def test_uld_by_hand() -> None:
@@ -130,7 +130,7 @@ def test_uld_by_hand() -> None:
 
 def test_uld_is_zero_for_equal_probabilities_in_any_order_and_at_most_two() -> None:
     teacher = table(A, VT, 10)
-    assert float(uld_loss(teacher.flip(1), teacher).max()) == 0
+    assert float(uld_loss(teacher.flip(1), teacher).max()) < 1e-14
     found = uld_loss(table(50, VS, 11) * 9, table(50, 400, 12) / 9)
     assert bool(((found > 0) & (found <= 2)).all())
 
@@ -169,7 +169,7 @@ def test_no_position_is_zero_with_a_gradient_of_zeros() -> None:
     teacher = Projection(name="t", hidden=torch.zeros(0, 3), weight=torch.ones(VT, 3))
     total = chunked_total(uld_loss, Projection(name="s", hidden=h, weight=w), teacher)
     total.backward()
-    assert float(total) == 0
+    assert float(total.detach()) == 0
     assert bool((w.grad == 0).all())
     with pytest.raises(InputError, match="chunk must be at least 1"):
         chunked_total(uld_loss, Projection(name="s", hidden=h, weight=w), teacher, chunk=0)
