@@ -7,7 +7,7 @@ losses can be compared. Memory is what a step needs beyond models, gradients and
 import copy
 import tempfile
 from dataclasses import dataclass
-from functools import cache
+from functools import cache, partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -145,7 +145,7 @@ def _ours(world: World, choice: dict[str, Any] | None = None) -> Run:
 def _captured(world: World, teacher: Teacher, method: Method) -> Any:
     """Return the rows of a cache in a folder of the system's temporary files."""
     from auditor.distill.cache import Identity, LogitCache
-    from auditor.distill.capture import capture
+    from auditor.distill.capture import capture, captured_tokens
     from auditor.distill.captured import CapturedTeacher
     from auditor.progress import Silent
 
@@ -166,7 +166,14 @@ def _captured(world: World, teacher: Teacher, method: Method) -> Any:
     found = LogitCache(Path(tempfile.mkdtemp(prefix="auditor-bench-")), identity)
     rows = list(range(len(world.store)))
     with Silent().task("capture", world.tokens) as task:
-        capture(found, teacher, world.store, rows, max_bytes=1 << 40, task=task)
+        capture(
+            found,
+            partial(captured_tokens, teacher),
+            world.store,
+            rows,
+            max_bytes=1 << 40,
+            task=task,
+        )
     return CapturedTeacher(found, world.store)
 
 

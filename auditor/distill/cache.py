@@ -16,10 +16,11 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Literal, get_args
 
-from auditor.canon import digest, file_digest, json_digest, leaf_hash, pretty_json
+from auditor.canon import digest, file_digest, leaf_hash, pretty_json
 from auditor.case import atomic_write
 from auditor.distill.cache_rows import Arrays, id_bits
 from auditor.distill.cache_shard import Shard, sequence_key, write_shard
+from auditor.distill.ledger_merkle import merkle_root
 from auditor.distill.sequences import Sequences
 from auditor.errors import CaseError
 
@@ -48,6 +49,8 @@ class Identity:
     """Of dense states; ``packed`` otherwise."""
     seed: int
     """Of the draws of pps; 0 otherwise."""
+    unit: Literal["token", "byte"] = "token"
+    """What is distributed: the teacher's tokens, or the next byte, for a byte-level student."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -109,7 +112,7 @@ class LogitCache:
     @property
     def merkle_root(self) -> str:
         """Root over the digests of the shards, in the order in which they were written."""
-        return json_digest([leaf_hash(entry.digest.encode()) for entry in self.entries])
+        return shards_root([entry.digest for entry in self.entries])
 
     def __contains__(self, key: bytes) -> bool:
         return key in self._places
@@ -225,6 +228,11 @@ def _check_file(path: Path, wanted: str) -> None:
 
 
 _AGAIN = "remove the cache's folder to capture it again, or restore the file"
+
+
+def shards_root(digests: Sequence[str]) -> str:
+    """Return the Merkle root over the digests of shards, in order."""
+    return merkle_root([leaf_hash(value.encode()) for value in digests])
 
 
 def key_of(store: Sequences, row: int) -> bytes:

@@ -77,7 +77,7 @@ def decode(
         listed = _scaled(np.exp(logs), 1.0 - tail)
         return TopKTargets(
             ids=ids,
-            logprobs=torch.from_numpy(np.where(listed > 0, np.log(listed), -np.inf)).float(),
+            logprobs=torch.from_numpy(listed).log().float(),  # -inf where the teacher rules out
             tail_mass=torch.from_numpy(tail).float(),
             temperature=temperature,
         )

@@ -5,7 +5,7 @@ unfinished group is captured again and the shards end up the same byte for byte.
 """
 
 import hashlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 
 import numpy as np
 import torch
@@ -30,16 +30,20 @@ _CHUNK = 256
 """Positions whose logits exist at once."""
 
 
+Reader = Callable[[Identity, Sequences, list[int]], Arrays]
+"""Gives the arrays of all positions of some sequences, one sequence after another."""
+
+
 def capture(
     cache: LogitCache,
-    teacher: Teacher,
+    read: Reader,
     store: Sequences,
     rows: Sequence[int],
     *,
     max_bytes: int,
     task: Task,
 ) -> None:
-    """Add to `cache` what it lacks of `rows`; `task` advances by positions.
+    """Add to `cache` what it lacks of `rows`, as `read` gives it; `task` advances by positions.
 
     Raises:
         RecipeError: a hidden state does not fit the cache's type.
@@ -50,7 +54,7 @@ def capture(
         lacking = cache.missing(store, group)
         positions = int(store.targets[lacking].sum()) if lacking else 0
         if lacking:
-            arrays = _captured(cache.identity, teacher, store, lacking)
+            arrays = read(cache.identity, store, lacking)
             size = sum(array.nbytes for array in arrays.values())
             if cache.size + size > max_bytes:
                 raise StorageError(
@@ -83,8 +87,14 @@ def _groups(store: Sequences, rows: Sequence[int]) -> Iterator[list[int]]:
         yield group
 
 
-def _captured(identity: Identity, teacher: Teacher, store: Sequences, rows: list[int]) -> Arrays:
-    """Return the arrays of all positions of `rows`, one sequence after another."""
+def captured_tokens(
+    teacher: Teacher, identity: Identity, store: Sequences, rows: Sequence[int]
+) -> Arrays:
+    """Return the arrays of a teacher that reads the same token ids as the student.
+
+    Raises:
+        RecipeError: a hidden state does not fit the cache's type.
+    """
     parts: dict[int, list[Arrays]] = {}
     for members in plan_batches([int(store.lengths[row]) for row in rows], BATCH_TOKENS):
         picked = [rows[member] for member in members]
@@ -106,19 +116,24 @@ def _encoded(identity: Identity, teacher: Teacher, key: bytes, states: Tensor) -
                 hint="set method.cache.dtype: float32",
             ) from error
         return
-    # Draws follow from the sequence and the seed alone: not from batches, shards or kills.
-    generator = torch.Generator().manual_seed(_seed(identity.seed, key))
+    generator = stream_of(identity, key)
     for part in torch.split(states, _CHUNK):
         logits = logits_of(teacher.head, part.to(teacher.head.weight.dtype)).float().cpu()
-        yield encode(_targets(identity, logits, generator), identity.vocabulary)
+        targets = sparse_targets(identity, logits / identity.temperature, generator)
+        yield encode(targets, identity.vocabulary)
 
 
-def _targets(identity: Identity, logits: Tensor, generator: torch.Generator) -> SparseTargets:
+def sparse_targets(identity: Identity, logits: Tensor, generator: torch.Generator) -> SparseTargets:
+    """Return what a cache keeps of (T, V) logits that are tempered already."""
     if identity.scheme == "topk":
-        return topk_targets(logits, identity.k, temperature=identity.temperature)
-    return pps_targets(logits, identity.k, generator=generator, temperature=identity.temperature)
+        return topk_targets(logits, identity.k)
+    return pps_targets(logits, identity.k, generator=generator)
 
 
-def _seed(seed: int, key: bytes) -> int:
-    mixed = hashlib.sha256(seed.to_bytes(8, "little") + key).digest()
-    return int.from_bytes(mixed[:8], "little") >> 1
+def stream_of(identity: Identity, key: bytes) -> torch.Generator:
+    """Return the numbers that the draws of a sequence take.
+
+    They follow from the sequence and the seed alone: not from batches, shards or kills.
+    """
+    mixed = hashlib.sha256(identity.seed.to_bytes(8, "little") + key).digest()
+    return torch.Generator().manual_seed(int.from_bytes(mixed[:8], "little") >> 1)

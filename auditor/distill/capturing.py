@@ -3,6 +3,7 @@
 import json
 from collections.abc import Callable
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -10,9 +11,10 @@ import numpy as np
 from auditor.canon import pretty_json
 from auditor.case import atomic_write
 from auditor.distill.batches import training_order
+from auditor.distill.byte_capture import byte_teacher, captured_bytes
 from auditor.distill.cache import Identity, LogitCache, sequences_digest
 from auditor.distill.cache_fidelity import cache_fidelity
-from auditor.distill.capture import capture, fewest_bytes
+from auditor.distill.capture import Reader, capture, captured_tokens, fewest_bytes
 from auditor.distill.captured import CapturedTeacher, load_head, save_head
 from auditor.distill.data import TrainingData
 from auditor.distill.objective import Teacher
@@ -23,10 +25,13 @@ from auditor.distill.run_folder import RunFolder
 from auditor.distill.sequences import Sequences
 from auditor.distill.subjects import Subjects
 from auditor.errors import RecipeError
+from auditor.models.vocabulary import vocabulary_of
 from auditor.progress import Progress
 
 if TYPE_CHECKING:
     from pathlib import Path
+
+    from transformers import PreTrainedTokenizerFast
 
     from auditor.distill.student import Student
 
@@ -37,10 +42,19 @@ class Captured:
 
     train: CapturedTeacher
     holdout: CapturedTeacher | None
-    teacher: Teacher
-    """Its head alone."""
+    teacher: Teacher | None
+    """Its head alone; None for a student of other tokens."""
     record: dict[str, Any]
     """What a lineage says about the cache."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class Models:
+    """Who is taught by whom."""
+
+    student: "Student"
+    """Untrained: what a cache loses is measured at it."""
+    load: "Callable[[], tuple[Teacher, PreTrainedTokenizerFast]]"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -61,13 +75,12 @@ def captured_teacher(
     subjects: Subjects,
     folder: RunFolder,
     data: TrainingData,
-    models: "tuple[Student, Callable[[], Teacher]]",
+    models: Models,
     progress: Progress,
 ) -> Captured:
     """Return the captured teacher of a recipe with ``method.cache``; capture what is missing.
 
-    `models` are the untrained student, at which the cache's loss is measured, and what loads the
-    teacher; it is called where something is missing, and not otherwise.
+    The teacher is loaded where something is missing, and not otherwise.
 
     Raises:
         CaseError: the cache's folder holds a cache of something else, or was changed.
@@ -86,7 +99,7 @@ def captured_teacher(
     return Captured(
         train=CapturedTeacher(train.cache, train.store),
         holdout=CapturedTeacher(held[0].cache, held[0].store) if held else None,
-        teacher=Teacher(module=None, head=load_head(train.cache.head_path)),
+        teacher=_head_of(train.cache),
         record=_record(parts, outside=choice.path is not None),
     )
 
@@ -101,6 +114,7 @@ def _parts(
     )
     rows = np.unique(np.concatenate(used)).tolist()
     dense = choice.scheme == "dense"
+    shared = subjects.shares_tokens
     exact = Identity(
         teacher=(teacher and teacher.digest) or "",
         tokenizer=(teacher and teacher.tokenizer_digest) or "",
@@ -118,9 +132,10 @@ def _parts(
         temperature=1.0 if dense else recipe.method.temperature,
         dtype=choice.dtype if dense else "packed",
         seed=train.seed if choice.scheme == "pps" else 0,
+        unit="token" if shared else "byte",
     )
     parts = [_Part(cache=LogitCache(root, identity), store=data.train, rows=rows)]
-    if data.holdout is not None:
+    if data.holdout is not None and shared:
         parts.append(
             _Part(
                 cache=LogitCache(root / "holdout", exact),
@@ -131,35 +146,37 @@ def _parts(
     return parts
 
 
-def _fill(
-    parts: list[_Part],
-    models: "tuple[Student, Callable[[], Teacher]]",
-    choice: CacheChoice,
-    progress: Progress,
-) -> None:
+def _head_of(cache: LogitCache) -> Teacher | None:
+    return (
+        None if cache.head_digest is None else Teacher(module=None, head=load_head(cache.head_path))
+    )
+
+
+def _fill(parts: list[_Part], models: Models, choice: CacheChoice, progress: Progress) -> None:
     lacking = sum(int(part.store.targets[part.lacking].sum()) for part in parts if part.lacking)
-    cache, report = parts[0].cache, parts[0].cache.root / "fidelity.json"
-    if not lacking and cache.head_digest is not None and report.is_file():
+    train = parts[0]
+    shared = train.cache.identity.unit == "token"
+    report = train.cache.root / "fidelity.json"
+    if not lacking and (not shared or report.is_file()):
         return
-    student, load = models
-    teacher = load()
+    teacher, tokenizer = models.load()
+    width = int(teacher.head.weight.shape[1])
     for part in parts:
-        _check_room(part, choice, int(teacher.head.weight.shape[1]))
-    if cache.head_digest is None:
-        save_head(cache.head_path, teacher.head)
-        cache.commit_head()
+        _check_room(part, choice, width)
+    read: Reader = partial(captured_tokens, teacher)
+    if not shared:
+        student = vocabulary_of(models.student.tokenizer)
+        read = partial(captured_bytes, byte_teacher(teacher, tokenizer, student))
+    elif train.cache.head_digest is None:
+        save_head(train.cache.head_path, teacher.head)
+        train.cache.commit_head()
     with progress.task("capture teacher", lacking) as task:
         for part in parts:
-            capture(
-                part.cache,
-                teacher,
-                part.store,
-                part.rows,
-                max_bytes=int(choice.max_bytes),
-                task=task,
-            )
-    found = cache_fidelity(cache, teacher, student, parts[0].store, parts[0].rows)
-    atomic_write(report, pretty_json(found))
+            limit = int(choice.max_bytes)
+            capture(part.cache, read, part.store, part.rows, max_bytes=limit, task=task)
+    if shared:
+        found = cache_fidelity(train.cache, teacher, models.student, train.store, train.rows)
+        atomic_write(report, pretty_json(found))
 
 
 def _check_room(part: _Part, choice: CacheChoice, width: int) -> None:
@@ -185,6 +202,15 @@ def _record(parts: list[_Part], *, outside: bool) -> dict[str, Any]:
         "shards": len(manifest["shards"]),
         "positions": manifest["positions"],
         "bytes_per_position": manifest["bytes"] / positions,
-        "fidelity": json.loads((train.cache.root / "fidelity.json").read_bytes()),
+        "fidelity": _fidelity(train.cache),
         "read": sequences_digest(train.store, train.rows),
     }
+
+
+def _fidelity(cache: LogitCache) -> dict[str, Any] | None:
+    """Return the report; None for next bytes, where no distribution is there to compare with."""
+    path = cache.root / "fidelity.json"
+    if not path.is_file():
+        return None
+    report: dict[str, Any] = json.loads(path.read_bytes())
+    return report

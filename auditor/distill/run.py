@@ -27,6 +27,8 @@ from auditor.progress import Progress, Silent
 from auditor.types import Sample
 
 if TYPE_CHECKING:
+    from transformers import PreTrainedTokenizerFast
+
     from auditor.distill.batches import BatchPlan
     from auditor.distill.data import TrainingData
     from auditor.distill.marking import MarkedRun
@@ -145,7 +147,7 @@ def _pupil(
     progress: Progress,
 ) -> "Pupil":
     """Return the student with whoever teaches it: a loaded model, a captured one, or nobody."""
-    from auditor.distill.capturing import captured_teacher
+    from auditor.distill.capturing import Models, captured_teacher
     from auditor.distill.training import Pupil, check_length, frozen
 
     student, loaded = models
@@ -153,16 +155,20 @@ def _pupil(
     longest = int(data.train.lengths.max())
     check_length("student", student.module, longest)
 
-    def load() -> "Teacher":
+    def load() -> "tuple[Teacher, PreTrainedTokenizerFast]":
         opened = loaded or _load(recipe)
-        check_length("teacher", opened.module, longest)
-        return frozen(opened, subjects.vocabulary)
+        if subjects.shares_tokens:
+            check_length("teacher", opened.module, longest)
+        vocabulary = subjects.vocabulary if subjects.shares_tokens else None
+        return frozen(opened, vocabulary), opened.tokenizer
 
     if recipe.method.cache is not None:
-        captured = captured_teacher(recipe, subjects, folder, data, (student, load), progress)
+        captured = captured_teacher(
+            recipe, subjects, folder, data, Models(student=student, load=load), progress
+        )
         teacher = captured.teacher
     elif recipe.method.reads_teacher:
-        teacher = load()
+        teacher = load()[0]
     return Pupil(
         student=student, teacher=teacher, captured=captured, vocabulary=subjects.vocabulary
     )

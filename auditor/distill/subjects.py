@@ -13,6 +13,8 @@ from auditor.types import ModelRef
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerFast
 
+    from auditor.models.vocabulary import Vocabulary
+
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class Subjects:
@@ -29,6 +31,8 @@ class Subjects:
     """V: the student's real token ids; with a method on logits, those both models have."""
     same_prompts: bool
     """Teacher and student write chats with the same ids."""
+    shares_tokens: bool
+    """Ids mean the same to both."""
 
 
 def step_parts(recipe: Recipe) -> int:
@@ -79,6 +83,7 @@ def check_subjects(recipe: Recipe, accept_unknown: str | None = None) -> Subject
         student_tokenizer=tokenizer,
         relation=relation,
         vocabulary=vocabulary,
+        shares_tokens=relation in ("identical", "padded"),
         same_prompts=relation in ("identical", "padded")
         and of_teacher is not None
         and of_teacher.chat_template == tokenizer.chat_template,
@@ -123,11 +128,21 @@ def _fit(
     relation = relation_of(teacher, student)
     if not recipe.method.reads_teacher:
         return relation, student.size
+    if relation not in ("identical", "padded") and _reads_bytes(recipe, student):
+        return relation, student.size
     if relation not in ("identical", "padded"):
         raise VocabularyError(
             f"method {recipe.method.kind} compares two models token by token, and the vocabularies "
             f"of teacher ({teacher.size} ids) and student ({student.size} ids) are {relation}",
             hint="give the student the teacher's tokenizer (student.init.tokenizer: teacher), or "
-            "use method sequence",
+            "bytes with method.cache {scheme: topk, k: 64}, or use method sequence",
         )
     return relation, min(teacher.size, student.size)
+
+
+def _reads_bytes(recipe: Recipe, student: "Vocabulary") -> bool:
+    """Say whether the student can learn the teacher's next-byte distributions, from a cache."""
+    from auditor.distill.byte_capture import byte_ids
+
+    cache = recipe.method.cache
+    return cache is not None and cache.scheme != "dense" and byte_ids(student) is not None

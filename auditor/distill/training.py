@@ -26,6 +26,7 @@ from auditor.errors import RecipeError
 from auditor.models.base import Head
 from auditor.models.quiet import quiet
 from auditor.models.unembedding import head_of
+from auditor.models.vocabulary import vocabulary_of
 from auditor.progress import Progress, Silent
 
 if TYPE_CHECKING:
@@ -129,11 +130,15 @@ def _prepare_resume(folder: RunFolder, metrics: MetricsLog) -> str | None:
     return None if found is None else str(found[0])
 
 
-def frozen(loaded: "Loaded", vocabulary: int) -> Teacher:
-    """Return a loaded teacher without gradients, its head cut to `vocabulary` ids."""
+def frozen(loaded: "Loaded", vocabulary: int | None) -> Teacher:
+    """Return a loaded teacher without gradients, its head cut to `vocabulary` ids.
+
+    To its own real ones if None.
+    """
     module = loaded.module.train(False)
     module.requires_grad_(False)
-    return Teacher(module=module, head=head_of(module, vocabulary))
+    size = vocabulary_of(loaded.tokenizer).size if vocabulary is None else vocabulary
+    return Teacher(module=module, head=head_of(module, size))
 
 
 def _rows_of(pupil: Pupil) -> "CapturedTeacher | None":

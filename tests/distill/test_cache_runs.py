@@ -11,6 +11,8 @@ from distill_world import changed, logits_recipe, logits_run, make_teacher, weig
 
 from auditor.canon import directory_digests
 from auditor.distill import capturing
+from auditor.distill.cache import shards_root
+from auditor.distill.capture import captured_tokens
 from auditor.distill.recipe import recipe_from
 from auditor.distill.run import distill
 from auditor.errors import CaseError, RecipeError
@@ -196,26 +198,19 @@ def test_what_a_kill_leaves_is_captured_once(
     # As a kill between a shard and its manifest leaves it, in the middle of the capture.
     manifest = json.loads((cache / "manifest.json").read_bytes())
     assert len(manifest["shards"]) > 4
-    kept = manifest["shards"][:2]
-    root = capturing.LogitCache.merkle_root
+    manifest["shards"] = manifest["shards"][:2]
+    manifest["merkle_root"] = shards_root([shard["digest"] for shard in manifest["shards"]])
+    (cache / "manifest.json").write_text(json.dumps(manifest))
     shutil.rmtree(tmp_path / "killed" / "student")
     (tmp_path / "killed" / "lineage.json").unlink()
-    manifest["shards"] = kept
-    monkeypatch.setattr(capturing.LogitCache, "merkle_root", manifest["merkle_root"])
-    (cache / "manifest.json").write_text(json.dumps(manifest))
-    cut = capturing.LogitCache(cache, _identity(manifest))
-    monkeypatch.setattr(capturing.LogitCache, "merkle_root", root)
-    cut._write_manifest()
     seen: list[int] = []
-    inner = capture_module._captured
-    monkeypatch.setattr(
-        capture_module,
-        "_captured",
-        lambda identity, teacher, store, rows: (
-            seen.extend(rows),
-            inner(identity, teacher, store, rows),
-        )[1],
-    )
+
+    def counted(teacher: Any, identity: Any, store: Any, rows: list[int]) -> Any:
+        if identity.scheme == "pps":
+            seen.extend(rows)
+        return captured_tokens(teacher, identity, store, rows)
+
+    monkeypatch.setattr(capturing, "captured_tokens", counted)
     run(tmp_path, values, "killed")
     assert directory_digests(cache) == whole
     assert len(seen) == len(set(seen)) == sum(s["sequences"] for s in _shards(cache)[2:])
@@ -224,12 +219,6 @@ def test_what_a_kill_leaves_is_captured_once(
 def _shards(cache: Path) -> list[dict[str, Any]]:
     shards: list[dict[str, Any]] = json.loads((cache / "manifest.json").read_bytes())["shards"]
     return shards
-
-
-def _identity(manifest: dict[str, Any]) -> Any:
-    from auditor.distill.cache import Identity
-
-    return Identity(**manifest["identity"])
 
 
 def test_recipe_as_used_names_the_cache(tmp_path: Path, teacher: Path) -> None:
