@@ -9,10 +9,17 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from auditor.kernels.cka import CkaStream, cka_stream
     from auditor.kernels.cka_table import pairwise_cka, u_centred_gram
+    from auditor.kernels.cross_vocabulary import Categories, chunked_total, matched_loss, uld_loss
     from auditor.kernels.gram_logits import LogitCosines, LogitGrams, cosine_gram_logits
     from auditor.kernels.linear import TopMass, linear_agreement, top_mass
     from auditor.kernels.losses import DistillationLoss, distillation_loss, divergence_loss
     from auditor.kernels.neighbours import mutual_knn
+    from auditor.kernels.next_byte import (
+        TokenTable,
+        next_byte_loss,
+        next_byte_targets,
+        text_byte_targets,
+    )
     from auditor.kernels.pairwise import Agreement, agreement
     from auditor.kernels.permutation import (
         PermutationTest,
@@ -20,6 +27,7 @@ if TYPE_CHECKING:
         mmd_permutation,
         paired_sign_test,
     )
+    from auditor.kernels.span_kl import span_gap_loss, span_logprobs, span_policy_loss
     from auditor.kernels.sparse import (
         PpsTargets,
         TopKTargets,
@@ -29,56 +37,78 @@ if TYPE_CHECKING:
 
 _HOMES = {
     "Agreement": "pairwise",
+    "Categories": "cross_vocabulary",
     "CkaStream": "cka",
     "DistillationLoss": "losses",
     "LogitCosines": "gram_logits",
     "LogitGrams": "gram_logits",
     "PermutationTest": "permutation",
     "PpsTargets": "sparse",
+    "TokenTable": "next_byte",
     "TopKTargets": "sparse",
     "TopMass": "linear",
     "agreement": "pairwise",
+    "chunked_total": "cross_vocabulary",
     "cka_stream": "cka",
     "cosine_gram_logits": "gram_logits",
     "distillation_loss": "losses",
     "divergence_loss": "losses",
     "energy_permutation": "permutation",
     "linear_agreement": "linear",
+    "matched_loss": "cross_vocabulary",
     "mmd_permutation": "permutation",
     "mutual_knn": "neighbours",
+    "next_byte_loss": "next_byte",
+    "next_byte_targets": "next_byte",
     "paired_sign_test": "permutation",
     "pairwise_cka": "cka_table",
     "pps_targets": "sparse",
+    "span_gap_loss": "span_kl",
+    "span_logprobs": "span_kl",
+    "span_policy_loss": "span_kl",
+    "text_byte_targets": "next_byte",
     "top_mass": "linear",
     "topk_targets": "sparse",
     "u_centred_gram": "cka_table",
+    "uld_loss": "cross_vocabulary",
 }
 
 __all__ = [
     "Agreement",
+    "Categories",
     "CkaStream",
     "DistillationLoss",
     "LogitCosines",
     "LogitGrams",
     "PermutationTest",
     "PpsTargets",
+    "TokenTable",
     "TopKTargets",
     "TopMass",
     "agreement",
+    "chunked_total",
     "cka_stream",
     "cosine_gram_logits",
     "distillation_loss",
     "divergence_loss",
     "energy_permutation",
     "linear_agreement",
+    "matched_loss",
     "mmd_permutation",
     "mutual_knn",
+    "next_byte_loss",
+    "next_byte_targets",
     "paired_sign_test",
     "pairwise_cka",
     "pps_targets",
+    "span_gap_loss",
+    "span_logprobs",
+    "span_policy_loss",
+    "text_byte_targets",
     "top_mass",
     "topk_targets",
     "u_centred_gram",
+    "uld_loss",
 ]
 
 
