@@ -6,7 +6,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from auditor.canon import digest, json_digest
-from auditor.distill.documents import Sources, Split, prompt_digest, split_holdout
+from auditor.distill.documents import Sources, Split, prompt_digest, prompt_text, split_holdout
+from auditor.distill.filter_items import Item
+from auditor.distill.filters import Filtered, run_filters
 from auditor.distill.recipe_data import Data
 from auditor.distill.sequences import Sequences, document_rows, sequences
 from auditor.types import Access, Array, ModelRef, Probe, Sample
@@ -28,6 +30,8 @@ class TrainingData:
     """None where nothing is held out."""
     record: dict[str, Any]
     """What a lineage says about the data: counts, digests, what was left out and why."""
+    filtered_answers: frozenset[int] = frozenset()
+    """Positions of the answers that a filter dropped."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -67,11 +71,15 @@ def training_data(
     `inserted` documents are trained on after those of the sources, and never held out.
 
     Raises:
-        RecipeError: nothing is left to train on.
+        RecipeError: nothing is left to train on, or a filter drops every answer.
+        MissingExtraError: a filter needs a package that is not installed.
     """
+    with_text = [number for number, sample in enumerate(answers) if sample.text]
+    left = _filtered(data, sources, answers, with_text)
+    dropped = frozenset(with_text).difference(with_text[position] for position in left.kept)
     documents = split_holdout([digest(text.encode()) for text in sources.documents], data.holdout)
     prompts = split_holdout([prompt_digest(probe) for probe in sources.prompts], data.holdout)
-    rows, left_out = _answer_rows(data, sources, answers, form)
+    rows, left_out = _answer_rows(data, sources, answers, form, dropped)
 
     def part(
         of_documents: Sequence[int], of_prompts: Sequence[int], more: Sequence[str] = ()
@@ -92,20 +100,45 @@ def training_data(
             "documents": _part_record(documents, [digest(t.encode()) for t in sources.documents]),
             "prompts": _part_record(prompts, [prompt_digest(p) for p in sources.prompts]),
             "left_out": {**left_out, "repeated_prompts": sources.repeated},
+            "filters": [*sources.filters, *left.records],
+            "flags": sources.flags,
             "train_sequences": len(train),
             "train_targets": int(train.targets.sum()),
             "holdout_targets": 0 if holdout is None else int(holdout.targets.sum()),
         },
+        filtered_answers=dropped,
     )
 
 
+def _filtered(
+    data: Data, sources: Sources, answers: Sequence[Sample], written: Sequence[int]
+) -> Filtered:
+    """Return what the filters leave of the answers at the positions `written`.
+
+    Those without text are not among them: nothing in them can be filtered, and room that is kept
+    for answers of the student looks the same.
+    """
+    if data.filters is None:
+        return Filtered(kept=tuple(range(len(written))), records=())
+    prompts = [prompt_text(probe) for probe in sources.prompts]
+    repeats = data.sampling.samples
+    items = [Item(text=answers[n].text, prompt=prompts[n // repeats]) for n in written]
+    return run_filters(data.filters, "answers", items, [digest(i.text.encode()) for i in items])
+
+
 def _answer_rows(
-    data: Data, sources: Sources, answers: Sequence[Sample], form: AnswerFormat
+    data: Data,
+    sources: Sources,
+    answers: Sequence[Sample],
+    form: AnswerFormat,
+    dropped: frozenset[int],
 ) -> tuple[list[list[Row]], dict[str, int]]:
     """Return the rows of each prompt, cut to max_length inputs, and what had to be left out."""
     rows: list[list[Row]] = [[] for _ in sources.prompts]
     left_out = {"empty_answers": 0, "too_long_prompts": 0}
     for number, sample in enumerate(answers):
+        if number in dropped:
+            continue
         index = number // data.sampling.samples
         ids, first, generated = form.row(sources.prompts[index], sample)
         if not sample.token_ids and not sample.text:

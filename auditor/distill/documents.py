@@ -2,13 +2,16 @@
 
 import json
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
 from auditor.canon import digest, json_digest
+from auditor.distill.filter_items import Item
+from auditor.distill.filters import run_filters
 from auditor.distill.recipe import Recipe
-from auditor.distill.recipe_data import CorpusChoice
+from auditor.distill.recipe_data import CorpusChoice, Data
+from auditor.distill.row_policy import RowFlags, apply_policy, flag_counts, row_flags
 from auditor.errors import RecipeError
 from auditor.types import Message, Probe
 
@@ -25,6 +28,10 @@ class Sources:
     """``{"text:FILE" | "prompts:FILE" | "suite:NAME@V" | "corpus:NAME": digest}``."""
     repeated: int
     """Prompts left out because an equal one came before."""
+    filters: tuple[dict[str, Any], ...] = ()
+    """What the policy and the filters did to documents and prompts: `filters.drop_record`."""
+    flags: dict[str, Any] = field(default_factory=dict)
+    """`row_policy.flag_counts` of the documents and of the prompts that are left."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -36,13 +43,16 @@ class Split:
 
 
 def read_sources(recipe: Recipe) -> Sources:
-    """Return the documents and prompts that a recipe names.
+    """Return the documents and prompts that a recipe names, and that its filters leave.
 
     Raises:
-        RecipeError: a file is missing, not UTF-8, malformed or holds nothing.
+        RecipeError: a file is missing, not UTF-8, malformed or holds nothing; a row breaks the
+            policy; a filter drops everything.
+        MissingExtraError: a filter needs a package that is not installed.
+        SuiteError: a suite does not exist.
     """
     digests: dict[str, str] = {}
-    documents: list[str] = []
+    documents: list[tuple[str, RowFlags | None]] = []
     for name in recipe.data.text or ():
         content = _content(recipe.path(name), f"data.text {name}")
         digests[f"text:{name}"] = digest(content.encode())
@@ -50,16 +60,20 @@ def read_sources(recipe: Recipe) -> Sources:
     if recipe.data.corpus is not None:
         name, written = _corpus(recipe.data.corpus)
         digests[f"corpus:{name}"] = json_digest(written)
-        documents += written
-    prompts = [
-        probe for name in recipe.data.prompts or () for probe in _prompts(recipe, name, digests)
-    ]
-    unique = list({prompt_digest(probe): probe for probe in reversed(prompts)}.values())[::-1]
+        documents += [(text, None) for text in written]
+    prompts = [row for name in recipe.data.prompts or () for row in _prompts(recipe, name, digests)]
+    of_texts, texts = _documents_left(recipe.data, documents)
+    of_prompts, unique, repeated = _prompts_left(recipe.data, prompts)
     return Sources(
-        documents=tuple(documents),
-        prompts=tuple(unique),
+        documents=tuple(text for text, _ in texts),
+        prompts=tuple(probe for probe, _ in unique),
         digests=digests,
-        repeated=len(prompts) - len(unique),
+        repeated=repeated,
+        filters=(*of_texts, *of_prompts),
+        flags={
+            "documents": flag_counts([flags for _, flags in texts]),
+            "prompts": flag_counts([flags for _, flags in unique]),
+        },
     )
 
 
@@ -67,6 +81,45 @@ def prompt_digest(probe: Probe) -> str:
     """Return the digest of what a prompt says, whatever its id."""
     turns = [[message.role, message.content] for message in probe.messages]
     return json_digest({"messages": turns, "text": probe.text})
+
+
+def prompt_text(probe: Probe) -> str:
+    """Return the words of a prompt, its turns one after the other, as filters read them."""
+    return "\n".join(message.content for message in probe.messages) or probe.text or ""
+
+
+def _documents_left(
+    data: Data, rows: list[tuple[str, RowFlags | None]]
+) -> tuple[tuple[dict[str, Any], ...], list[tuple[str, RowFlags | None]]]:
+    """Return what policy and filters did to the documents, and the rows that they leave."""
+    if data.policy is None and data.filters is None:
+        return (), rows
+    digests = [digest(text.encode()) for text, _ in rows]
+    lawful = apply_policy(data.policy, "documents", [flags for _, flags in rows], digests)
+    left = run_filters(
+        data.filters or (),
+        "documents",
+        [Item(text=rows[index][0]) for index in lawful.kept],
+        [digests[index] for index in lawful.kept],
+    )
+    return lawful.records + left.records, [rows[lawful.kept[position]] for position in left.kept]
+
+
+def _prompts_left(
+    data: Data, rows: list[tuple[Probe, RowFlags]]
+) -> tuple[tuple[dict[str, Any], ...], list[tuple[Probe, RowFlags]], int]:
+    """Return the same for prompts, each once, with how many were left out as repeated."""
+    digests = [prompt_digest(probe) for probe, _ in rows]
+    lawful = apply_policy(data.policy, "prompts", [flags for _, flags in rows], digests)
+    first = list({digests[index]: index for index in reversed(lawful.kept)}.values())[::-1]
+    left = run_filters(
+        data.filters or (),
+        "prompts",
+        [Item(text=prompt_text(rows[index][0])) for index in first],
+        [digests[index] for index in first],
+    )
+    kept = [rows[first[position]] for position in left.kept]
+    return lawful.records + left.records, kept, len(lawful.kept) - len(first)
 
 
 def split_holdout(digests: Sequence[str], share: float) -> Split:
@@ -104,17 +157,17 @@ def _content(path: Path, key: str) -> str:
     return content
 
 
-def _documents(content: str, name: str) -> list[str]:
+def _documents(content: str, name: str) -> list[tuple[str, RowFlags]]:
     """Return the documents of a text file: JSON lines with `text`, or parts between blank lines."""
     if not name.endswith(".jsonl"):
         parts = content.replace("\r\n", "\n").split("\n\n")
-        return [part.strip("\n") for part in parts if part.strip()]
+        return [(part.strip("\n"), RowFlags()) for part in parts if part.strip()]
     documents = []
     for number, row in _rows(content, name):
         text = row.get("text")
         if not isinstance(text, str) or not text.strip():
             raise RecipeError(f"{name}, line {number}: no text under the key 'text'")
-        documents.append(text)
+        documents.append((text, row_flags(row, f"{name}, line {number}")))
     return documents
 
 
@@ -131,16 +184,20 @@ def _rows(content: str, name: str) -> Iterator[tuple[int, dict[str, Any]]]:
         yield number, row
 
 
-def _prompts(recipe: Recipe, name: str, digests: dict[str, str]) -> list[Probe]:
+def _prompts(recipe: Recipe, name: str, digests: dict[str, str]) -> list[tuple[Probe, RowFlags]]:
     if name.startswith("suite:"):
         from auditor.collect.suite import load_suite
 
         suite = load_suite(name.removeprefix("suite:"))
         digests[f"suite:{suite.id}"] = suite.digest
-        return list(suite.probes)
+        flags = RowFlags(licence=suite.licence, source=suite.id)
+        return [(probe, flags) for probe in suite.probes]
     content = _content(recipe.path(name), f"data.prompts {name}")
     digests[f"prompts:{name}"] = digest(content.encode())
-    return [_prompt(row, f"{name}, line {number}") for number, row in _rows(content, name)]
+    return [
+        (_prompt(row, f"{name}, line {number}"), row_flags(row, f"{name}, line {number}"))
+        for number, row in _rows(content, name)
+    ]
 
 
 def _prompt(row: dict[str, Any], where: str) -> Probe:

@@ -141,6 +141,10 @@ def _data(recipe: Recipe, sources: Sources, subjects: Subjects) -> dict[str, Any
         "text_tokens": tokens,
         "answers": answers,
         "answer_tokens_at_most": answers * data.sampling.max_new_tokens,
+        "filters": [
+            {key: found[key] for key in ("name", "of", "kept", "dropped", "reasons")}
+            for found in sources.filters
+        ],
         "left_out": {"repeated_prompts": sources.repeated},
     }
 

@@ -109,7 +109,7 @@ def record_training(
         CaseError: what stands on record is another training.
         StorageError: the disk is full.
     """
-    digests = sample_digests(sources, answers, recipe.data.holdout)
+    digests = sample_digests(sources, answers, recipe.data.holdout, data.filtered_answers)
     write_samples(folder.samples, digests)
     atomic_write(folder.sequences, sequence_lines(data.train))
     ledger = Ledger(folder.ledger)
@@ -124,6 +124,7 @@ def record_training(
         "samples": samples_root(digests),
         "holdout_targets": data.record["holdout_targets"],
     }
+    ledger.complete("filter", data.record["filters"])
     ledger.complete("train_config", [config])
 
 

@@ -42,7 +42,12 @@ class SequenceList:
     """(S,) int64 targets that enter the loss."""
 
 
-def sample_digests(sources: Sources, answers: Sequence[Sample], holdout: float) -> list[str]:
+def sample_digests(
+    sources: Sources,
+    answers: Sequence[Sample],
+    holdout: float,
+    filtered: frozenset[int] = frozenset(),
+) -> list[str]:
     """Return the sorted digests of the texts offered for training, each once.
 
     Of each document, of each turn of a prompt and of each answer the digest of its UTF-8 text; of
@@ -53,6 +58,7 @@ def sample_digests(sources: Sources, answers: Sequence[Sample], holdout: float) 
         sources: documents and prompts.
         answers: in order of (prompt, repeat), none missing; empty where no prompt is answered.
         holdout: share held out.
+        filtered: positions of answers that a filter left out.
     """
     of_texts = [digest(text.encode()) for text in sources.documents]
     of_prompts = [prompt_digest(probe) for probe in sources.prompts]
@@ -60,7 +66,8 @@ def sample_digests(sources: Sources, answers: Sequence[Sample], holdout: float) 
     repeats = len(answers) // len(of_prompts) if of_prompts else 0
     for index in split_holdout(of_prompts, holdout).train:
         found.add(of_prompts[index])
-        written = [answer.text for answer in answers[index * repeats : (index + 1) * repeats]]
+        places = range(index * repeats, (index + 1) * repeats)
+        written = [answers[place].text for place in places if place not in filtered]
         found.update(digest(text.encode()) for text in [*_turns(sources.prompts[index]), *written])
     return sorted(found)
 

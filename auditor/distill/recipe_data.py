@@ -2,9 +2,17 @@
 
 from typing import Annotated, Any, Self
 
-from pydantic import Field, field_validator, model_validator
+from pydantic import (
+    Field,
+    SerializerFunctionWrapHandler,
+    field_validator,
+    model_serializer,
+    model_validator,
+)
 
+from auditor.distill.filter_choices import Filter
 from auditor.distill.recipe_part import Count, Names, Part
+from auditor.distill.row_policy import RowPolicy
 
 
 class CorpusChoice(Part):
@@ -43,6 +51,10 @@ class Data(Part):
     packing: bool = True
     """Join short documents to sequences of max_length, an end token between them."""
     sampling: Sampling = Sampling()
+    filters: Annotated[list[Filter], Field(min_length=1)] | None = None
+    """Texts to leave out, filter by filter in this order: see `auditor.distill.filter_choices`."""
+    policy: RowPolicy | None = None
+    """What the flags of a row must say: see `auditor.distill.row_policy`."""
 
     @field_validator("prompts", "text", mode="before")
     @classmethod
@@ -54,3 +66,13 @@ class Data(Part):
         if self.prompts is None and self.text is None and self.corpus is None:
             raise ValueError("give at least one of: prompts, text, corpus")
         return self
+
+    @model_serializer(mode="wrap")
+    def _without_new_keys(self, handler: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        """Leave out keys that recipes did not have before: where absent, digests stay equal."""
+        values: dict[str, Any] = handler(self)
+        return {
+            key: value
+            for key, value in values.items()
+            if value is not None or key not in ("filters", "policy")
+        }

@@ -64,6 +64,8 @@ def recipe_error(error: "ValidationError", root: "type[BaseModel]") -> RecipeErr
     if problem["type"] == "missing":
         keys = ", ".join(allowed_keys(root, where[:-1]))
         return RecipeError(f"the key {dotted} is missing", hint=f"keys allowed here: {keys}")
+    if problem["type"] in ("union_tag_invalid", "union_tag_not_found"):
+        return _unknown_kind(dotted, problem)
     reason = str(problem["msg"]).removeprefix("Value error, ")
     if problem["type"] == "value_error":
         return RecipeError(f"{dotted}: {reason}", hint="change the recipe and repeat")
@@ -78,18 +80,38 @@ def _unknown_key(where: Sequence[str], allowed: Sequence[str]) -> RecipeError:
     )
 
 
+def _unknown_kind(dotted: str, problem: Any) -> RecipeError:
+    if problem["type"] == "union_tag_not_found":
+        return RecipeError(f"the key {dotted}.kind is missing", hint="say what kind it is")
+    kinds = problem["ctx"]["expected_tags"].replace("'", "")
+    return RecipeError(
+        f"{dotted}: there is no kind {problem['ctx']['tag']!r}", hint=f"choose one of: {kinds}"
+    )
+
+
 def allowed_keys(root: "type[BaseModel]", where: Sequence[str]) -> list[str]:
     """Return the keys of the mapping at `where`, as written in YAML, sorted."""
-    model = root
+    models: list[Any] = [root]
     for part in where:
-        field = next((f for name, f in model.model_fields.items() if part in (name, f.alias)), None)
-        model = _mapping_type(field.annotation) if field is not None else model
-    return sorted(field.alias or name for name, field in model.model_fields.items())
+        if len(models) > 1:  # in a list of several kinds the path has a number, then the kind
+            models = [model for model in models if part in _kinds(model)] or models
+            continue
+        fields = models[0].model_fields.items()
+        field = next((f for name, f in fields if part in (name, f.alias)), None)
+        models = (_mapping_types(field.annotation) if field is not None else []) or models
+    return sorted(field.alias or name for name, field in models[0].model_fields.items())
 
 
-def _mapping_type(annotation: Any) -> Any:
-    """Return the pydantic class inside ``X | None`` or ``X``."""
+def _mapping_types(annotation: Any) -> list[Any]:
+    """Return the pydantic classes inside an annotation, as in ``X | None`` or ``list[X | Y]``."""
     from typing import get_args
 
-    choices = get_args(annotation) or (annotation,)
-    return next(choice for choice in choices if hasattr(choice, "model_fields"))
+    if hasattr(annotation, "model_fields"):
+        return [annotation]
+    return [found for part in get_args(annotation) for found in _mapping_types(part)]
+
+
+def _kinds(model: Any) -> tuple[Any, ...]:
+    from typing import get_args
+
+    return get_args(model.model_fields["kind"].annotation) if "kind" in model.model_fields else ()
