@@ -21,6 +21,8 @@ _METHODS = {
     "baseline": "on text, without a teacher",
     "sequence": "on answers written by the teacher",
     "logits": "on the teacher's probabilities",
+    "on-policy": "on its own answers, by the teacher's probabilities",
+    "hidden": "on text and the teacher's inner states",
 }
 _HOLDOUT = (
     ("kl", "KL divergence of the student from the teacher", "nats/token"),
@@ -93,7 +95,7 @@ def summary(lineage: Row) -> str:
     student, teacher = lineage["student"], lineage["teacher"]
     method = lineage["method"]
     how = _METHODS.get(method["kind"], f"by the method {method['kind']}")
-    if method["kind"] == "logits":
+    if method["kind"] in ("logits", "on-policy"):
         how += f" ({method['divergence']})"
     of_whom = "" if teacher is None else f", teacher {teacher['spec']}"
     steps = words.counted(lineage["results"]["steps"], "step")
