@@ -152,8 +152,12 @@ def write_reveal(path: Path, key: bytes, spec: dict[str, Any]) -> str:
     """
     committed = commitment(key, spec)
     content = {"schema": REVEAL_SCHEMA, "commitment": committed, "key": key.hex(), "spec": spec}
-    atomic_write(path, pretty_json(content))
-    path.chmod(0o600)
+    # Nobody else may read the key, not even before a change of mode.
+    mask = os.umask(0o077)
+    try:
+        atomic_write(path, pretty_json(content))
+    finally:
+        os.umask(mask)
     return committed
 
 
