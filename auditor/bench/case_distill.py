@@ -178,16 +178,22 @@ def _captured(world: World, teacher: Teacher, method: Method) -> Any:
 
 
 def _truth(world: World) -> Outputs:
-    """Return the mean forward KL over targets, plainly and in float64."""
+    """Return the mean forward KL over targets in float64, plainly, whole and as it was sampled."""
     student, teacher = (copy.deepcopy(m).double() for m in (world.student(), world.module))
-    total, count = torch.zeros((), dtype=torch.float64), 0
+    method = Method.model_validate({"kind": "logits", "cache": {"scheme": "pps", "k": _K}})
+    sampled = _captured(world, world.teacher(), method)
+    whole, estimate, count = 0.0, 0.0, 0
     for row in range(len(world.store)):
         ids = torch.from_numpy(world.store.row(row).astype("int64"))[None, :-1]
         with torch.no_grad():
             own, of_teacher = (_log_probabilities(m, ids) for m in (student, teacher))
-        total += (of_teacher.exp() * (of_teacher - own)).sum()
+        whole += float((of_teacher.exp() * (of_teacher - own)).sum())
+        kept = sampled.batch([row])
+        weighed = kept["targets_weights"].double() * own.gather(1, kept["targets_ids"])
+        estimate -= float(weighed.sum() + kept["targets_entropy"].double().sum())
         count += ids.shape[1]
-    return {"loss": total / count}
+    values = {"loss": whole / count, "loss_sampled": estimate / count}
+    return {name: torch.tensor(value, dtype=torch.float64) for name, value in values.items()}
 
 
 def _log_probabilities(module: "PreTrainedModel", ids: Tensor) -> Tensor:
