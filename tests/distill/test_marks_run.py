@@ -24,6 +24,12 @@ PROMPTS = [
 ]
 
 
+def write_key_file(folder: Path) -> str:
+    """Write one and the same key: with a new one in each run, a p-value would be another."""
+    (folder / "fixed.key").write_bytes(bytes(range(100, 132)))
+    return "fixed.key"
+
+
 def with_canaries(folder: Path, **marks: Any) -> Recipe:
     write_text(folder)
     init = {"architecture": "llama", "hidden": 48, "layers": 2, "heads": 2, "max_length": 96}
@@ -34,6 +40,8 @@ def with_canaries(folder: Path, **marks: Any) -> Recipe:
         "train": {"steps": 120, "batch_tokens": 768, "lr": 0.01},
         "marks": {"canaries": {"sets": 4, "siblings": 39, "repetitions": 12}, **marks},
     }
+    if "key" not in marks:
+        values["marks"]["key"] = write_key_file(folder)
     return recipe_from(values, folder)
 
 
@@ -66,13 +74,14 @@ def test_the_commitment_stands_before_the_training(marked: Path) -> None:
     assert finished.lineage["data"]["marks"]["commitment"] == committed
 
 
-def test_the_key_is_for_its_owner_alone(marked: Path) -> None:
+def test_a_generated_key_is_for_its_owner_alone(tmp_path: Path) -> None:
+    distill(with_canaries(tmp_path, key=None), tmp_path / "run")
     for name in ("marks.key", "marks-reveal.json"):
-        assert stat.S_IMODE((marked / name).stat().st_mode) == 0o600
-        assert name not in FinishedRun(marked).lineage["files"]
-    key = (marked / "marks.key").read_bytes().hex()
-    assert key not in (marked / "lineage.json").read_text()
-    assert key not in (marked / "ledger.jsonl").read_text()
+        assert stat.S_IMODE((tmp_path / "run" / name).stat().st_mode) == 0o600
+        assert name not in FinishedRun(tmp_path / "run").lineage["files"]
+    key = (tmp_path / "run" / "marks.key").read_bytes().hex()
+    for name in ("lineage.json", "ledger.jsonl"):
+        assert key not in (tmp_path / "run" / name).read_text()
 
 
 def test_another_key_is_refused(marked: Path, tmp_path: Path) -> None:
@@ -108,10 +117,10 @@ def test_a_run_keeps_its_key(tmp_path: Path) -> None:
 def test_a_student_inherits_the_green_list(tmp_path: Path) -> None:
     # A teacher that writes text: the test reads text again with the teacher's tokenizer.
     student = {"from": "tiny:sibling"}
-    values = sequence_values(tmp_path, Path("x"), prompts=96, student=student, max_new_tokens=40)
+    values = sequence_values(tmp_path, Path("x"), prompts=160, student=student, max_new_tokens=40)
     write_permission(tmp_path / "permission.json", "tiny:teacher")
     values["teacher"] = "tiny:teacher"
-    values["marks"] = {"green_list": {"window": 2, "bias": 3.0}}
+    values["marks"] = {"green_list": {"window": 2, "bias": 4.0}, "key": write_key_file(tmp_path)}
     values["data"]["max_length"] = 96
     values = changed(values, "train", steps=60, batch_tokens=2048, lr=0.003)
     distill(recipe_from(values, tmp_path), tmp_path / "run")
