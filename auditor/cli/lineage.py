@@ -11,7 +11,6 @@ from auditor.cli import output
 if TYPE_CHECKING:
     from auditor.distill.ledger_check import Clause
 
-VERIFICATION_FAILED = 5
 _RUN = click.Path(path_type=Path, file_okay=False)
 _FILE = click.Path(path_type=Path, dir_okay=False)
 
@@ -86,7 +85,7 @@ def verify(
         clauses.append(repeat_calls(finished, asked, calls, output.progress()))
     _show_clauses(run, clauses, as_json=as_json)
     failed = any(clause.passed is False for clause in clauses)
-    return VERIFICATION_FAILED if failed else output.DONE
+    return output.VERIFICATION_FAILED if failed else output.DONE
 
 
 def _show_clauses(run: Path, clauses: "list[Clause]", *, as_json: bool) -> None:
@@ -156,7 +155,7 @@ def check_proof(proof: Path, file: Path, as_json: bool) -> int:
         click.echo(f"holds: {content['kind']} of {content['sample']}")
     else:
         click.echo(f"does not hold: {reason}")
-    return output.DONE if reason is None else VERIFICATION_FAILED
+    return output.DONE if reason is None else output.VERIFICATION_FAILED
 
 
 @lineage.command()

@@ -17,6 +17,7 @@ from auditor.errors import InputError
 from auditor.models.base import Head
 from auditor.models.forward import check_fit, padded, refuse_overflow
 from auditor.models.sampling import sample_stream
+from auditor.models.shared_prefix import cache_name
 from auditor.models.unembedding import logits_of
 from auditor.types import Array, Decoding
 
@@ -151,7 +152,7 @@ class Sampler:
         columns: list[Drawn] = []
         for uniform in noise.T.contiguous():
             output = module.base_model(**_inputs(module, ids, mask, cache))
-            cache = getattr(output, _cache_name(module))
+            cache = getattr(output, cache_name(module))
             logits = logits_of(head, output.last_hidden_state[:, -1]).double()  # (B, V)
             refuse_overflow(logits)
             columns.append(self._choose(logits, uniform))
@@ -207,17 +208,11 @@ def _evaluation(module: "PreTrainedModel") -> Iterator[None]:
 
 def _inputs(module: "PreTrainedModel", ids: Tensor, mask: Tensor, cache: Any) -> dict[str, Any]:
     """Return what the body reads next: (B, n) new tokens after what the cache holds."""
-    inputs = {"input_ids": ids, "attention_mask": mask, _cache_name(module): cache}
+    inputs = {"input_ids": ids, "attention_mask": mask, cache_name(module): cache}
     # Models without positions (ALiBi, recurrent) take no such argument.
     if "position_ids" in inspect.signature(module.base_model.forward).parameters:
         inputs["position_ids"] = (mask.cumsum(dim=1) - 1).clamp(min=0)[:, -ids.shape[1] :]
     return {**inputs, "use_cache": True}
-
-
-def _cache_name(module: "PreTrainedModel") -> str:
-    # transformers renamed the argument; some architectures have the old name alone.
-    known = inspect.signature(module.base_model.forward).parameters
-    return "cache" if "cache" in known else "past_key_values"
 
 
 def _rollouts(prompts: Sequence[Sequence[int]], drawn: Drawn, ends: frozenset[int]) -> Rollouts:

@@ -71,11 +71,12 @@ def _cache(module: "PreTrainedModel", prefix: Sequence[int]) -> Any:
     import torch
 
     ids = torch.tensor([list(prefix)], device=module.device)
-    return getattr(module.base_model(input_ids=ids, use_cache=True), _cache_name(module))
+    return getattr(module.base_model(input_ids=ids, use_cache=True), cache_name(module))
 
 
-def _cache_name(module: "PreTrainedModel") -> str:
-    # transformers 5.24 renamed the argument, and the field of the output with it.
+def cache_name(module: "PreTrainedModel") -> str:
+    """Return what the body calls its key-value cache, as argument and as field of the output."""
+    # transformers 5.24 renamed it; some architectures have the old name alone.
     known = inspect.signature(module.base_model.forward).parameters
     return "cache" if "cache" in known else "past_key_values"
 
@@ -86,7 +87,7 @@ def _batch_states(
     cache.batch_repeat_interleave(len(endings))
     # Padding comes last, where nothing attends to it, so no mask is needed.
     ids, _ = padded(endings, max(map(len, endings)), left=False)
-    inputs: dict[str, Any] = {"input_ids": ids.to(module.device), _cache_name(module): cache}
+    inputs: dict[str, Any] = {"input_ids": ids.to(module.device), cache_name(module): cache}
     states = module.base_model(**inputs, use_cache=True).last_hidden_state
     found = [states[row, : len(ending)].clone() for row, ending in enumerate(endings)]
     for span in found:
