@@ -15,6 +15,7 @@ from auditor.distill.run import distill
 from auditor.distill.run_folder import recipe_yaml
 
 KILLS = 25
+STEPS = 24
 
 
 def run(recipe: Path, out: Path) -> None:
@@ -36,10 +37,21 @@ def server() -> Any:
     return context
 
 
-def killed_at(server: Any, recipe: Path, out: Path, seconds: float) -> bool:
-    """Start a run, kill it after so long, say whether it was still running."""
+def progress(out: Path) -> int:
+    """Return how far a run is: shards captured and lines of its ledger; both only grow."""
+    ledger = out / "ledger.jsonl"
+    return len(shards(out)) + (ledger.read_bytes().count(b"\n") if ledger.exists() else 0)
+
+
+def killed_at(server: Any, recipe: Path, out: Path, far: int, seconds: float) -> bool:
+    """Start a run, kill it so long after it has come so far, say whether it was still running.
+
+    The moment is one of the work's own, so that a fast or a busy machine moves no kill elsewhere.
+    """
     process = server.Process(target=run, args=(recipe, out))
     process.start()
+    while process.is_alive() and progress(out) < far:
+        time.sleep(0.001)
     process.join(seconds)
     alive = bool(process.is_alive())
     process.kill()
@@ -47,13 +59,11 @@ def killed_at(server: Any, recipe: Path, out: Path, seconds: float) -> bool:
     return alive
 
 
-def to_the_end(server: Any, recipe: Path, out: Path) -> float:
-    start = time.monotonic()
+def to_the_end(server: Any, recipe: Path, out: Path) -> None:
     process = server.Process(target=run, args=(recipe, out))
     process.start()
     process.join()
     assert process.exitcode == 0
-    return time.monotonic() - start
 
 
 def stage(out: Path) -> str:
@@ -80,27 +90,29 @@ def shards(out: Path) -> dict[str, int]:
 def test_a_run_killed_anywhere_ends_the_same(tmp_path: Path, server: Any) -> None:
     teacher = make_teacher(tmp_path / "teacher")
     values = changed(logits_recipe(tmp_path, teacher), "method", cache={"scheme": "pps", "k": 8})
-    values = changed(values, "train", steps=24, save_every=4, eval_every=8)
+    values = changed(values, "train", steps=STEPS, save_every=4, eval_every=8)
     write_text(tmp_path, count=400)
     recipe = tmp_path / "recipe.yaml"
     recipe.write_bytes(recipe_yaml(recipe_from(values, tmp_path)))
-    to_the_end(server, recipe, tmp_path / "warm")
-    whole = to_the_end(server, recipe, tmp_path / "whole")
+    to_the_end(server, recipe, tmp_path / "whole")
     expected = directory_digests(tmp_path / "whole")
-    assert len([name for name in expected if "/shards/" in name]) > 40
+    captured, end = len(shards(tmp_path / "whole")), progress(tmp_path / "whole")
+    assert captured > 40
     draw = random.Random(5)
+    moments = [draw.randint(0, captured) for _ in range(KILLS // 2)]
+    moments += [draw.randint(end - STEPS, end - 1) for _ in range(KILLS - len(moments))]
     stages = []
-    for number in range(KILLS):
+    for number, far in enumerate(moments):
         out = tmp_path / f"killed-{number}"
-        moment = whole * (number + draw.random()) / KILLS
-        if killed_at(server, recipe, out, moment):
+        if killed_at(server, recipe, out, far, draw.uniform(0, 0.02)):
             stages.append(stage(out))
         before = shards(out)
         to_the_end(server, recipe, out)
         after = shards(out)
         found = directory_digests(out)
-        assert found == expected, f"kill {number} after {moment:.2f} s, in {stages[-1:]}"
+        assert found == expected, f"kill {number} at {far} of {end}, in {stages[-1:]}"
         # The newest shard may have been written without its line in the manifest.
         again = [name for name, when in before.items() if after[name] != when]
         assert len(again) <= 1, f"kill {number}: captured twice: {again}"
     assert {"capture", "training"} <= set(stages), stages
+    assert len(stages) > KILLS // 2
