@@ -50,10 +50,16 @@ def _naive_jsd(student: Pair, teacher: Pair) -> Outputs:
 
 
 def _our_jsd(student: Pair, teacher: Pair, implementation: str) -> Run:
+    """Return the loss as training calls it: with tables kept from step to step."""
+    options: dict[str, Any] = {
+        "once": True,
+        "chunk": 512,
+        "workspace": kernels.Workspace(),
+        "implementation": implementation,
+    }
+
     def run() -> Outputs:
-        loss = distillation_loss(
-            *student, *teacher, divergence="jsd", once=True, implementation=implementation
-        )
+        loss = distillation_loss(*student, *teacher, divergence="jsd", **options)
         return gradients(loss.total, *student)
 
     return run

@@ -34,6 +34,7 @@ if TYPE_CHECKING:
         pps_targets,
         topk_targets,
     )
+    from auditor.kernels.workspace import Workspace
 
 _HOMES = {
     "Agreement": "pairwise",
@@ -47,6 +48,7 @@ _HOMES = {
     "TokenTable": "next_byte",
     "TopKTargets": "sparse",
     "TopMass": "linear",
+    "Workspace": "workspace",
     "agreement": "pairwise",
     "chunked_total": "cross_vocabulary",
     "cka_stream": "cka",
@@ -85,6 +87,7 @@ __all__ = [
     "TokenTable",
     "TopKTargets",
     "TopMass",
+    "Workspace",
     "agreement",
     "chunked_total",
     "cka_stream",

@@ -19,11 +19,12 @@ from auditor.kernels.loss_terms import cross_entropy, divergence, tempered, temp
 from auditor.kernels.projection import Projection, weight_tiles
 from auditor.kernels.sparse import SparseTargets
 from auditor.kernels.sparse_terms import sparse_divergence
+from auditor.kernels.workspace import Workspace
 
 Implementation = Literal["auto", "chunked", "triton"]
 
-_BLOCK_ELEMENTS = 1 << 18
-"""Logits worked on at once: 1 MiB in float32, so that intermediate tables stay in cache."""
+_BLOCK_ELEMENTS = 1 << 19
+"""Logits worked on at once: 2 MiB in float32, so that intermediate tables stay in cache."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -41,6 +42,7 @@ class Job:
     with_gradient: bool
     once: bool
     """Backward runs once, and may use up the stashed gradients."""
+    workspace: Workspace
     implementation: str
     """What turns a chunk of logits into losses and gradients: "chunked" or "triton"."""
 
@@ -128,8 +130,9 @@ class _Accumulated:
         self.d_weight = torch.zeros_like(student.weight, dtype=kind) if wanted[1] else None
         self.d_bias = self.per_token.new_zeros(student.vocabulary) if wanted[2] else None
         rows = min(job.chunk, max(1, student.positions))
-        self.student_logits = student.buffer(rows)  # (C, V): becomes the gradient
-        self.teacher_logits = None if job.teacher is None else job.teacher.buffer(rows)
+        tables = job.workspace
+        self.student_logits = tables.logits(student, rows)  # (C, V): becomes the gradient
+        self.teacher_logits = None if job.teacher is None else tables.logits(job.teacher, rows)
 
     @property
     def differentiates(self) -> bool:

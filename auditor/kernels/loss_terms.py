@@ -32,8 +32,11 @@ class Terms(NamedTuple):
 def tempered_softmax(logits: Tensor, tau: float) -> Softmax:
     """Return the softmax of `tempered` logits."""
     table = tempered(logits, tau)
-    # Not exp of the logarithm: exp is many times slower where its result underflows.
-    return Softmax(torch.log_softmax(table, 1), torch.softmax(table, 1))
+    # Not exp of the logarithm: exp is many times slower where its result underflows. The most
+    # probable token has exp(0) over the sum of exps, so that sum is not computed again.
+    p = torch.softmax(table, 1)
+    log_sum = p.amax(1, keepdim=True).log_()  # (R, 1): minus it
+    return Softmax((table - table.amax(1, keepdim=True)).add_(log_sum), p)
 
 
 def tempered(logits: Tensor, tau: float) -> Tensor:

@@ -15,6 +15,7 @@ from auditor.kernels.divergences import (
 from auditor.kernels.fused import FusedLoss, Job, chosen_implementation
 from auditor.kernels.projection import Projection
 from auditor.kernels.sparse import SparseTargets, checked_targets
+from auditor.kernels.workspace import Workspace
 
 __all__ = ["DistillationLoss", "distillation_loss", "divergence_loss"]
 
@@ -52,6 +53,7 @@ def distillation_loss(
     scale: tuple[float, float] = (1.0, 1.0),
     chunk: int = 256,
     once: bool = False,
+    workspace: Workspace | None = None,
     implementation: str = "auto",
 ) -> DistillationLoss:
     """Return the weighted sum of a loss over positions, and the loss of each position.
@@ -84,6 +86,7 @@ def distillation_loss(
             is read and written once a chunk.
         once: the loss will be differentiated at most once. Spares backward a copy of the gradient
             of `w_s`, which is as large as the head.
+        workspace: keeps the tables of logits for the next call; None: they are freed.
         implementation: "chunked" (torch, on any device), "triton" (one kernel per chunk, NVIDIA
             GPU, not for float64), or "auto": triton where it can run, else chunked.
 
@@ -117,6 +120,7 @@ def distillation_loss(
         chunk=chunk,
         with_gradient=torch.is_grad_enabled(),
         once=once,
+        workspace=workspace or Workspace(),
         implementation=chosen_implementation(implementation, sides[0], sparse=targets is not None),
     )
     total, per_token = FusedLoss.apply(h_s, w_s, bias[0], job)  # type: ignore[no-untyped-call]
