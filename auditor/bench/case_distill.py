@@ -5,10 +5,8 @@ losses can be compared. Memory is what a step needs beyond models, gradients and
 """
 
 import copy
-import tempfile
 from dataclasses import dataclass
 from functools import cache, partial
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -17,6 +15,7 @@ from torch import Tensor
 from auditor.bench import peers_trl
 from auditor.bench.bars import faster, smaller
 from auditor.bench.experiment import OURS, Candidate, Experiment, Outputs, Run, Settings
+from auditor.bench.training import adamw, scratch
 from auditor.distill.batches import MicroBatches, plan_steps
 from auditor.distill.corpus import generate_corpus
 from auditor.distill.objective import Objective, Teacher
@@ -123,14 +122,14 @@ def _ours(world: World, choice: dict[str, Any] | None = None) -> Run:
         captured = _captured(world, teacher, method)
         teacher = Teacher(module=None, head=teacher.head)
     batches = MicroBatches(world.store, plan, captured)
-    folder = Path(tempfile.mkdtemp(prefix="auditor-bench-"))
+    folder = scratch()
     trainer = StudentTrainer(
         student,
         training_arguments(Train(steps=1), folder, save_every=1),
         sum_of_losses=Objective(method, head_of(student, world.vocabulary), teacher),
         batches=batches,
     )
-    optimizer = torch.optim.AdamW(student.parameters(), lr=0.0)
+    optimizer = adamw(student)
     sampled = choice is not None and choice["scheme"] != "dense"
 
     def run() -> Outputs:
@@ -163,7 +162,7 @@ def _captured(world: World, teacher: Teacher, method: Method) -> Any:
         dtype=choice.dtype if dense else "packed",
         seed=0,
     )
-    found = LogitCache(Path(tempfile.mkdtemp(prefix="auditor-bench-")), identity)
+    found = LogitCache(scratch(), identity)
     rows = list(range(len(world.store)))
     with Silent().task("capture", world.tokens) as task:
         capture(

@@ -1,6 +1,5 @@
 """trl: chunked divergence, loss on whole logits, logit statistics, and its trainer."""
 
-import tempfile
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
@@ -8,6 +7,7 @@ import torch
 from torch import Tensor
 
 from auditor.bench.experiment import Candidate, Outputs, Package, Run
+from auditor.bench.training import adamw, scratch
 from auditor.distill.sequences import Sequences
 
 if TYPE_CHECKING:
@@ -24,8 +24,10 @@ def chunked_jsd(states: tuple[Tensor, Tensor], heads: tuple[Tensor, Tensor]) -> 
     def prepare() -> Run:
         from trl.kernels.chunked_divergence import ChunkedDivergenceFunction
 
+        function: Any = ChunkedDivergenceFunction  # untyped
+
         def run() -> Outputs:
-            per_token, _ = ChunkedDivergenceFunction.apply(
+            per_token, _ = function.apply(
                 states[0], heads[0], None, states[1], heads[1], None, 0.5, 1.0
             )
             total = per_token.sum()
@@ -45,9 +47,11 @@ def chunked_kl(states: tuple[Tensor, Tensor], heads: tuple[Tensor, Tensor]) -> C
     def prepare() -> Run:
         from trl.kernels.chunked_divergence import ChunkedDivergenceFunction
 
+        function: Any = ChunkedDivergenceFunction  # untyped
+
         def run() -> Outputs:
             with torch.no_grad():
-                kl, entropy = ChunkedDivergenceFunction.apply(
+                kl, entropy = function.apply(
                     states[1], heads[1], None, states[0], heads[0], None, 0.0, 1.0
                 )
             return {"kl_ab": kl, "entropy_b": entropy}
@@ -65,8 +69,10 @@ def logit_kl(a: Tensor, b: Tensor) -> Candidate:
     def prepare() -> Run:
         from trl.experimental.gkd import GKDTrainer
 
+        trainer: Any = GKDTrainer  # untyped
+
         def run() -> Outputs:
-            terms = GKDTrainer.generalized_jsd_loss(b, a, beta=0.0, reduction="none")
+            terms = trainer.generalized_jsd_loss(b, a, beta=0.0, reduction="none")
             return {"kl_ab": terms.sum(1)}
 
         return run
@@ -119,7 +125,7 @@ def gkd_step(
             "labels": torch.cat([torch.full_like(ids[:, :1], -100), ids[:, 1:]], 1),
             "prompts": ids[:, :1],
         }
-        optimizer = torch.optim.AdamW(module.parameters(), lr=0.0)
+        optimizer = adamw(module)
         count = torch.tensor(int(store.targets.sum()))
 
         def run() -> Outputs:
@@ -142,7 +148,7 @@ def _gkd_trainer(
     if tokenizer.pad_token is None:
         tokenizer.pad_token = tokenizer.eos_token
     config = GKDConfig(
-        output_dir=tempfile.mkdtemp(prefix="auditor-bench-"),
+        output_dir=str(scratch()),
         lmbda=0.0,
         beta=0.0,
         temperature=1.0,

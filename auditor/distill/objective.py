@@ -1,5 +1,6 @@
 """What a step minimises: the method's loss summed over targets, from hidden states and heads."""
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -59,7 +60,7 @@ def cross_entropy(
     module: "PreTrainedModel", states: torch.Tensor, labels: torch.Tensor, form: Head
 ) -> "DistillationLoss":
     """Return the cross-entropy of a student's states (N, D) on labels (N,), by its live head."""
-    weight, bias = live_head(module, form.vocabulary)
+    weight, bias = trained_head(module, form.vocabulary)
     return distillation_loss(
         states,
         weight,
@@ -68,6 +69,7 @@ def cross_entropy(
         bias=(bias, None),
         softcap=(form.softcap, None),
         scale=(form.scale, 1.0),
+        chunk=chunk_of(states.device),
         once=True,
     )
 
@@ -102,7 +104,7 @@ class Objective:
     def _divergence(
         self, module: "PreTrainedModel", states: torch.Tensor, batch: dict[str, Any]
     ) -> torch.Tensor:
-        weight, bias = live_head(module, self._form.vocabulary)
+        weight, bias = trained_head(module, self._form.vocabulary)
         method = self._method
         targets = targets_of(batch, method.temperature)
         if targets is None:
@@ -117,6 +119,7 @@ class Objective:
                 bias=(bias, None),
                 softcap=(self._form.softcap, None),
                 scale=(self._form.scale, 1.0),
+                chunk=chunk_of(states.device),
                 once=True,
             ).total
         return total * method.temperature**2 if method.t_squared else total
@@ -143,8 +146,45 @@ class Objective:
             bias=(own[1], head.bias if head.bias is None else head.bias.to(device)),
             softcap=(self._form.softcap, head.softcap),
             scale=(self._form.scale, head.scale),
+            chunk=chunk_of(device),
             once=True,
         ).total
+
+
+def chunk_of(device: torch.device) -> int:
+    """Return how many positions have logits at once: few spare memory, a GPU needs many."""
+    return 2048 if device.type == "cuda" else 128
+
+
+def trained_head(
+    module: "PreTrainedModel", vocabulary: int
+) -> tuple[torch.Tensor, torch.Tensor | None]:
+    """Return `live_head` for a loss that is differentiated in training.
+
+    autograd keeps the gradient of a tied head until that of the table of embeddings, which comes
+    last, is there too: twice the largest tensor of a small model. Here it goes into ``grad`` at
+    once. Not among several ranks, whose gradients are exchanged when autograd has summed them.
+    """
+    opened: Any = module
+    weight = opened.get_output_embeddings().weight
+    tied = weight is opened.get_input_embeddings().weight
+    alone = not (torch.distributed.is_available() and torch.distributed.is_initialized())
+    if not (tied and alone and weight.requires_grad and weight.is_leaf):
+        return live_head(module, vocabulary)
+    leaf = weight.detach().requires_grad_()
+    leaf.register_post_accumulate_grad_hook(_into(weight))
+    bias = live_head(module, vocabulary)[1]
+    return (leaf if leaf.shape[0] == vocabulary else leaf[:vocabulary]), bias
+
+
+def _into(weight: torch.Tensor) -> Callable[[torch.Tensor], None]:
+    """Return a hook that moves the gradient of another view of a weight to the weight itself."""
+
+    def move(leaf: torch.Tensor) -> None:
+        found, leaf.grad = leaf.grad, None
+        weight.grad = found if weight.grad is None or found is None else weight.grad.add_(found)
+
+    return move
 
 
 def live_head(
