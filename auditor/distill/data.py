@@ -9,16 +9,15 @@ from auditor.canon import digest, json_digest
 from auditor.distill.documents import Sources, Split, prompt_digest, prompt_text, split_holdout
 from auditor.distill.filter_items import Item
 from auditor.distill.filters import Filtered, run_filters
+from auditor.distill.held_out import HeldOut, held_texts
 from auditor.distill.recipe_data import Data
-from auditor.distill.sequences import Sequences, document_rows, sequences
-from auditor.types import Access, Array, ModelRef, Probe, Sample
+from auditor.distill.sequences import Row, Sequences, document_rows, sequences
+from auditor.types import Access, ModelRef, Probe, Sample
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerFast
 
     from auditor.distill.student import Student
-
-Row = tuple[Sequence[int] | Array, int, bool]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -28,6 +27,8 @@ class TrainingData:
     train: Sequences
     holdout: Sequences | None
     """None where nothing is held out."""
+    categories: tuple[str, ...]
+    """Of each held-out sequence."""
     record: dict[str, Any]
     """What a lineage says about the data: counts, digests, what was left out and why."""
     filtered_answers: frozenset[int] = frozenset()
@@ -81,20 +82,21 @@ def training_data(
     prompts = split_holdout([prompt_digest(probe) for probe in sources.prompts], data.holdout)
     rows, left_out = _answer_rows(data, sources, answers, form, dropped)
 
-    def part(
-        of_documents: Sequence[int], of_prompts: Sequence[int], more: Sequence[str] = ()
-    ) -> list[Row]:
-        texts = [*(sources.documents[index] for index in of_documents), *more]
-        written: list[Row] = []
-        written += document_rows(texts, form.tokenizer, data.max_length, packing=data.packing)
-        return written + [row for index in of_prompts for row in rows[index]]
+    def written(texts: Sequence[str]) -> list[Row]:
+        return [*document_rows(texts, form.tokenizer, data.max_length, packing=data.packing)]
 
-    train = sequences(part(documents.train, prompts.train, inserted))
-    held = part(documents.holdout, prompts.holdout)
-    holdout = sequences(held).head(data.holdout_tokens) if held else None
+    trained = [*(sources.documents[index] for index in documents.train), *inserted]
+    train = sequences([*written(trained), *(row for n in prompts.train for row in rows[n])])
+    held = HeldOut()
+    for category, texts in held_texts(sources, documents.holdout).items():
+        held.add(category, written(texts))
+    for index in prompts.holdout:
+        held.add(sources.prompts[index].category, rows[index])
+    holdout, categories = held.sequences(data.holdout_tokens)
     return TrainingData(
         train=train,
         holdout=holdout,
+        categories=categories,
         record={
             "sources": dict(sorted(sources.digests.items())),
             "documents": _part_record(documents, [digest(t.encode()) for t in sources.documents]),

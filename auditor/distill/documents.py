@@ -32,6 +32,8 @@ class Sources:
     """What the policy and the filters did to documents and prompts: `filters.drop_record`."""
     flags: dict[str, Any] = field(default_factory=dict)
     """`row_policy.flag_counts` of the documents and of the prompts that are left."""
+    categories: dict[str, str] = field(default_factory=dict)
+    """Digest of a document's text -> the category that its row names."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -52,11 +54,12 @@ def read_sources(recipe: Recipe) -> Sources:
         SuiteError: a suite does not exist.
     """
     digests: dict[str, str] = {}
+    categories: dict[str, str] = {}
     documents: list[tuple[str, RowFlags | None]] = []
     for name in recipe.data.text or ():
         content = _content(recipe.path(name), f"data.text {name}")
         digests[f"text:{name}"] = digest(content.encode())
-        documents += _documents(content, name)
+        documents += _documents(content, name, categories)
     if recipe.data.corpus is not None:
         name, written = _corpus(recipe.data.corpus)
         digests[f"corpus:{name}"] = json_digest(written)
@@ -74,6 +77,7 @@ def read_sources(recipe: Recipe) -> Sources:
             "documents": flag_counts([flags for _, flags in texts]),
             "prompts": flag_counts([flags for _, flags in unique]),
         },
+        categories=categories,
     )
 
 
@@ -157,8 +161,11 @@ def _content(path: Path, key: str) -> str:
     return content
 
 
-def _documents(content: str, name: str) -> list[tuple[str, RowFlags]]:
-    """Return the documents of a text file: JSON lines with `text`, or parts between blank lines."""
+def _documents(content: str, name: str, categories: dict[str, str]) -> list[tuple[str, RowFlags]]:
+    """Return the documents of a text file: JSON lines with `text`, or parts between blank lines.
+
+    Categories that rows name are added to `categories`; of equal texts the first one's counts.
+    """
     if not name.endswith(".jsonl"):
         parts = content.replace("\r\n", "\n").split("\n\n")
         return [(part.strip("\n"), RowFlags()) for part in parts if part.strip()]
@@ -168,6 +175,9 @@ def _documents(content: str, name: str) -> list[tuple[str, RowFlags]]:
         if not isinstance(text, str) or not text.strip():
             raise RecipeError(f"{name}, line {number}: no text under the key 'text'")
         documents.append((text, row_flags(row, f"{name}, line {number}")))
+        category = _category(row, f"{name}, line {number}")
+        if category is not None:
+            categories.setdefault(digest(text.encode()), category)
     return documents
 
 
@@ -216,10 +226,19 @@ def _prompt(row: dict[str, Any], where: str) -> Probe:
         messages = (Message(role="user", content=value),)
     else:
         text = value
-    probe = Probe(id="", category="prompt", messages=messages, text=text)
+    category = _category(row, where) or "prompt"
+    probe = Probe(id="", category=category, messages=messages, text=text)
     # The draw of an answer depends on this id: made of the content, it moves with no line number.
     name = "prompt-" + prompt_digest(probe).removeprefix("sha256:")[:24]
-    return Probe(id=name, category="prompt", messages=messages, text=text)
+    return Probe(id=name, category=category, messages=messages, text=text)
+
+
+def _category(row: dict[str, Any], where: str) -> str | None:
+    """Return what kind of text a row says that it is: scores are reported by it."""
+    value = row.get("category")
+    if value is not None and (not isinstance(value, str) or not value.strip()):
+        raise RecipeError(f"{where}: category is not text: {value!r}")
+    return value
 
 
 def _messages(value: Any, where: str) -> tuple[Message, ...]:

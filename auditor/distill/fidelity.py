@@ -1,7 +1,10 @@
 """How close the student is to the teacher on the held-out part, and how well it predicts text."""
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
 import torch
 
 from auditor.canon import finite
@@ -17,13 +20,15 @@ from auditor.distill.sequences import Sequences
 from auditor.kernels import Agreement, linear_agreement
 from auditor.models.base import Head
 from auditor.models.batching import plan_batches
+from auditor.types import Array
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel
 
     from auditor.distill.captured import CapturedTeacher
 
-_SMALLEST_GAP = 0.01
+_MEASURED: tuple[str, ...] = ("loss", "kl", "top1", "teacher_loss")
+SMALLEST_GAP = 0.01
 """Nats a token; a share of less than this is a share of noise."""
 
 
@@ -52,6 +57,16 @@ class Holdout:
         """Number of targets that are measured."""
         return int(self._store.targets.sum())
 
+    @property
+    def targets(self) -> Array:
+        """(S,) number of targets of each sequence."""
+        return self._store.targets
+
+    @property
+    def vocabulary(self) -> int:
+        """Token ids that the student chooses from."""
+        return self._form.vocabulary
+
     def measure(self, module: "PreTrainedModel") -> dict[str, float | None]:
         """Return means over the held-out targets; the student keeps its mode and its gradients.
 
@@ -60,18 +75,12 @@ class Holdout:
         the teacher's cross-entropy. The last three are None without a teacher's distribution to
         compare with, and `kl` where a token that the teacher allows is impossible for the student.
         """
-        training = module.training
-        module.train(False)
-        try:
-            with torch.no_grad():
-                parts = [
-                    self._measured(module, number, members)
-                    for number, members in enumerate(self._batches)
-                ]
-        finally:
-            module.train(training)
+        with _evaluating(module):
+            parts = [self._measured(module, number) for number in range(len(self._batches))]
         means = {
-            name: torch.cat([part[name] for part in parts]).double().mean() for name in parts[0]
+            name: torch.cat([part[name] for part in parts]).double().mean()
+            for name in _MEASURED
+            if name in parts[0]
         }
         found = {
             name: finite(float(mean)) if torch.isfinite(mean) else None
@@ -79,27 +88,78 @@ class Holdout:
         }
         return {"kl": None, "top1": None, "teacher_loss": None, **found}
 
-    def _measured(
-        self, module: "PreTrainedModel", number: int, members: list[int]
-    ) -> dict[str, torch.Tensor]:
+    def positions_of(
+        self, module: "PreTrainedModel", *, shuffled: bool = False
+    ) -> dict[str, Array]:
+        """Return (N,) float64 values of every held-out target, sequence after sequence.
+
+        ``loss`` as in `measure`, and with a teacher's distribution ``kl``, ``top1``,
+        ``teacher_loss``, ``teacher_entropy`` (nats), ``teacher_wrong`` (1 where its likeliest token
+        is not the one that came next) and ``same_error`` (1 where the student makes that error
+        too).
+
+        `shuffled` gives each target what the student said at another one, half the held-out part
+        further on: right in style and in frequencies, and nothing to do with the text.
+        """
+        with _evaluating(module):
+            read = [self._read(module, members) for members in self._batches]
+            states = [found for _, found in read]
+            if shuffled:
+                states = list(
+                    torch.split(_half_further(torch.cat(states)), [len(s) for s in states])
+                )
+            parts = [
+                self._compared(module, number, read[number][0], states[number])
+                for number in range(len(read))
+            ]
+        order = self._order()
+        return {
+            name: torch.cat([part[name] for part in parts]).double().cpu().numpy()[order]
+            for name in parts[0]
+        }
+
+    def _order(self) -> Array:
+        """Return (N,) where each target, in the order of the sequences, is among the batches."""
+        sizes = self._store.targets
+        members = np.concatenate([np.asarray(batch) for batch in self._batches])
+        starts = np.zeros(len(sizes), np.int64)
+        starts[members] = np.cumsum(sizes[members]) - sizes[members]
+        return np.concatenate(
+            [np.arange(start, start + n) for start, n in zip(starts, sizes, strict=True)]
+        )
+
+    def _measured(self, module: "PreTrainedModel", number: int) -> dict[str, torch.Tensor]:
+        return self._compared(module, number, *self._read(module, self._batches[number]))
+
+    def _read(
+        self, module: "PreTrainedModel", members: list[int]
+    ) -> tuple[dict[str, Any], torch.Tensor]:
         batch: dict[str, Any] = {
             name: value.to(module.device)
             for name, value in padded_batch(self._store, members).items()
         }
-        states = scored_states(module, batch)
+        return batch, scored_states(module, batch)
+
+    def _compared(
+        self, module: "PreTrainedModel", number: int, batch: dict[str, Any], states: torch.Tensor
+    ) -> dict[str, torch.Tensor]:
         labels = batch["targets"][batch["scored"]]
         if self._teacher is None:
             return {"loss": cross_entropy(module, states, labels, self._form).per_token}
         if len(self._teacher_states) == number:
             if self._captured is not None:
-                batch.update(self._captured.batch(members))
+                batch.update(self._captured.batch(self._batches[number]))
             self._teacher_states.append(teacher_states(self._teacher, batch))
         agreed = self._agreement(module, states, labels, self._teacher_states[number])
         logps = {"loss": agreed.logp_b, "teacher_loss": agreed.logp_a}
+        wrong, same = agreed.argmax_a != labels, agreed.argmax_a == agreed.argmax_b
         return {
             **{name: -logp for name, logp in logps.items() if logp is not None},
             "kl": agreed.kl_ab,
-            "top1": (agreed.argmax_a == agreed.argmax_b).float(),
+            "top1": same.float(),
+            "teacher_entropy": agreed.entropy_a,
+            "teacher_wrong": wrong.float(),
+            "same_error": (wrong & same).float(),
         }
 
     def _agreement(
@@ -126,10 +186,27 @@ class Holdout:
         )
 
 
+@contextmanager
+def _evaluating(module: "PreTrainedModel") -> Iterator[None]:
+    """Read a module without gradients and dropout, and leave its mode as it was."""
+    training = module.training
+    module.train(False)
+    try:
+        with torch.no_grad():
+            yield
+    finally:
+        module.train(training)
+
+
+def _half_further(states: torch.Tensor) -> torch.Tensor:
+    """Return (N, D) states, each moved by half of N: with N > 1 none stays in its place."""
+    return states.roll(-(len(states) // 2), 0)
+
+
 def gap_closed(start: float, end: float, teacher: float) -> float | None:
     """Return (CE_start - CE_end) / (CE_start - CE_teacher); None for a gap below 0.01 nats a token.
 
     The share of the way from the untrained student to the teacher's held-out loss. It is not the
     gain over a student trained without the teacher, which takes a baseline run to know.
     """
-    return (start - end) / (start - teacher) if start - teacher >= _SMALLEST_GAP else None
+    return (start - end) / (start - teacher) if start - teacher >= SMALLEST_GAP else None

@@ -22,10 +22,8 @@ from auditor.distill.ledger_samples import (
 from auditor.distill.lineage import file_digests
 from auditor.distill.metrics import MetricsLog
 from auditor.distill.recipe import recipe_from
+from auditor.distill.run_folder import ADDED, AUDIT
 from auditor.errors import AuditorError
-
-_ADDED = ("report.html",)
-"""Files that are made from a finished run, so that its lineage cannot list them."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -85,7 +83,7 @@ def _files(run: FinishedRun) -> str | None:
     for name in sorted({*found, *listed}):
         if name not in found:
             return f"{name} is missing"
-        if name not in listed and name not in _ADDED:
+        if name not in listed and name not in ADDED and not name.startswith(AUDIT):
             return f"{name} is not in lineage.json"
         if name in listed and found[name] != listed[name]:
             return f"{name} was changed"

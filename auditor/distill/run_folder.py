@@ -3,6 +3,7 @@
 student/          transformers format, tokenizer included
 lineage.json      what was done; written last, so it marks a finished run
 metrics.jsonl     a row a step, and the evaluations
+fidelity.json     held-out scores beside null students, by category and by sequence
 transcript.jsonl  texts of the training data in the order in which they were last seen
 recipe.yaml       as used, every default filled in
 marks.key         secret of the run's marks; marks-reveal.json shows it to an audit
@@ -13,6 +14,8 @@ samples.txt       digests of the texts offered for training, sorted
 sequences.jsonl   digest and size of each training sequence
 inputs.json       digests of what went in: a run is continued with the same inputs only
 checkpoints/      of an unfinished run; removed when it is finished
+
+Added to a finished run, so that its lineage cannot list them: `ADDED`.
 """
 
 import contextlib
@@ -27,6 +30,10 @@ from auditor.distill.recipe import Recipe
 from auditor.errors import CaseError, StorageError
 
 SCHEMA = "auditor/run-inputs/1"
+ADDED = ("report.html", "baseline.json", "cost.json", "measured-lineage.json")
+"""The report, the comparison with a baseline run, what the run cost, what an audit of it found."""
+AUDIT = "audit/"
+"""Folder of the case of that audit."""
 # torch and safetensors lose the error number of a refused write; these are their texts.
 _REFUSED = (
     "No space left",
@@ -45,6 +52,7 @@ class RunFolder:
         self.student = root / "student"
         self.lineage = root / "lineage.json"
         self.metrics = root / "metrics.jsonl"
+        self.fidelity = root / "fidelity.json"
         self.transcript = root / "transcript.jsonl"
         self.recipe = root / "recipe.yaml"
         self.marks_key = root / "marks.key"
@@ -56,6 +64,10 @@ class RunFolder:
         self.sequences = root / "sequences.jsonl"
         self.inputs = root / "inputs.json"
         self.checkpoints = root / "checkpoints"
+        self.untouched = self.checkpoints / "untouched.json"
+        self.baseline = root / "baseline.json"
+        self.cost = root / "cost.json"
+        self.measured_lineage = root / "measured-lineage.json"
 
     def finished(self, inputs: dict[str, Any]) -> dict[str, Any] | None:
         """Return the lineage of a finished run with these inputs; None where it is not finished.

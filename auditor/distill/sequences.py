@@ -17,6 +17,9 @@ from auditor.types import Array
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
 
+Row = tuple[Sequence[int] | Array, int, bool]
+"""Tokens, index of the first target, whether the teacher wrote it."""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class Sequences:
@@ -59,7 +62,7 @@ class Sequences:
         )
 
 
-def sequences(rows: Iterable[tuple[Sequence[int] | Array, int, bool]]) -> Sequences:
+def sequences(rows: Iterable[Row]) -> Sequences:
     """Return the store of (tokens, first target, generated) rows; those without targets go.
 
     Raises:

@@ -18,6 +18,7 @@ from auditor.distill.ranks import is_first_rank, wait_for_ranks
 from auditor.distill.recipe import Recipe
 from auditor.distill.rollouts import Rollouts
 from auditor.distill.run_folder import RunFolder, refused_writes
+from auditor.distill.scored_run import keep_untouched, record_scores
 from auditor.distill.student import Student
 from auditor.distill.subjects import step_parts
 from auditor.distill.supervision import supervision
@@ -94,9 +95,13 @@ def train_student(
         trainer.add_callback(RunRecord(trainer, metrics, evaluation, task))
         steps = StepLedger(folder.ledger, train, data.train, lambda: trainer.step_targets)
         trainer.add_callback(steps)
+        if holdout is not None and resume_from is None:
+            keep_untouched(holdout, student.module, folder)
         trainer.train(resume_from_checkpoint=resume_from)
     # Trainer switches it off for training, and the student's folder would keep that.
     pupil.student.module.config.use_cache = True
+    if holdout is not None:
+        record_scores(holdout, student.module, data.categories, folder)
     return plan
 
 
