@@ -8,6 +8,7 @@ AuditorError
 │   ├── SuiteError            a probe suite is missing, malformed or was edited
 │   ├── RecordsError          a file of recorded outputs cannot be read
 │   ├── RecipeError           a distillation recipe is malformed
+│   ├── BaselineError         a run is not the baseline of another: data or student differ
 │   ├── PermissionRefusedError  there is no permission to train on a teacher
 │   ├── CaseError             a folder holds another case, or a broken one
 │   └── GateError             a --fail-on expression cannot be understood
@@ -57,6 +58,10 @@ class RecordsError(InputError):
 
 class RecipeError(InputError):
     """A distillation recipe is malformed."""
+
+
+class BaselineError(InputError):
+    """A run that is named as the baseline of another was not made as the other was."""
 
 
 class PermissionRefusedError(InputError):

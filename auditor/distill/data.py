@@ -9,7 +9,7 @@ from auditor.canon import digest, json_digest
 from auditor.distill.documents import Sources, Split, prompt_digest, prompt_text, split_holdout
 from auditor.distill.filter_items import Item
 from auditor.distill.filters import Filtered, run_filters
-from auditor.distill.held_out import HeldOut, held_texts
+from auditor.distill.held_out import held_documents
 from auditor.distill.recipe_data import Data
 from auditor.distill.sequences import Row, Sequences, document_rows, sequences
 from auditor.types import Access, ModelRef, Probe, Sample
@@ -82,14 +82,10 @@ def training_data(
     prompts = split_holdout([prompt_digest(probe) for probe in sources.prompts], data.holdout)
     rows, left_out = _answer_rows(data, sources, answers, form, dropped)
 
-    def written(texts: Sequence[str]) -> list[Row]:
-        return [*document_rows(texts, form.tokenizer, data.max_length, packing=data.packing)]
-
-    trained = [*(sources.documents[index] for index in documents.train), *inserted]
-    train = sequences([*written(trained), *(row for n in prompts.train for row in rows[n])])
-    held = HeldOut()
-    for category, texts in held_texts(sources, documents.holdout).items():
-        held.add(category, written(texts))
+    texts = [*(sources.documents[index] for index in documents.train), *inserted]
+    written = document_rows(texts, form.tokenizer, data.max_length, packing=data.packing)
+    train = sequences([*written, *(row for index in prompts.train for row in rows[index])])
+    held = held_documents(data, sources, documents.holdout, form.tokenizer)
     for index in prompts.holdout:
         held.add(sources.prompts[index].category, rows[index])
     holdout, categories = held.sequences(data.holdout_tokens)

@@ -1,24 +1,19 @@
 """The held-out sequences by category: each holds text of one, and all are measured alike."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from itertools import chain, zip_longest
+from typing import TYPE_CHECKING
 
 from auditor.canon import digest
 from auditor.distill.documents import Sources
-from auditor.distill.sequences import Row, Sequences, sequences
+from auditor.distill.recipe_data import Data
+from auditor.distill.sequences import Row, Sequences, document_rows, sequences
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedTokenizerBase
 
 TEXT = "text"
 """Category of documents whose rows name none."""
-
-
-def held_texts(sources: Sources, indices: Iterable[int]) -> dict[str, list[str]]:
-    """Return the documents with these indices by category, in order of first appearance."""
-    found: dict[str, list[str]] = {}
-    for index in indices:
-        text = sources.documents[index]
-        category = sources.categories.get(digest(text.encode()), TEXT)
-        found.setdefault(category, []).append(text)
-    return found
 
 
 class HeldOut:
@@ -27,7 +22,7 @@ class HeldOut:
     def __init__(self) -> None:
         self._rows: dict[str, list[Row]] = {}
 
-    def add(self, category: str, rows: Sequence[Row]) -> None:
+    def add(self, category: str, rows: Iterable[Row]) -> None:
         """Add rows; those without targets are left out."""
         kept = [row for row in rows if len(row[0]) > row[1]]
         if kept:
@@ -44,3 +39,18 @@ class HeldOut:
             return None, ()
         store = sequences(row for row, _ in turns).head(tokens)
         return store, tuple(category for _, category in turns[: len(store)])
+
+
+def held_documents(
+    data: Data, sources: Sources, indices: Iterable[int], tokenizer: "PreTrainedTokenizerBase"
+) -> HeldOut:
+    """Return the documents with these indices, packed with others of their category only."""
+    texts: dict[str, list[str]] = {}
+    for index in indices:
+        text = sources.documents[index]
+        category = sources.categories.get(digest(text.encode()), TEXT)
+        texts.setdefault(category, []).append(text)
+    held = HeldOut()
+    for category, some in texts.items():
+        held.add(category, document_rows(some, tokenizer, data.max_length, packing=data.packing))
+    return held

@@ -88,21 +88,26 @@ def empty_student(student: Scores, vocabulary: int) -> Scores:
     return Scores(targets=student.targets, sums=sums)
 
 
-def beaten(student: Scores, other: Scores) -> dict[str, dict[str, Any] | None]:
+def beaten(
+    student: Scores, other: Scores, members: Array | None = None
+) -> dict[str, dict[str, Any] | None]:
     """Return by score whether the student is better than another, and on how many sequences.
 
     Better is strictly better: equal values count for the other one. None where a score is missing.
     """
     return {
-        name: _beaten(student, other, name, -1.0 if lower else 1.0)
+        name: _beaten(student, other, name, -1.0 if lower else 1.0, members)
         for name, lower in LOWER_IS_BETTER.items()
     }
 
 
-def _beaten(student: Scores, other: Scores, name: str, sign: float) -> dict[str, Any] | None:
+def _beaten(
+    student: Scores, other: Scores, name: str, sign: float, members: Array | None
+) -> dict[str, Any] | None:
     if name not in student.sums or name not in other.sums:
         return None
-    ours, theirs = sign * student.sums[name], sign * other.sums[name]
+    chosen = slice(None) if members is None else members
+    ours, theirs = (sign * scores.sums[name][chosen] for scores in (student, other))
     return {
         "better": bool(ours.sum() > theirs.sum()),
         "sequences": int((ours > theirs).sum()),
