@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from auditor.canon import file_digest, pretty_json
 from auditor.case import Case, atomic_write, locked
+from auditor.distill.cost import Stopwatch, write_cost
 from auditor.distill.documents import Sources, read_sources
 from auditor.distill.forecast import forecast
 from auditor.distill.ledger_entries import (
@@ -108,8 +109,10 @@ def _run(
     from auditor.distill.unanswered import unanswered
 
     own = recipe.method.answers_itself
+    watch = Stopwatch(resumed=folder.checkpoints.is_dir() or folder.generations.is_file())
     marked = marked_run(recipe, folder, subjects)
     answers = [] if own else _answers(recipe, folder, sources, marked, progress)
+    watch.lap("answers")
     teacher = _loaded_teacher(recipe)
     student = build_student(recipe, teacher, subjects.student_tokenizer)
     form = AnswerFormat(
@@ -124,18 +127,30 @@ def _run(
     if is_first_rank():
         record_answers(folder, recipe.data.sampling.samples)
         record_training(folder, recipe, sources, answers, data)
+    watch.lap("preparation and capture")
     plan = train_student(recipe, pupil, data, folder, progress)
+    watch.lap("training")
     if is_first_rank():
         save_student(folder, student, recipe.train.save_dtype)
-        record = {**data.record, "generations": _generations_record(folder)}
-        if pupil.captured is not None:
-            record["cache"] = pupil.captured.record
-        if marked is not None:
-            record["marks"] = marked.record()
+        record = _data_record(folder, data, pupil, marked)
         trained = Trained(student=student, plan=plan, data=record, sequences=data.train)
         finish(recipe, subjects, folder, trained)
+        watch.lap("records")
+        write_cost(folder, watch)
     wait_for_ranks()
     return read_lineage(folder)
+
+
+def _data_record(
+    folder: RunFolder, data: "TrainingData", pupil: "Pupil", marked: "MarkedRun | None"
+) -> dict[str, Any]:
+    """Return what a lineage says about the data, the cache and the marks."""
+    record = {**data.record, "generations": _generations_record(folder)}
+    if pupil.captured is not None:
+        record["cache"] = pupil.captured.record
+    if marked is not None:
+        record["marks"] = marked.record()
+    return record
 
 
 def _pupil(

@@ -21,25 +21,36 @@ if TYPE_CHECKING:
     from transformers import PreTrainedModel
 
 
-def keep_untouched(holdout: Holdout, module: "PreTrainedModel", folder: RunFolder) -> None:
+def keep_untouched(holdout: Holdout | None, module: "PreTrainedModel", folder: RunFolder) -> None:
     """Keep the scores of the student before training, for the end, beside the checkpoints.
+
+    Does nothing where nothing is held out.
 
     Raises:
         StorageError: the disk is full.
     """
+    if holdout is None:
+        return
     scores = student_scores(holdout, module)
     if is_first_rank():
         write_scores(folder.untouched, scores)
 
 
 def record_scores(
-    holdout: Holdout, module: "PreTrainedModel", categories: Sequence[str], folder: RunFolder
+    holdout: Holdout | None,
+    module: "PreTrainedModel",
+    categories: Sequence[str],
+    folder: RunFolder,
 ) -> None:
     """Write fidelity.json, and a row of metrics with the scores of the null students.
+
+    Does nothing where nothing is held out.
 
     Raises:
         StorageError: the disk is full.
     """
+    if holdout is None:
+        return
     board = scoreboard(holdout, module, read_scores(folder.untouched), categories)
     if not is_first_rank():
         return

@@ -68,11 +68,10 @@ def train_student(
         parts=step_parts(recipe),
         seed=train.seed,
     )
-    form = head_of(pupil.student.module.train(False), pupil.vocabulary)
+    student, metrics = pupil.student, MetricsLog(folder.metrics)
+    form = head_of(student.module.train(False), pupil.vocabulary)
     holdout = _holdout(pupil, data, form, train.batch_tokens)
-    metrics = MetricsLog(folder.metrics)
     resume_from = _prepare_resume(folder, metrics)
-    student = pupil.student
     shown = progress if is_first_rank() else Silent()
     with (
         refused_writes(folder.root),
@@ -89,19 +88,17 @@ def train_student(
             on_policy=asked.on_policy,
             record=_rollout_log(folder, student),
         )
-        evaluation = Evaluation(
-            measure=None if holdout is None else holdout.measure, every=train.eval_every
-        )
+        measure = None if holdout is None else holdout.measure
+        evaluation = Evaluation(measure=measure, every=train.eval_every)
         trainer.add_callback(RunRecord(trainer, metrics, evaluation, task))
         steps = StepLedger(folder.ledger, train, data.train, lambda: trainer.step_targets)
         trainer.add_callback(steps)
-        if holdout is not None and resume_from is None:
+        if resume_from is None:
             keep_untouched(holdout, student.module, folder)
         trainer.train(resume_from_checkpoint=resume_from)
     # Trainer switches it off for training, and the student's folder would keep that.
-    pupil.student.module.config.use_cache = True
-    if holdout is not None:
-        record_scores(holdout, student.module, data.categories, folder)
+    student.module.config.use_cache = True
+    record_scores(holdout, student.module, data.categories, folder)
     return plan
 
 
