@@ -51,6 +51,7 @@ ALLOWED = {
     "audit": {"collect", "measuring", "judge", "report", "models", "plan"},
     "demo": {"audit", "plan", "controls", "distill", "models", "report"},
     "mark_tests": {"distill", "kernels", "models"},
+    "measured_lineage": {"audit", "distill", "models", "plan"},
     "doctor": {"collect"},
     "bench": {"kernels", "models", "distill"},
     "cli": {"*"},

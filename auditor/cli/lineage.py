@@ -216,6 +216,47 @@ def marks(
     print_values(found, as_json=as_json)
 
 
+@lineage.command()
+@click.argument("run", type=_RUN)
+@click.option("--teacher", metavar="SPEC", help="Where the teacher is. [default: as recorded]")
+@click.option(
+    "--control",
+    "controls",
+    multiple=True,
+    metavar="SPEC[=ROLE]",
+    help="As for `auditor compare`. [default: the shipped controls, for a shipped teacher]",
+)
+@click.option(
+    "--probes",
+    type=click.IntRange(min=1),
+    help="Number of probes in total. [default: as many as the controls are calibrated on, or 96]",
+)
+@click.option("--json", "as_json", is_flag=True, help="Print one JSON object on stdout.")
+def measure(
+    run: Path, teacher: str | None, controls: tuple[str, ...], probes: int | None, as_json: bool
+) -> int:
+    """Audit the student of RUN against its declared teacher; exit code 5 where they contradict.
+
+    Says `consistent`, `contradicted` or `not measurable` with the reason, keeps the case of the
+    audit in RUN/audit, and writes it into the report of RUN.
+    """
+    from auditor.cli.distill import show as print_values
+    from auditor.measured_lineage import CONTRADICTED, measure_lineage
+    from auditor.plan import parse_control
+    from auditor.report.distillation import write_run_report
+
+    found = measure_lineage(
+        run,
+        teacher=teacher,
+        controls=tuple(parse_control(text) for text in controls),
+        probes=probes,
+        progress=output.progress(),
+    )
+    write_run_report(run)
+    print_values(found, as_json=as_json)
+    return output.VERIFICATION_FAILED if found["outcome"] == CONTRADICTED else output.DONE
+
+
 def _json(path: Path) -> Any:
     from auditor.errors import InputError
 
