@@ -83,15 +83,28 @@ def compare_baseline(
             "run": file_digest(RunFolder(baseline).lineage),
             "student": read_lineage(RunFolder(baseline))["student"]["digest"],
         },
-        **_compared(student, other),
-        "categories": [
-            {"category": name, **_compared(student, other, members)}
-            for name, members in members_of(board["by_sequence"]["category"]).items()
-        ],
-        "by_sequence": scores_json(other),
+        **comparison(student, other, board["by_sequence"]["category"]),
     }
     atomic_write(folder.baseline, canonical_json(found) + b"\n")
     return found
+
+
+def comparison(student: Scores, other: Scores, categories: list[str]) -> dict[str, Any]:
+    """Return what baseline.json says of two students on the same S sequences.
+
+    Args:
+        student: with the teacher's losses.
+        other: the baseline's student.
+        categories: (S,) of each sequence.
+    """
+    return {
+        **_compared(student, other),
+        "categories": [
+            {"category": name, **_compared(student, other, members)}
+            for name, members in members_of(categories).items()
+        ],
+        "by_sequence": scores_json(other),
+    }
 
 
 def _compared(student: Scores, other: Scores, members: Array | None = None) -> dict[str, Any]:

@@ -74,15 +74,24 @@ def scoreboard(
         categories: (S,) of each held-out sequence.
     """
     student = student_scores(holdout, module)
-    nulls = {
-        "untouched": untouched,
-        "shuffled": student_scores(holdout, module, shuffled=True),
-        "empty": empty_student(student, holdout.vocabulary),
-    }
+    shuffled = student_scores(holdout, module, shuffled=True)
+    return board_of(student, untouched, shuffled, holdout.vocabulary, categories)
+
+
+def board_of(
+    student: Scores,
+    untouched: Scores | None,
+    shuffled: Scores,
+    vocabulary: int,
+    categories: Sequence[str],
+) -> dict[str, Any]:
+    """Return the content of fidelity.json from scores that were taken."""
+    empty = empty_student(student, vocabulary)
+    nulls = {"untouched": untouched, "shuffled": shuffled, "empty": empty}
     students = {"student": student, **nulls}
     return {
         "schema": SCHEMA,
-        "vocabulary": holdout.vocabulary,
+        "vocabulary": vocabulary,
         **_summaries(students),
         "better_than": {
             name: None if null is None else beaten(student, null) for name, null in nulls.items()

@@ -9,12 +9,14 @@ from typing import Any
 from auditor.case import atomic_write
 from auditor.errors import CaseError
 from auditor.report import words
+from auditor.report.added import cost_facts, lineage_table, read_added
 from auditor.report.integrity import ListedFile, checksum_lines
+from auditor.report.learned import learned, numbered, share_card
 from auditor.report.plates import Plate, Table
 from auditor.report.plots import Curve, curve
 from auditor.report.svg import labelled
 from auditor.report.templates import html_templates
-from auditor.report.view import Exhibit, flat
+from auditor.report.view import flat
 
 _MOST_POINTS = 200
 _METHODS = {
@@ -30,6 +32,8 @@ _HOLDOUT = (
     ("loss", "Held-out loss", "nats/token"),
 )
 """(key of an evaluation, title, unit), the most telling first."""
+
+_ADDED = ("baseline", "measured-lineage", "cost")
 
 Row = dict[str, Any]
 
@@ -55,25 +59,35 @@ def run_html(run: Path) -> str:
     lineage = _read(run / "lineage.json")
     rows = _rows(run / "metrics.jsonl")
     files = _files(run, lineage)
+    board = _read(run / "fidelity.json") if (run / "fidelity.json").is_file() else None
+    added = {name: read_added(run, f"{name}.json") for name in _ADDED}
     try:
-        return _rendered(lineage, rows, files)
+        return _rendered(lineage, rows, files, board, added)
     except (KeyError, TypeError) as error:
         raise CaseError(f"{run / 'lineage.json'} is malformed: {error!r}") from error
 
 
-def _rendered(lineage: Row, rows: Sequence[Row], files: list[ListedFile]) -> str:
-    found = [_training_plate(rows), *_holdout_plates(rows)]
-    exhibits = [
-        Exhibit(number=number, plate=plate)
-        for number, plate in enumerate((p for p in found if p is not None), start=1)
-    ]
+def _rendered(
+    lineage: Row,
+    rows: Sequence[Row],
+    files: list[ListedFile],
+    board: Row | None,
+    added: dict[str, Row | None],
+) -> str:
+    exhibits = numbered([_training_plate(rows), *_holdout_plates(rows)])
+    student = learned(board, added["baseline"], first=len(exhibits) + 1)
+    audited, cost = added["measured-lineage"], added["cost"]
     return (
         html_templates()
         .get_template("distillation.html.j2")
         .render(
             summary=summary(lineage),
-            cards=_cards(lineage["results"]),
+            cards=[*share_card(added["baseline"]), *_cards(lineage["results"])],
             exhibits=exhibits,
+            student=student,
+            audited=audited,
+            audited_table=None if audited is None else lineage_table(audited),
+            cost=None if cost is None else cost_facts(cost),
             lineage=lineage,
             models=[
                 (role, lineage[role])

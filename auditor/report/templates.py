@@ -45,6 +45,7 @@ def _environment(**options: Any) -> "Environment":
     environment.filters.update(
         number=words.number,
         counted=words.counted,
+        sentence=words.sentence,
         size=words.file_size,
         exact=repr,
         role=lambda role: words.ROLE_TITLES.get(role, role),

@@ -6,6 +6,7 @@ from pathlib import Path
 import chromium
 import pytest
 from run_fixture import write_run
+from student_fixture import add_student_report
 
 from auditor.report.distillation import write_run_report
 
@@ -41,7 +42,7 @@ def browser(tmp_path_factory) -> Iterator[chromium.Browser]:
 def page(request, rendered, tmp_path) -> Path:
     name = request.param
     if name == "run":
-        return write_run_report(write_run(tmp_path / "run"))
+        return write_run_report(add_student_report(write_run(tmp_path / "run")))
     return rendered(name).data / PAGES[name]
 
 

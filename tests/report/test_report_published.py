@@ -10,6 +10,7 @@ import re
 import pytest
 from case_fixture import build_case
 from run_fixture import write_run
+from student_fixture import add_student_report
 
 from auditor.data import data_dir
 from auditor.report.distillation import write_run_report
@@ -28,7 +29,7 @@ def written(tmp_path_factory) -> dict[str, bytes]:
     write_reports(case)
     names = ("report.html", "report.md", "result.json")
     found = {f"student-vs-teacher/{name}": (case.data / name).read_bytes() for name in names}
-    run = write_run_report(write_run(root / "run"))
+    run = write_run_report(add_student_report(write_run(root / "run")))
     return {**found, "distillation/report.html": run.read_bytes()}
 
 
