@@ -5,11 +5,11 @@ models alone. Where the two disagree, one of them is wrong; where nothing can be
 reason is said.
 """
 
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from auditor.canon import file_digest, pretty_json
+from auditor.canon import file_digest, json_digest, pretty_json
 from auditor.case import Case, atomic_write
 from auditor.distill.finished_run import FinishedRun
 from auditor.errors import CaseError
@@ -45,7 +45,8 @@ def measure_lineage(
 ) -> dict[str, Any]:
     """Audit a run's student against its declared teacher; write RUN/measured-lineage.json.
 
-    The case of the audit is RUN/audit. A repeated call continues it, or returns what it found.
+    The case of the audit is in RUN/audit, one for each teacher, controls and number of probes that
+    were asked for. A repeated call continues it, or returns what it found.
 
     Args:
         run: folder of the finished run.
@@ -67,6 +68,7 @@ def measure_lineage(
         "run": file_digest(finished.folder.lineage),
         "declared": declared,
         "measured": None,
+        "case": None,
     }
     if declared["teacher"] is None:
         outcome = Outcome(word=NOT_MEASURABLE, reason="the run declares no teacher")
@@ -77,7 +79,8 @@ def measure_lineage(
         spec = _unchanged(teacher or declared["teacher"]["spec"], declared["teacher"]["digest"])
         _unchanged(f"local:{finished.folder.student}", finished.lineage["student"]["digest"])
         request = _request(finished.folder.student, spec, controls, probes)
-        conclusion = _conclusion(request, run / "audit", progress or Silent())
+        found["case"] = f"audit/{_tag(request)}"
+        conclusion = _conclusion(request, run / found["case"], progress or Silent())
         found["measured"] = measured(conclusion)
         outcome = judged(declared, found["measured"])
     found["outcome"], found["reason"] = outcome.word, outcome.reason
@@ -193,6 +196,16 @@ def _ships_with_controls(teacher: str) -> bool:
     """Say whether the shipped controls are independent of a teacher: not where it is of them."""
     scheme, _, name = teacher.partition(":")
     return scheme == "tiny" and (name.startswith(f"{_PACK}/reference") or "/" not in name)
+
+
+def _tag(request: AuditRequest) -> str:
+    """Return a name for the case; it does not depend on where the run lies."""
+    asked = {
+        "reference": request.reference,
+        "controls": [asdict(control) for control in request.controls],
+        "probes": request.probes,
+    }
+    return json_digest(asked).removeprefix("sha256:")[:8]
 
 
 def _conclusion(request: AuditRequest, folder: Path, progress: Progress) -> dict[str, Any]:

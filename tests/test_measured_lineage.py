@@ -119,7 +119,9 @@ def test_without_controls_nothing_can_be_measured(copied: Path) -> None:
     assert found["measured"]["reading"] == "inconclusive"
     kept = json.loads((copied / "measured-lineage.json").read_bytes())
     assert kept == found
-    assert (copied / "audit" / "data" / "report.html").is_file()
+    assert (copied / found["case"] / "data" / "report.html").is_file()
+    more = measure_lineage(copied, teacher=place, probes=5)
+    assert more["case"] != found["case"]
     # What was added leaves the run whole.
     assert [c.name for c in verify(FinishedRun(copied)) if c.passed is False] == []
 

@@ -238,7 +238,7 @@ def measure(
     """Audit the student of RUN against its declared teacher; exit code 5 where they contradict.
 
     Says `consistent`, `contradicted` or `not measurable` with the reason, keeps the case of the
-    audit in RUN/audit, and writes it into the report of RUN.
+    audit under RUN/audit, and writes it into the report of RUN.
     """
     from auditor.cli.distill import show as print_values
     from auditor.measured_lineage import CONTRADICTED, measure_lineage

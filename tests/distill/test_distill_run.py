@@ -48,7 +48,7 @@ def test_lineage_names_teacher_layers_dose_permission_and_every_file(finished, t
     assert lineage["permission"]["verdict"] == "permit"
     assert lineage["recipe"]["digest"] == recipe.digest
     on_disk = {path.relative_to(run).as_posix() for path in run.rglob("*") if path.is_file()}
-    assert set(lineage["files"]) == on_disk - {"lineage.json", "work/lock"}
+    assert set(lineage["files"]) == on_disk - {"lineage.json", "cost.json", "work/lock"}
     assert not (run / "checkpoints").exists()
 
 

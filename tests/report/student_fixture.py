@@ -86,6 +86,7 @@ def measured() -> dict[str, Any]:
             "log10_lr": None,
             "limits": [],
         },
+        "case": "audit/0123abcd",
         "outcome": "consistent",
         "reason": "the audit reads imitation via logits",
     }
