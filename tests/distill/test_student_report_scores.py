@@ -20,6 +20,7 @@ from auditor.distill.scores import (
     scores_json,
     scores_of,
 )
+from auditor.distill.sequences import sequences
 from auditor.distill.student import random_module
 from auditor.models.byte_tokenizer import byte_tokenizer
 from auditor.models.unembedding import head_of
@@ -75,6 +76,24 @@ def test_student_that_is_the_teacher_inherits_every_error_and_no_divergence():
     assert scores.mean("top1") == 1.0
     assert scores.teacher()["wrong"] > 0
     assert scores.inherited() == 1.0
+
+
+def test_agreement_where_the_teacher_is_right_is_no_inherited_error():
+    teacher = model(1)
+    ids = [7]
+    for _ in range(6):  # what the teacher itself would say: it is right everywhere
+        with torch.no_grad():
+            ids.append(int(teacher(input_ids=torch.tensor([ids])).logits[0, -1].argmax()))
+    holdout = Holdout(
+        sequences([(ids, 1, False)]),
+        form=head_of(teacher, VOCABULARY),
+        teacher=Teacher(module=teacher, head=head_of(teacher, VOCABULARY)),
+        batch_tokens=16,
+    )
+    scores = student_scores(holdout, teacher)
+    assert (scores.mean("top1"), scores.mean("same_error")) == (1.0, 0.0)
+    assert scores.teacher()["wrong"] == 0
+    assert scores.inherited() is None
 
 
 def test_means_equal_those_of_the_evaluation():
