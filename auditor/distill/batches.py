@@ -13,6 +13,7 @@ from auditor.types import Array
 if TYPE_CHECKING:
     import torch
 
+    from auditor.distill.aligned import AlignedRows
     from auditor.distill.captured import CapturedTeacher
 
 
@@ -105,7 +106,10 @@ class MicroBatches:
     """The micro-batches of a plan as a data set that a torch DataLoader can read in order."""
 
     def __init__(
-        self, store: Sequences, plan: BatchPlan, captured: "CapturedTeacher | None" = None
+        self,
+        store: Sequences,
+        plan: BatchPlan,
+        captured: "CapturedTeacher | AlignedRows | None" = None,
     ) -> None:
         self._store = store
         self._plan = plan
@@ -117,7 +121,8 @@ class MicroBatches:
     def __getitem__(self, index: int) -> dict[str, Any]:
         """Return `padded_batch` of the members, with ``step_targets`` of their step.
 
-        ``draws``: `draw_numbers`. With a captured teacher also what it said there.
+        ``draws``: `draw_numbers`. With a captured teacher also what it said there, with one of
+        other tokens what it reads.
         """
         import torch
 

@@ -40,6 +40,11 @@ def forecast(recipe: Recipe, accept_unknown: str | None = None) -> dict[str, Any
     permission = subjects.permission
     teacher = subjects.teacher
     data = _data(recipe, sources, subjects)
+    alignment = None
+    if subjects.alignment is not None:
+        from auditor.distill.aligning import alignment_forecast
+
+        alignment = alignment_forecast(recipe, subjects, sources)
     cache = cache_bytes(recipe, subjects, _teacher_width(recipe), data)
     return {
         "schema": "auditor/forecast/1",
@@ -54,7 +59,8 @@ def forecast(recipe: Recipe, accept_unknown: str | None = None) -> dict[str, Any
             "vocabulary": teacher.vocabulary,
         },
         "student": {"parameters": shape.parameters, "layers": shape.layers, "width": shape.width},
-        "vocabulary": {"relation": subjects.relation, "ids": subjects.vocabulary},
+        "vocabulary": subjects.vocabulary_json(),
+        "alignment": alignment,
         "data": data,
         "cache": cache,
         "steps": recipe.train.steps,

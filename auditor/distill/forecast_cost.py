@@ -64,7 +64,9 @@ def evaluation_memory(recipe: Recipe, subjects: Subjects, shape: Shape) -> dict[
 
 
 def _logit_bytes(subjects: Subjects) -> int:
-    return 2 * _CHUNK * subjects.vocabulary * 4
+    own = subjects.vocabulary
+    other = own if subjects.reader is None else subjects.reader.teacher_vocabulary.size
+    return _CHUNK * (own + other) * 4
 
 
 def _teacher_bytes(recipe: Recipe, subjects: Subjects) -> int:

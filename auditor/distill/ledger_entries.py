@@ -49,6 +49,8 @@ def record_start(
     if subjects.teacher is not None:
         # As the recipe writes it: where a folder lies is no part of what was done.
         teacher = {"spec": recipe.teacher, **identity_json(subjects.teacher)}
+        if subjects.alignment is not None:
+            teacher["alignment"] = subjects.alignment
         ledger.complete("teacher", [teacher])
     counts = {
         "documents": len(sources.documents),

@@ -27,15 +27,19 @@ def reference_json(ref: ModelRef | None) -> dict[str, Any] | None:
     return {**dataclasses.asdict(ref), "access": ref.access.name}
 
 
-def dose(plan: BatchPlan, method: Method, tokens: int) -> dict[str, Any]:
+def dose(plan: BatchPlan, method: Method, tokens: int, taught: int | None = None) -> dict[str, Any]:
     """Return how much of the gradient came from the teacher.
 
     ``gradient_tokens``: targets over all steps, repeats counted. ``teacher_tokens``: of those,
     the ones the teacher wrote (method sequence) or gave its distribution for (logits, on-policy).
     ``share``: their weight in the loss, 1 - alpha each for logits. `tokens` is what metrics.jsonl
     counted: answers of the student are not in the plan. What method hidden takes from inner states
-    is not counted in tokens.
+    is not counted in tokens. `taught`: where the teacher has other tokens, the targets that it gave
+    something for.
     """
+    if taught is not None:
+        share = (1.0 - method.alpha) * taught / tokens
+        return {"gradient_tokens": tokens, "teacher_tokens": taught, "share": share}
     if method.kind in ("logits", "on-policy"):
         return {"gradient_tokens": tokens, "teacher_tokens": tokens, "share": 1.0 - method.alpha}
     total = int(plan.step_targets.sum())
@@ -98,8 +102,8 @@ def lineage(recipe: Recipe, subjects: Subjects, outcome: Outcome) -> dict[str, A
             "started_from": reference_json(subjects.origin),
             "layer_map": None if layers is None else list(layers),
         },
-        "vocabulary": {"relation": subjects.relation, "ids": subjects.vocabulary},
-        "method": recipe.method.model_dump(mode="json"),
+        "vocabulary": subjects.vocabulary_json(),
+        "method": recipe.method.as_json(),
         "dose": outcome.dose,
         "data": outcome.data,
         "recipe": {"digest": recipe.digest, "content": recipe.as_json()},

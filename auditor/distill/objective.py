@@ -28,6 +28,11 @@ class Teacher:
     head: Head
 
 
+def mixing_weight(method: Method) -> float:
+    """Return beta of a method's divergence."""
+    return _BETA.get(method.divergence, 0.5) if method.beta is None else method.beta
+
+
 def scored_states(module: "PreTrainedModel", batch: dict[str, Any]) -> torch.Tensor:
     """Return (N, D) final hidden states at the N scored positions of a batch."""
     states = module.base_model(
@@ -140,7 +145,7 @@ class Objective:
             teacher_states(self._teacher, batch).to(device),
             head.weight.to(device),
             divergence=method.divergence,
-            beta=_BETA.get(method.divergence, 0.5) if method.beta is None else method.beta,
+            beta=mixing_weight(method),
             temperature=method.temperature,
             normalise=method.normalise,
             bias=(own[1], head.bias if head.bias is None else head.bias.to(device)),

@@ -6,6 +6,7 @@ from typing import Any, Self
 from pydantic import PrivateAttr, field_validator, model_validator
 
 from auditor.canon import json_digest
+from auditor.distill.recipe_alignment import alignment_rules
 from auditor.distill.recipe_data import Data
 from auditor.distill.recipe_errors import recipe_error
 from auditor.distill.recipe_marks import Marks, marks_contradiction
@@ -57,6 +58,7 @@ class Recipe(Part):
     def as_json(self) -> dict[str, Any]:
         """Return the recipe with every default filled in."""
         values = self.model_dump(mode="json", by_alias=True)
+        values["method"] = self.method.as_json()
         # Keys that recipes did not have before: where they say nothing, digests stay equal.
         for key in ("cache", "on_policy", "hidden", "attention"):
             if values["method"][key] is None:
@@ -127,6 +129,7 @@ def _method_rules(recipe: Recipe) -> dict[str, bool]:
         "method.attention": cache is not None and matched,
         f"method {kind} has one loss: method.alpha is for logits": kind != "logits"
         and method.alpha > 0,
+        **alignment_rules(method),
     }
 
 

@@ -7,6 +7,7 @@ from pydantic import ByteSize, Field, field_validator, model_validator
 from auditor.distill.recipe_part import Count, Part, Share
 
 KINDS = ("baseline", "sequence", "logits", "on-policy", "hidden")
+AlignmentName = Literal["matched-vocabulary", "span-kl", "uld", "auto"]
 Divergence = Literal["forward-kl", "reverse-kl", "jsd", "skew-kl", "skew-rkl", "tvd"]
 
 
@@ -77,6 +78,12 @@ class Method(Part):
     """Divides both models' logits before the divergence."""
     t_squared: bool = False
     """Multiply the divergence by temperature^2, which keeps the size of its gradient."""
+    alignment: AlignmentName | None = None
+    """For teacher and student of different tokens: ``matched-vocabulary``, the divergence over the
+    tokens both have and one category for all others, where a token of each starts at the same byte;
+    ``span-kl``, the log-probabilities of the spans of text both spell; ``uld``, the sorted
+    probabilities. ``auto``: matched-vocabulary where the vocabularies differ. Absent: they may not
+    differ."""
     cache: CacheChoice | None = None
     """Train from captured distributions; absent: the teacher is asked at every step."""
     on_policy: OnPolicyChoice | None = None
@@ -95,6 +102,15 @@ class Method(Part):
         if not isinstance(values, dict) or values.get("kind") != "on-policy":
             return values
         return {"divergence": "reverse-kl", "on_policy": {}, **values}
+
+    def as_json(self) -> dict[str, Any]:
+        """Return all values, without a divergence or an alignment that is not computed."""
+        values = self.model_dump(mode="json")
+        if self.alignment is None:
+            del values["alignment"]
+        if self.alignment in ("span-kl", "uld"):
+            del values["divergence"]
+        return values
 
     @property
     def reads_teacher(self) -> bool:

@@ -133,7 +133,12 @@ def _run(
     if is_first_rank():
         save_student(folder, student, recipe.train.save_dtype)
         record = _data_record(folder, data, pupil, marked)
-        trained = Trained(student=student, plan=plan, data=record, sequences=data.train)
+        aligned, taught = pupil.aligned, None
+        if aligned is not None:
+            record["alignment"], taught = aligned.record, aligned.taught(plan)
+        trained = Trained(
+            student=student, plan=plan, data=record, sequences=data.train, taught=taught
+        )
         finish(recipe, subjects, folder, trained)
         watch.lap("records")
         write_cost(folder, watch)
@@ -162,6 +167,7 @@ def _pupil(
     progress: Progress,
 ) -> "Pupil":
     """Return the student with whoever teaches it: a loaded model, a captured one, or nobody."""
+    from auditor.distill.aligning import aligned_teacher
     from auditor.distill.capturing import Models, captured_teacher
     from auditor.distill.training import Pupil, check_length, frozen
 
@@ -184,8 +190,15 @@ def _pupil(
         teacher = captured.teacher
     elif recipe.method.reads_teacher:
         teacher = load()[0]
+    aligned = aligned_teacher(recipe, subjects, data)
+    if aligned is not None and teacher is not None and teacher.module is not None:
+        check_length("teacher", teacher.module, aligned.longest)
     return Pupil(
-        student=student, teacher=teacher, captured=captured, vocabulary=subjects.vocabulary
+        student=student,
+        teacher=teacher,
+        captured=captured,
+        aligned=aligned,
+        vocabulary=subjects.vocabulary,
     )
 
 
@@ -264,6 +277,8 @@ class Trained:
     plan: "BatchPlan"
     data: dict[str, Any]
     sequences: "Sequences"
+    taught: int | None = None
+    """Targets that a teacher of other tokens gave something for."""
 
 
 def finish(recipe: Recipe, subjects: Subjects, folder: RunFolder, trained: Trained) -> None:
@@ -283,7 +298,7 @@ def finish(recipe: Recipe, subjects: Subjects, folder: RunFolder, trained: Train
     outcome = record.Outcome(
         student=student,
         layer_map=trained.student.layer_map,
-        dose=record.dose(trained.plan, recipe.method, metrics.tokens()),
+        dose=record.dose(trained.plan, recipe.method, metrics.tokens(), trained.taught),
         data=trained.data,
         results=record.results(metrics),
         files=record.file_digests(folder.root),

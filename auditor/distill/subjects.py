@@ -1,7 +1,7 @@
 """The models of a recipe, checked before any of their weights is loaded."""
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from auditor.distill.batches import check_budget
 from auditor.distill.permission import Permission, check_digest, require_permission
@@ -13,6 +13,7 @@ from auditor.types import ModelRef
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerFast
 
+    from auditor.distill.spans import SpanReader
     from auditor.models.vocabulary import Vocabulary
 
 
@@ -33,6 +34,26 @@ class Subjects:
     """Teacher and student write chats with the same ids."""
     shares_tokens: bool
     """Ids mean the same to both."""
+    alignment: str | None = None
+    """How they are compared where they have different tokens, after ``auto`` was decided."""
+    reader: "SpanReader | None" = None
+    """Both tokenizers, with an alignment."""
+
+    def vocabulary_json(self) -> dict[str, Any]:
+        """Return how the two vocabularies relate, and by which alignment they meet."""
+        met = {} if self.alignment is None else {"alignment": self.alignment}
+        return {"relation": self.relation, "ids": self.vocabulary, **met}
+
+
+_SAME_TOKENS = (
+    "give the student the teacher's tokenizer (student.init.tokenizer: teacher), or use method "
+    "sequence"
+)
+_OTHER_TOKENS = (
+    "set method.alignment: matched-vocabulary, or give the student the teacher's tokenizer "
+    "(student.init.tokenizer: teacher), or bytes with method.cache {scheme: topk, k: 64}, or use "
+    "method sequence"
+)
 
 
 def step_parts(recipe: Recipe) -> int:
@@ -74,8 +95,10 @@ def check_subjects(recipe: Recipe, accept_unknown: str | None = None) -> Subject
     origin = identify(recipe.subject(recipe.student.from_)) if recipe.student.from_ else None
     tokenizer = student_tokenizer(recipe, of_teacher)
     relation, vocabulary = None, vocabulary_of(tokenizer).size
+    met = None
     if of_teacher is not None:
         relation, vocabulary = _fit(recipe, of_teacher, tokenizer)
+        met = _alignment(recipe, of_teacher, tokenizer)
     return Subjects(
         permission=permission,
         teacher=teacher,
@@ -87,6 +110,8 @@ def check_subjects(recipe: Recipe, accept_unknown: str | None = None) -> Subject
         same_prompts=relation in ("identical", "padded")
         and of_teacher is not None
         and of_teacher.chat_template == tokenizer.chat_template,
+        alignment=None if met is None else met[0],
+        reader=None if met is None else met[1],
     )
 
 
@@ -128,16 +153,28 @@ def _fit(
     relation = relation_of(teacher, student)
     if not recipe.method.reads_teacher:
         return relation, student.size
-    if relation not in ("identical", "padded") and _reads_bytes(recipe, student):
+    if relation not in ("identical", "padded") and (
+        recipe.method.alignment is not None or _reads_bytes(recipe, student)
+    ):
         return relation, student.size
     if relation not in ("identical", "padded"):
         raise VocabularyError(
             f"method {recipe.method.kind} compares two models token by token, and the vocabularies "
             f"of teacher ({teacher.size} ids) and student ({student.size} ids) are {relation}",
-            hint="give the student the teacher's tokenizer (student.init.tokenizer: teacher), or "
-            "bytes with method.cache {scheme: topk, k: 64}, or use method sequence",
+            hint=_OTHER_TOKENS if recipe.method.kind == "logits" else _SAME_TOKENS,
         )
     return relation, min(teacher.size, student.size)
+
+
+def _alignment(
+    recipe: Recipe, of_teacher: "PreTrainedTokenizerFast", of_student: "PreTrainedTokenizerFast"
+) -> "tuple[str, SpanReader] | None":
+    """Return the alignment to use and the reader of both tokenizers; None without one."""
+    if recipe.method.alignment is None:
+        return None
+    from auditor.distill.aligning import chosen_alignment
+
+    return chosen_alignment(recipe, of_teacher, of_student)
 
 
 def _reads_bytes(recipe: Recipe, student: "Vocabulary") -> bool:

@@ -38,15 +38,21 @@ class Supervision:
 
 @contextlib.contextmanager
 def supervision(
-    recipe: Recipe, student: Student, form: Head, teacher: Teacher | None
+    recipe: Recipe,
+    student: Student,
+    form: Head,
+    teacher: Teacher | None,
+    aligned: SumOfLosses | None = None,
 ) -> Iterator[Supervision]:
     """Yield the supervision of a recipe; inside the block the student carries its projections.
+
+    `aligned` is the loss where the teacher has other tokens.
 
     Raises:
         RecipeError: the policy gradient or a match needs a teacher that is loaded.
     """
     method = recipe.method
-    loss: SumOfLosses = Objective(method, form, teacher)
+    loss: SumOfLosses = Objective(method, form, teacher) if aligned is None else aligned
     on_policy = None
     with contextlib.ExitStack() as stack:
         if method.on_policy is not None:

@@ -4,6 +4,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from auditor.distill.aligned_fidelity import AlignedHoldout
+from auditor.distill.aligned_objective import AlignedObjective
 from auditor.distill.batches import BatchPlan, MicroBatches, plan_steps
 from auditor.distill.checkpoints import discard_others, newest_complete
 from auditor.distill.data import TrainingData
@@ -33,6 +35,8 @@ from auditor.progress import Progress, Silent
 if TYPE_CHECKING:
     from transformers import PreTrainedModel
 
+    from auditor.distill.aligned import AlignedRows
+    from auditor.distill.aligning import Aligned
     from auditor.distill.captured import CapturedTeacher
     from auditor.distill.capturing import Captured
     from auditor.models.loading import Loaded
@@ -46,6 +50,8 @@ class Pupil:
     teacher: Teacher | None
     """Without a module where it was captured."""
     captured: "Captured | None"
+    aligned: "Aligned | None" = None
+    """What student and teacher both spell, where they have other tokens."""
     vocabulary: int
     """Real token ids that both heads are cut to."""
 
@@ -70,14 +76,17 @@ def train_student(
     )
     student, metrics = pupil.student, MetricsLog(folder.metrics)
     form = head_of(student.module.train(False), pupil.vocabulary)
-    holdout = _holdout(pupil, data, form, train.batch_tokens)
+    aligned = _aligned_objective(recipe, pupil, form)
+    holdout = _holdout(pupil, data, form, train.batch_tokens, aligned)
+    # Scores beside the teacher's are of the same tokens.
+    scored = holdout if isinstance(holdout, Holdout) else None
     resume_from = _prepare_resume(folder, metrics)
     shown = progress if is_first_rank() else Silent()
     with (
         refused_writes(folder.root),
         quiet(),
         adapted(student.module, train.lora, train.seed),
-        supervision(recipe, student, form, pupil.teacher) as asked,
+        supervision(recipe, student, form, pupil.teacher, aligned) as asked,
         shown.task("train student", train.steps) as task,
     ):
         trainer = StudentTrainer(
@@ -94,11 +103,11 @@ def train_student(
         steps = StepLedger(folder.ledger, train, data.train, lambda: trainer.step_targets)
         trainer.add_callback(steps)
         if resume_from is None:
-            keep_untouched(holdout, student.module, folder)
+            keep_untouched(scored, student.module, folder)
         trainer.train(resume_from_checkpoint=resume_from)
     # Trainer switches it off for training, and the student's folder would keep that.
     student.module.config.use_cache = True
-    record_scores(holdout, student.module, data.categories, folder)
+    record_scores(scored, student.module, data.categories, folder)
     return plan
 
 
@@ -143,13 +152,37 @@ def frozen(loaded: "Loaded", vocabulary: int | None) -> Teacher:
     return Teacher(module=module, head=head_of(module, size))
 
 
-def _rows_of(pupil: Pupil) -> "CapturedTeacher | None":
+def _rows_of(pupil: Pupil) -> "CapturedTeacher | AlignedRows | None":
+    if pupil.aligned is not None:
+        return pupil.aligned.train
     return None if pupil.captured is None else pupil.captured.train
 
 
-def _holdout(pupil: Pupil, data: TrainingData, form: Head, batch_tokens: int) -> Holdout | None:
+def _aligned_objective(recipe: Recipe, pupil: Pupil, form: Head) -> AlignedObjective | None:
+    if pupil.aligned is None:
+        return None
+    if pupil.teacher is None:
+        raise RuntimeError("an alignment needs a teacher")
+    return AlignedObjective(recipe.method, form, pupil.teacher, pupil.aligned.alignment)
+
+
+def _holdout(
+    pupil: Pupil,
+    data: TrainingData,
+    form: Head,
+    batch_tokens: int,
+    aligned: AlignedObjective | None,
+) -> Holdout | AlignedHoldout | None:
     if data.holdout is None:
         return None
+    if aligned is not None and pupil.aligned is not None and pupil.aligned.holdout is not None:
+        return AlignedHoldout(
+            data.holdout,
+            pupil.aligned.holdout,
+            form=form,
+            objective=aligned,
+            batch_tokens=batch_tokens,
+        )
     captured = None if pupil.captured is None else pupil.captured.holdout
     return Holdout(
         data.holdout,

@@ -163,7 +163,7 @@ def chunked_total(
     def part(hidden: Tensor, rows: slice) -> Tensor:
         with torch.no_grad():
             said = teacher.logits_into(teacher.buffer(len(hidden)), rows).to(hidden.device)
-        values = loss(_live_logits(student, hidden), said)
+        values = loss(live_logits(student, hidden), said)
         return (values if weights is None else values * weights[rows].to(values)).sum()
 
     total = (student.hidden.sum() + student.weight.sum()).to(student.dtype) * 0.0
@@ -173,7 +173,7 @@ def chunked_total(
     return total
 
 
-def _live_logits(side: Projection, hidden: Tensor) -> Tensor:
+def live_logits(side: Projection, hidden: Tensor) -> Tensor:
     """Return (R, V) logits that carry gradients, as `Projection.logits_into`."""
     logits = hidden.to(side.dtype) @ side.weight.to(side.dtype).T
     if side.bias is not None:

@@ -9,9 +9,55 @@ import torch
 from torch import Tensor
 
 from auditor.errors import InputError
+from auditor.kernels.cross_vocabulary import live_logits
+from auditor.kernels.projection import Projection
 
 LARGEST = 10.0
 """Nats that an advantage is clamped to, as in verl's distillation loss."""
+
+
+def token_logprobs(side: Projection, labels: Tensor, *, chunk: int = 256) -> Tensor:
+    """Return (T,) log-probabilities of labels in nats, with logits of one chunk at a time.
+
+    Differentiable: backward computes each chunk's logits again. Gradients flow to the hidden
+    states, the weight and the bias.
+
+    Args:
+        side: T positions.
+        labels: (T,) int64 token ids.
+        chunk: positions whose logits exist at once.
+
+    Raises:
+        InputError: shapes do not fit, a label is no row of the head, or chunk is below 1.
+    """
+    from torch.utils.checkpoint import checkpoint
+
+    side.check()
+    if chunk < 1:
+        raise InputError(f"chunk must be at least 1 position, found {chunk}")
+    if labels.shape != (side.positions,) or labels.dtype != torch.int64:
+        raise InputError(
+            f"labels must be ({side.positions},) int64, found {tuple(labels.shape)} {labels.dtype}"
+        )
+    if labels.numel() and not 0 <= int(labels.min()) <= int(labels.max()) < side.vocabulary:
+        raise InputError(f"labels must lie in 0 .. {side.vocabulary - 1}")
+
+    def part(hidden: Tensor, wanted: Tensor) -> Tensor:
+        logits = live_logits(side, hidden)
+        return logits.gather(1, wanted[:, None])[:, 0] - logits.logsumexp(1)
+
+    # With no position the result still hangs on the weights, with a gradient of zeros.
+    nothing = (side.hidden.sum() + side.weight.sum()).to(side.dtype) * 0.0
+    parts = [
+        checkpoint(
+            part,
+            side.hidden[start : start + chunk],
+            labels[start : start + chunk],
+            use_reentrant=False,
+        )
+        for start in range(0, side.positions, chunk)
+    ]
+    return torch.cat(parts) + nothing if parts else nothing.expand(0)
 
 
 def span_logprobs(logprobs: Tensor, groups: Tensor, count: int) -> Tensor:

@@ -29,6 +29,9 @@ _METHODS = {
 _HOLDOUT = (
     ("kl", "KL divergence of the student from the teacher", "nats/token"),
     ("top1", "Same likeliest token", "share"),
+    ("bits_per_byte", "Held-out text, by the student", "bits/byte"),
+    ("teacher_bits_per_byte", "Held-out text, by the teacher of other tokens", "bits/byte"),
+    ("alignment_loss", "Held-out loss of the alignment", "a target"),
     ("loss", "Held-out loss", "nats/token"),
 )
 """(key of an evaluation, title, unit), the most telling first."""
@@ -110,12 +113,21 @@ def summary(lineage: Row) -> str:
     method = lineage["method"]
     how = _METHODS.get(method["kind"], f"by the method {method['kind']}")
     if method["kind"] in ("logits", "on-policy"):
-        how += f" ({method['divergence']})"
+        how += f" ({_loss(method, lineage['vocabulary'])})"
     of_whom = "" if teacher is None else f", teacher {teacher['spec']}"
     steps = words.counted(lineage["results"]["steps"], "step")
     size = student["parameters"]
     parameters = "" if size is None else f" of {size:,} parameters"
     return f"A student{parameters} was trained for {steps} {how}{of_whom}."
+
+
+def _loss(method: Row, vocabulary: Row) -> str:
+    """Return what was compared, in a few words."""
+    alignment = vocabulary.get("alignment")
+    if alignment is None:
+        return str(method["divergence"])
+    inside = f", {method['divergence']}" if "divergence" in method else ""
+    return f"{alignment}{inside}; the teacher has other tokens"
 
 
 def _cards(results: Row) -> list[dict[str, str]]:

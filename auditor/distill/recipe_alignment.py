@@ -1,0 +1,43 @@
+"""How a recipe compares two models of different tokens, and what goes with it."""
+
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from auditor.distill.recipe_method import Method
+
+DEFAULT = "matched-vocabulary"
+"""What ``auto`` stands for where the vocabularies differ: the one proper divergence of the three.
+
+`uld` does not compare which token has which probability, and `span-kl` sees the tokens of the text
+alone.
+"""
+
+
+def alignment_rules(method: "Method") -> dict[str, bool]:
+    """Return what may not go together with ``method.alignment``, and whether it is so."""
+    name = method.alignment
+    if name is None:
+        return {}
+    fixed = name in ("span-kl", "uld")
+    return {
+        f"method.alignment is for method logits, and method {method.kind} compares no "
+        "distributions of two vocabularies": method.kind != "logits",
+        f"method.alignment {name} is a loss of its own: remove method.divergence, or use "
+        "matched-vocabulary": fixed and "divergence" in method.model_fields_set,
+        f"method.alignment {name} has no mixture: remove method.beta": fixed
+        and method.beta is not None,
+        "method.normalise is for models of one vocabulary: remove it or method.alignment": (
+            method.normalise
+        ),
+        "method.alignment span-kl compares probabilities of text, which the temperature of a "
+        "token's distribution has no part in: remove method.temperature and method.t_squared": (
+            name == "span-kl" and (method.temperature != 1.0 or method.t_squared)
+        ),
+        "a teacher of other tokens is asked while the student trains: remove method.cache or "
+        "method.alignment (a cache is for students of the same tokens, or of bytes)": (
+            method.cache is not None
+        ),
+        "method.hidden and method.attention compare the same tokens: remove method.alignment": (
+            method.hidden is not None or method.attention is not None
+        ),
+    }
