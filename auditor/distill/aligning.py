@@ -16,11 +16,11 @@ from auditor.distill.sequences import document_rows, sequences
 from auditor.distill.spans import SpanReader
 from auditor.distill.subjects import Subjects
 from auditor.distill.vocabulary_match import match_tokens
-from auditor.errors import VocabularyError
+from auditor.errors import RecipeError, VocabularyError
 from auditor.models.vocabulary import Vocabulary, relation_of
 
 if TYPE_CHECKING:
-    from transformers import PreTrainedTokenizerFast
+    from transformers import PreTrainedModel, PreTrainedTokenizerFast
 
 _LOOKED_AT = 64
 """Documents that a dry run reads with both tokenizers."""
@@ -41,6 +41,20 @@ class Aligned:
         """Tokens of the longest sequence that the teacher reads."""
         parts = (self.train, self.holdout)
         return max(part.longest for part in parts if part is not None)
+
+    def check_length(self, module: "PreTrainedModel", max_length: int) -> None:
+        """Refuse sequences that the teacher writes with more tokens than it reads.
+
+        Raises:
+            RecipeError: they are too long; the hint says to which `max_length` to go down.
+        """
+        limit = getattr(module.config.get_text_config(), "max_position_embeddings", None)
+        if limit is None or self.longest <= limit:
+            return
+        raise RecipeError(
+            f"a sequence of the student is {self.longest} tokens of the teacher, who reads {limit}",
+            hint=f"set data.max_length to {max_length * limit // self.longest} or less",
+        )
 
     def taught(self, plan: BatchPlan) -> int:
         """Return the targets over all steps that the teacher said something about."""

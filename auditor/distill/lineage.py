@@ -103,7 +103,7 @@ def lineage(recipe: Recipe, subjects: Subjects, outcome: Outcome) -> dict[str, A
             "layer_map": None if layers is None else list(layers),
         },
         "vocabulary": subjects.vocabulary_json(),
-        "method": recipe.method.as_json(),
+        "method": recipe.method.model_dump(mode="json"),
         "dose": outcome.dose,
         "data": outcome.data,
         "recipe": {"digest": recipe.digest, "content": recipe.as_json()},

@@ -58,7 +58,6 @@ class Recipe(Part):
     def as_json(self) -> dict[str, Any]:
         """Return the recipe with every default filled in."""
         values = self.model_dump(mode="json", by_alias=True)
-        values["method"] = self.method.as_json()
         # Keys that recipes did not have before: where they say nothing, digests stay equal.
         for key in ("cache", "on_policy", "hidden", "attention"):
             if values["method"][key] is None:

@@ -5,12 +5,15 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from auditor.distill.recipe_method import Method
 
-DEFAULT = "matched-vocabulary"
-"""What ``auto`` stands for where the vocabularies differ: the one proper divergence of the three.
+DEFAULT = "span-kl"
+"""What ``auto`` stands for where the vocabularies differ.
 
-`uld` does not compare which token has which probability, and `span-kl` sees the tokens of the text
-alone.
+It compares every byte that both spell, whatever the vocabularies have in common. The others compare
+distributions over tokens, and a teacher that writes a word as one token gives little to the shorter
+token with which another tokenizer starts the same word (measured: reports/benchmarks).
 """
+OWN_LOSSES = ("span-kl", "uld")
+"""Alignments that take no divergence."""
 
 
 def alignment_rules(method: "Method") -> dict[str, bool]:
@@ -18,7 +21,7 @@ def alignment_rules(method: "Method") -> dict[str, bool]:
     name = method.alignment
     if name is None:
         return {}
-    fixed = name in ("span-kl", "uld")
+    fixed = name in OWN_LOSSES
     return {
         f"method.alignment is for method logits, and method {method.kind} compares no "
         "distributions of two vocabularies": method.kind != "logits",
@@ -31,7 +34,11 @@ def alignment_rules(method: "Method") -> dict[str, bool]:
         ),
         "method.alignment span-kl compares probabilities of text, which the temperature of a "
         "token's distribution has no part in: remove method.temperature and method.t_squared": (
-            name == "span-kl" and (method.temperature != 1.0 or method.t_squared)
+            name == "span-kl" and _tempered(method)
+        ),
+        "method.alignment auto stands for span-kl where the tokens differ, and that has neither "
+        "divergence, beta nor temperature: remove them, or name matched-vocabulary": (
+            name == "auto" and (_tempered(method) or _mixed(method))
         ),
         "a teacher of other tokens is asked while the student trains: remove method.cache or "
         "method.alignment (a cache is for students of the same tokens, or of bytes)": (
@@ -41,3 +48,11 @@ def alignment_rules(method: "Method") -> dict[str, bool]:
             method.hidden is not None or method.attention is not None
         ),
     }
+
+
+def _tempered(method: "Method") -> bool:
+    return method.temperature != 1.0 or method.t_squared
+
+
+def _mixed(method: "Method") -> bool:
+    return method.divergence != "forward-kl" or method.beta is not None

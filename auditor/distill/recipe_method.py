@@ -2,8 +2,16 @@
 
 from typing import Annotated, Any, Literal
 
-from pydantic import ByteSize, Field, field_validator, model_validator
+from pydantic import (
+    ByteSize,
+    Field,
+    SerializerFunctionWrapHandler,
+    field_validator,
+    model_serializer,
+    model_validator,
+)
 
+from auditor.distill.recipe_alignment import OWN_LOSSES
 from auditor.distill.recipe_part import Count, Part, Share
 
 KINDS = ("baseline", "sequence", "logits", "on-policy", "hidden")
@@ -82,8 +90,7 @@ class Method(Part):
     """For teacher and student of different tokens: ``matched-vocabulary``, the divergence over the
     tokens both have and one category for all others, where a token of each starts at the same byte;
     ``span-kl``, the log-probabilities of the spans of text both spell; ``uld``, the sorted
-    probabilities. ``auto``: matched-vocabulary where the vocabularies differ. Absent: they may not
-    differ."""
+    probabilities. ``auto``: span-kl where the vocabularies differ. Absent: they may not differ."""
     cache: CacheChoice | None = None
     """Train from captured distributions; absent: the teacher is asked at every step."""
     on_policy: OnPolicyChoice | None = None
@@ -103,14 +110,15 @@ class Method(Part):
             return values
         return {"divergence": "reverse-kl", "on_policy": {}, **values}
 
-    def as_json(self) -> dict[str, Any]:
-        """Return all values, without a divergence or an alignment that is not computed."""
-        values = self.model_dump(mode="json")
-        if self.alignment is None:
-            del values["alignment"]
-        if self.alignment in ("span-kl", "uld"):
-            del values["divergence"]
-        return values
+    @model_serializer(mode="wrap")
+    def _without_the_unused(self, handler: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        """Leave out an alignment that is absent, so that older digests stay equal.
+
+        Where one is a loss of its own, leave out the divergence, which may not be given.
+        """
+        values: dict[str, Any] = handler(self)
+        unused = {"alignment": self.alignment is None, "divergence": self.alignment in OWN_LOSSES}
+        return {name: value for name, value in values.items() if not unused.get(name)}
 
     @property
     def reads_teacher(self) -> bool:

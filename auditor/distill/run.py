@@ -192,7 +192,7 @@ def _pupil(
         teacher = load()[0]
     aligned = aligned_teacher(recipe, subjects, data)
     if aligned is not None and teacher is not None and teacher.module is not None:
-        check_length("teacher", teacher.module, aligned.longest)
+        aligned.check_length(teacher.module, recipe.data.max_length)
     return Pupil(
         student=student,
         teacher=teacher,

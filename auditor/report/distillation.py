@@ -126,7 +126,7 @@ def _loss(method: Row, vocabulary: Row) -> str:
     alignment = vocabulary.get("alignment")
     if alignment is None:
         return str(method["divergence"])
-    inside = f", {method['divergence']}" if "divergence" in method else ""
+    inside = f", {method['divergence']}" if alignment == "matched-vocabulary" else ""
     return f"{alignment}{inside}; the teacher has other tokens"
 
 

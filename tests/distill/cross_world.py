@@ -7,7 +7,7 @@ from distill_world import text_documents, write_permission, write_text
 
 from auditor.distill.recipe_student import Init
 from auditor.distill.student import random_module
-from auditor.models.byte_tokenizer import byte_tokenizer
+from auditor.models.byte_tokenizer import byte_alphabet, byte_tokenizer
 
 TEACHER = "tiny:zoo/reference-00"  # 512 tokens, merged on other texts
 
@@ -68,3 +68,16 @@ def aligned_values(folder: Path, *, method: dict[str, Any], **changes: Any) -> d
         "permission": "permission.json",
         **changes,
     }
+
+
+def hand_tokenizer(*merges: str, specials: dict[str, str] | None = None) -> Any:
+    """The 256 bytes and the named merges of two pieces ("a b"); specials by role, at the end."""
+    from tokenizers import Tokenizer, decoders, models, pre_tokenizers
+    from transformers import PreTrainedTokenizerFast
+
+    pairs = [(left, right) for left, right in (merge.split(" ") for merge in merges)]
+    pieces = [*byte_alphabet(), *(left + right for left, right in pairs)]
+    core = Tokenizer(models.BPE(vocab={p: i for i, p in enumerate(pieces)}, merges=pairs))
+    core.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False, use_regex=False)
+    core.decoder = decoders.ByteLevel()
+    return PreTrainedTokenizerFast(tokenizer_object=core, **(specials or {}))
