@@ -127,7 +127,7 @@ def test_a_teacher_that_cannot_read_the_sequences_is_refused(tmp_path: Path) -> 
     with pytest.raises(RecipeError, match=r"of the teacher, who reads 64") as caught:
         distill(recipe_from(values, tmp_path), tmp_path / "run")
     wanted = int(str(caught.value.hint).split(" to ")[1].split()[0])
-    assert 16 < wanted < 32  # about 2.8 bytes a token of the student
+    assert 10 < wanted < 32  # 2 to 3 bytes a token of the student
 
 
 def test_the_forecast_says_how_much_lines_up(tmp_path: Path) -> None:
