@@ -27,7 +27,12 @@ if TYPE_CHECKING:
         mmd_permutation,
         paired_sign_test,
     )
-    from auditor.kernels.span_kl import span_gap_loss, span_logprobs, span_policy_loss
+    from auditor.kernels.span_kl import (
+        span_gap_loss,
+        span_logprobs,
+        span_policy_loss,
+        token_logprobs,
+    )
     from auditor.kernels.sparse import (
         PpsTargets,
         TopKTargets,
@@ -69,6 +74,7 @@ _HOMES = {
     "span_logprobs": "span_kl",
     "span_policy_loss": "span_kl",
     "text_byte_targets": "next_byte",
+    "token_logprobs": "span_kl",
     "top_mass": "linear",
     "topk_targets": "sparse",
     "u_centred_gram": "cka_table",
@@ -108,6 +114,7 @@ __all__ = [
     "span_logprobs",
     "span_policy_loss",
     "text_byte_targets",
+    "token_logprobs",
     "top_mass",
     "topk_targets",
     "u_centred_gram",

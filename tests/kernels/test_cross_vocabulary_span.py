@@ -6,7 +6,13 @@ import pytest
 import torch
 
 from auditor.errors import InputError
-from auditor.kernels.span_kl import span_gap_loss, span_logprobs, span_policy_loss
+from auditor.kernels.projection import Projection
+from auditor.kernels.span_kl import (
+    span_gap_loss,
+    span_logprobs,
+    span_policy_loss,
+    token_logprobs,
+)
 
 
 def distributions() -> tuple[torch.Tensor, torch.Tensor]:
@@ -94,3 +100,54 @@ def test_bad_input_is_refused() -> None:
         span_policy_loss(three, torch.tensor([0.0, -torch.inf, 0.0]))
     with pytest.raises(InputError, match="clamp is 0"):
         span_policy_loss(three, three, clamp=0)
+
+
+def head(positions: int) -> dict[str, torch.Tensor]:
+    generator = torch.Generator().manual_seed(3)
+    shapes = {"hidden": (positions, 4), "weight": (7, 4), "bias": (7,)}
+    return {
+        name: torch.randn(shape, generator=generator, dtype=torch.float64).requires_grad_()
+        for name, shape in shapes.items()
+    }
+
+
+@pytest.mark.parametrize(("softcap", "scale"), [(None, 1.0), (None, 0.5), (3.0, 2.0)])
+@pytest.mark.parametrize("chunk", [1, 2, 5, 256])
+def test_label_logprobs_in_chunks_are_those_of_the_whole_table(
+    softcap: float | None, scale: float, chunk: int
+) -> None:
+    tables, labels = head(5), torch.tensor([6, 0, 3, 3, 1])
+    side = Projection(name="s", softcap=softcap, scale=scale, **tables)
+    weights = torch.arange(1.0, 6.0, dtype=torch.float64)
+    found = token_logprobs(side, labels, chunk=chunk)
+    logits = scale * (tables["hidden"] @ tables["weight"].T + tables["bias"])
+    if softcap is not None:
+        logits = softcap * torch.tanh(logits / softcap)
+    expected = torch.log_softmax(logits, 1)[torch.arange(5), labels]
+    torch.testing.assert_close(found, expected, rtol=1e-12, atol=1e-12)
+    for name, table in tables.items():
+        ours = gradient((found * weights).sum(), table)
+        plain = gradient((expected * weights).sum(), table)
+        torch.testing.assert_close(ours, plain, rtol=1e-10, atol=1e-12, msg=name)
+
+
+def test_no_label_gives_no_value_and_a_gradient_of_zeros() -> None:
+    tables = head(0)
+    found = token_logprobs(Projection(name="s", **tables), torch.zeros(0, dtype=torch.int64))
+    assert found.shape == (0,)
+    assert gradient(found.sum(), tables["weight"]).abs().sum() == 0
+
+
+@pytest.mark.parametrize(
+    ("labels", "chunk", "words"),
+    [
+        (torch.tensor([0]), 1, "labels must be"),
+        (torch.tensor([0.0, 1.0]), 1, "labels must be"),
+        (torch.tensor([0, 7]), 1, r"0 .. 6"),
+        (torch.tensor([-1, 0]), 1, r"0 .. 6"),
+        (torch.tensor([0, 1]), 0, "at least 1 position"),
+    ],
+)
+def test_labels_that_do_not_fit_are_refused(labels: torch.Tensor, chunk: int, words: str) -> None:
+    with pytest.raises(InputError, match=words):
+        token_logprobs(Projection(name="s", **head(2)), labels, chunk=chunk)
