@@ -63,7 +63,10 @@ class AlignedObjective:
         self._alignment = alignment
 
     def __call__(self, module: "PreTrainedModel", batch: dict[str, Any]) -> Tensor:
-        """Return the sum over the batch, in nats (uld: of differences of probability)."""
+        """Return the sum over the batch, a scalar.
+
+        In nats for matched-vocabulary; half squared nats for span-kl; probabilities for uld.
+        """
         states = scored_states(module, batch)  # (N, Ds)
         labels = batch["targets"][batch["scored"]]  # (N,)
         with torch.autocast(states.device.type, enabled=False):

@@ -22,6 +22,8 @@ from auditor.models.vocabulary import Vocabulary, relation_of
 if TYPE_CHECKING:
     from transformers import PreTrainedModel, PreTrainedTokenizerFast
 
+_PROBE = "The Café costs 3 € more.\n  Two spaces\tand a tab."
+"""What a tokenizer that changes texts would change."""
 _LOOKED_AT = 64
 """Documents that a dry run reads with both tokenizers."""
 
@@ -72,7 +74,8 @@ def chosen_alignment(
 
     Raises:
         VocabularyError: the tokens are the same, but an alignment of different ones is named; the
-            vocabularies cannot be matched; or prompts would be shown in another form.
+            vocabularies cannot be matched; the teacher's tokenizer changes texts; or prompts would
+            be shown in another form.
     """
     wanted = recipe.method.alignment
     if wanted is None:
@@ -93,6 +96,8 @@ def chosen_alignment(
             "them in a form that it does not know",
             hint="use data.text with method.alignment, or method sequence for prompts",
         )
+    # Before any work: a teacher that writes in lower case, say, cannot read the data either.
+    reader.read(of_student(_PROBE, add_special_tokens=False)["input_ids"], 1)
     name = DEFAULT if wanted == "auto" else wanted
     alignment_of(name, reader)
     return name, reader

@@ -77,7 +77,7 @@ def _rendered(
     board: Row | None,
     added: dict[str, Row | None],
 ) -> str:
-    exhibits = numbered([_training_plate(rows), *_holdout_plates(rows)])
+    exhibits = numbered([_training_plate(rows, _loss_unit(lineage)), *_holdout_plates(rows)])
     student = learned(board, added["baseline"], first=len(exhibits) + 1)
     audited, cost = added["measured-lineage"], added["cost"]
     return (
@@ -85,7 +85,7 @@ def _rendered(
         .get_template("distillation.html.j2")
         .render(
             summary=summary(lineage),
-            cards=[*share_card(added["baseline"]), *_cards(lineage["results"])],
+            cards=[*share_card(added["baseline"]), *_cards(lineage["results"], _loss_unit(lineage))],
             exhibits=exhibits,
             student=student,
             audited=audited,
@@ -130,11 +130,17 @@ def _loss(method: Row, vocabulary: Row) -> str:
     return f"{alignment}{inside}; the teacher has other tokens"
 
 
-def _cards(results: Row) -> list[dict[str, str]]:
+def _loss_unit(lineage: Row) -> str:
+    """Return the unit of the training loss: two alignments of other tokens are not in nats."""
+    own = lineage["vocabulary"].get("alignment") in ("span-kl", "uld")
+    return "a target" if own else "nats/token"
+
+
+def _cards(results: Row, unit: str) -> list[dict[str, str]]:
     holdout = results["holdout"]
     if holdout is None:
         loss = results["loss"]
-        return [_card("Training loss", "nats/token", loss["start"], loss["end"])]
+        return [_card("Training loss", unit, loss["start"], loss["end"])]
     cards = []
     for key, title, unit in _HOLDOUT:
         start, end = holdout["start"].get(key), holdout["end"].get(key)
@@ -162,7 +168,7 @@ def _dose(dose: Row) -> list[tuple[str, str]]:
     ]
 
 
-def _training_plate(rows: Sequence[Row]) -> Plate | None:
+def _training_plate(rows: Sequence[Row], unit: str) -> Plate | None:
     points = [(float(row["step"]), float(row["loss"])) for row in rows if "loss" in row]
     if not points:
         return None
@@ -172,12 +178,12 @@ def _training_plate(rows: Sequence[Row]) -> Plate | None:
     if len(shown) < len(points):
         caption += f", as means of {len(shown)} equal stretches"
     caption += f": {words.number(first[1])} at the first, {words.number(last[1])} at the last."
-    drawn = curve("training", Curve(points=tuple(shown)), x="step", y="nats/token")
+    drawn = curve("training", Curve(points=tuple(shown)), x="step", y=unit)
     return Plate(
         svg=labelled(drawn, caption),
         title="Training loss",
         caption=caption,
-        table=_table("Loss (nats/token)", thinned(points, 40)),
+        table=_table(f"Loss ({unit})", thinned(points, 40)),
     )
 
 

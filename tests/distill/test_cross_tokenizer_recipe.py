@@ -13,7 +13,7 @@ from auditor.distill.ledger_check import verify
 from auditor.distill.recipe import recipe_from
 from auditor.distill.run import distill, forecast
 from auditor.errors import RecipeError, VocabularyError
-from auditor.report.distillation import summary
+from auditor.report.distillation import run_html, summary
 
 
 def aligned(folder: Path, **method: Any) -> dict[str, Any]:
@@ -130,6 +130,19 @@ def test_a_teacher_that_cannot_read_the_sequences_is_refused(tmp_path: Path) -> 
     assert 10 < wanted < 32  # 2 to 3 bytes a token of the student
 
 
+def test_a_teacher_that_writes_in_lower_case_is_refused_before_any_work(tmp_path: Path) -> None:
+    values = aligned(tmp_path, alignment="span-kl")
+    other = merged_model(tmp_path / "other", 280)
+    content = json.loads((other / "tokenizer.json").read_bytes())
+    content["normalizer"] = {"type": "Lowercase"}
+    (other / "tokenizer.json").write_text(json.dumps(content))
+    values["teacher"] = f"local:{other}"
+    write_permission(tmp_path / "permission.json", f"local:{other}")
+    with pytest.raises(VocabularyError, match="do not spell the same bytes"):
+        distill(recipe_from(values, tmp_path), tmp_path / "run")
+    assert not (tmp_path / "run").exists()
+
+
 def test_the_forecast_says_how_much_lines_up(tmp_path: Path) -> None:
     found = forecast(recipe_from(aligned(tmp_path, alignment="matched-vocabulary"), tmp_path))
     met = found["alignment"]
@@ -150,6 +163,8 @@ def test_lineage_ledger_and_report_name_the_alignment(tmp_path: Path, alignment:
     ledger = (tmp_path / "run" / "ledger.jsonl").read_text()
     assert f'"alignment":"{alignment}"' in ledger
     assert alignment in summary(found)
+    unit = "nats/token" if alignment == "matched-vocabulary" else "a target"
+    assert f"Loss ({unit})" in run_html(tmp_path / "run")
     end = found["results"]["holdout"]["end"]
     assert end["bits_per_byte"] > 0
     assert end["teacher_bits_per_byte"] > 0
