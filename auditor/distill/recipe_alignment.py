@@ -10,7 +10,7 @@ DEFAULT = "span-kl"
 
 It compares every byte that both spell, whatever the vocabularies have in common. The others compare
 distributions over tokens, and a teacher that writes a word as one token gives little to the shorter
-token with which another tokenizer starts the same word (measured: reports/benchmarks).
+token with which another tokenizer starts the same word (reports/benchmarks/distillation.md).
 """
 OWN_LOSSES = ("span-kl", "uld")
 """Alignments that take no divergence."""

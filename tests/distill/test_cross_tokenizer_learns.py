@@ -52,6 +52,7 @@ def test_spans_of_the_teacher_help_beyond_the_text_alone(tmp_path: Path) -> None
     taught = run(tmp_path, "taught", method, **teacher)
     alone = run(tmp_path, "alone", {"kind": "baseline"})
     ends = [found["results"]["holdout"]["end"] for found in (taught, alone)]
-    # Three seeds of 250 steps differ by 0.5 nats a token (reports/benchmarks/distillation.md).
+    # After so few steps the text alone has not taught it yet; how seeds differ in the end:
+    # reports/benchmarks/distillation.md.
     assert ends[0]["loss"] < ends[1]["loss"] - 0.1
     assert ends[0]["teacher_bits_per_byte"] < ends[0]["bits_per_byte"]
