@@ -23,7 +23,13 @@ def audit(request: AuditRequest, out: Path | None = None, progress: Progress | N
         InputError: the request cannot be carried out; nothing was written.
         StorageError: the disk is full; repeat the call to continue.
     """
-    plan = plan_audit(request)
+    return carry_out(plan_audit(request), out, progress)
+
+
+def carry_out(
+    plan: dict[str, Any], out: Path | None = None, progress: Progress | None = None
+) -> Case:
+    """Return the case of a plan, finished; see `audit`."""
     case = open_case(out or default_folder(plan), plan)
     with locked(case):
         run_stages(case, progress or Silent())
@@ -32,13 +38,26 @@ def audit(request: AuditRequest, out: Path | None = None, progress: Progress | N
 
 def run_stages(case: Case, progress: Progress) -> None:
     """Do what the case still lacks, to its reports. The caller holds the lock."""
-    from auditor.collect.run import collect_case
     from auditor.report.render import write_reports
 
-    collect_case(case, progress)
+    collect(case, progress)
     measure_case(case, progress)
     judge_case(case)
     write_reports(case)
+
+
+def collect(case: Case, progress: Progress) -> None:
+    """Ask the models everything that the plan asks for and the case lacks, marks included.
+
+    Raises:
+        CaseError: a model, a suite, a run or a file is not the one that was planned or written.
+        StorageError: the disk is full; repeat the call to continue.
+    """
+    from auditor.case_marks import look_for_marks
+    from auditor.collect.run import collect_case
+
+    collect_case(case, progress)
+    look_for_marks(case, progress)
 
 
 def default_folder(plan: dict[str, Any]) -> Path:
@@ -51,14 +70,16 @@ def default_folder(plan: dict[str, Any]) -> Path:
 
 
 def judge_case(case: Case) -> None:
-    """Write conclusion.json from statistics.json.
+    """Write conclusion.json from statistics.json and, of a declared plan, deviations.json.
 
     Raises:
         CaseError: the case was not measured.
     """
+    from auditor.deviations import write_deviations
     from auditor.judge.conclusions import judge
 
     case.write_json("conclusion.json", judge(case))
+    write_deviations(case)
 
 
 def existing_case(root: Path) -> Case:

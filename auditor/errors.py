@@ -9,6 +9,7 @@ AuditorError
 │   ├── RecordsError          a file of recorded outputs cannot be read
 │   ├── RecipeError           a distillation recipe is malformed
 │   ├── BaselineError         a run is not the baseline of another: data or student differ
+│   ├── PlanError             an audit plan is malformed, incomplete, or not the locked one
 │   ├── PermissionRefusedError  there is no permission to train on a teacher
 │   ├── CaseError             a folder holds another case, or a broken one
 │   └── GateError             a --fail-on expression cannot be understood
@@ -62,6 +63,10 @@ class RecipeError(InputError):
 
 class BaselineError(InputError):
     """A run that is named as the baseline of another was not made as the other was."""
+
+
+class PlanError(InputError):
+    """An audit plan is malformed, incomplete, or not the one that was locked."""
 
 
 class PermissionRefusedError(InputError):

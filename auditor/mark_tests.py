@@ -4,7 +4,8 @@ The key, the tests and their level were fixed before training; the ledger holds 
 model that was not trained on the run's data gives uniform p-values, whatever it is.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -14,12 +15,17 @@ from auditor.distill.canaries import canary_sets, canary_test
 from auditor.distill.finished_run import FinishedRun
 from auditor.distill.marks import Reveal, read_reveal
 from auditor.errors import InputError
+from auditor.kernels.exact_ranks import SMALLEST_P, smallest_p
 from auditor.types import Decoding, Probe
 
 if TYPE_CHECKING:
     from auditor.models.base import Model
 
 SCHEMA = "auditor/mark-tests/1"
+OBSERVED = "observed"
+"""Key of a test's result under which it keeps what the model said."""
+MarkTest = Callable[["Model", Sequence[Probe], int], dict[str, Any]]
+"""(model, prompts for a green list, seed of the answers) -> p-value and what it rests on."""
 
 
 def mark_tests(
@@ -41,31 +47,76 @@ def mark_tests(
     """
     from auditor.models.specifier import open_model
 
+    marks = committed_marks(run, reveal)
+    model = open_model(suspect)
+    try:
+        tests = {name: test(model, prompts, seed) for name, test in marks.tests.items()}
+    finally:
+        model.close()
+    return {
+        "schema": SCHEMA,
+        "suspect": suspect,
+        "commitment": marks.commitment,
+        "alpha": marks.alpha,
+        "tests": {
+            name: {
+                **{key: value for key, value in test.items() if key != OBSERVED},
+                "found": test["p_value"] <= marks.alpha,
+            }
+            for name, test in tests.items()
+        },
+    }
+
+
+@dataclass(frozen=True, slots=True)
+class CommittedMarks:
+    """The marks of a run, their key shown and found to be the committed one."""
+
+    finished: FinishedRun
+    shown: Reveal
+
+    @property
+    def commitment(self) -> str:
+        """What the ledger holds since before training."""
+        return self.shown.commitment
+
+    @property
+    def alpha(self) -> float:
+        """The level that was fixed before training."""
+        return float(self.shown.spec["alpha"])
+
+    @property
+    def tests(self) -> dict[str, "MarkTest"]:
+        """The tests that the run committed to, by name."""
+        spec = self.shown.spec
+        known: dict[str, MarkTest] = {"canaries": self._canaries, "green_list": self._green_list}
+        return {name: test for name, test in known.items() if spec[name] is not None}
+
+    def _canaries(self, model: "Model", prompts: Sequence[Probe], seed: int) -> dict[str, Any]:
+        del prompts, seed  # the canaries are the prompts, and nothing is drawn
+        return _canaries(self.shown, model)
+
+    def _green_list(self, model: "Model", prompts: Sequence[Probe], seed: int) -> dict[str, Any]:
+        return _green_list(self.shown, model, self.finished, prompts, seed)
+
+
+def committed_marks(run: Path, reveal: Path | None = None) -> CommittedMarks:
+    """Return the marks of a finished run.
+
+    Args:
+        run: its folder.
+        reveal: the file with the key; that of the run folder if None.
+
+    Raises:
+        CaseError: it is no finished run.
+        InputError: the run committed to nothing, or the key is not the committed one.
+    """
     finished = FinishedRun(run)
     marks = finished.bodies("marks")
     if not marks:
         raise InputError(f"the run {run} committed to no marks", hint="its recipe has no key marks")
-    committed = marks[0]["commitment"]
-    shown = read_reveal(reveal or run / "marks-reveal.json", committed)
-    model = open_model(suspect)
-    try:
-        tests = {}
-        if shown.spec["canaries"] is not None:
-            tests["canaries"] = _canaries(shown, model)
-        if shown.spec["green_list"] is not None:
-            tests["green_list"] = _green_list(shown, model, finished, prompts, seed)
-    finally:
-        model.close()
-    alpha = shown.spec["alpha"]
-    return {
-        "schema": SCHEMA,
-        "suspect": suspect,
-        "commitment": committed,
-        "alpha": alpha,
-        "tests": {
-            name: {**test, "found": test["p_value"] <= alpha} for name, test in tests.items()
-        },
-    }
+    shown = read_reveal(reveal or run / "marks-reveal.json", marks[0]["commitment"])
+    return CommittedMarks(finished, shown)
 
 
 def _canaries(shown: Reveal, model: "Model") -> dict[str, Any]:
@@ -80,8 +131,16 @@ def _canaries(shown: Reveal, model: "Model") -> dict[str, Any]:
     texts = [text for one in sets for text in one.sequences]
     losses = np.array([-float(score.logprobs.sum()) for score in model.score(texts)])
     bounds = np.cumsum([len(one.sequences) for one in sets])[:-1]
-    found = canary_test(sets, np.split(losses, bounds))
-    return {"p_value": found.p_value, "ranks": list(found.ranks), "of": choice["siblings"] + 1}
+    parts = np.split(losses, bounds)  # (sets)(m + 1)
+    found = canary_test(sets, parts)
+    size = choice["siblings"] + 1
+    return {
+        "p_value": found.p_value,
+        "floor": smallest_p([size] * len(sets)),
+        "ranks": list(found.ranks),
+        "of": size,
+        OBSERVED: {"losses_nats": [part.tolist() for part in parts]},
+    }
 
 
 def _green_list(
@@ -102,10 +161,13 @@ def _green_list(
     found = green_test(lists, retokenized(tokenizer, answers))
     return {
         "p_value": found.p_value,
+        # Where every window that was scored is green.
+        "floor": max(choice["fraction"] ** found.scored, SMALLEST_P),
         "scored": found.scored,
         "green": found.green,
         "expected_share": choice["fraction"],
         "answers": len(samples),
+        OBSERVED: {"prompts": [p for p, _ in answers], "answers": [a for _, a in answers]},
     }
 
 

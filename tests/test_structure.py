@@ -48,7 +48,21 @@ ALLOWED = {
     # The two modules that chain the stages, and the demonstration.
     "plan": {"collect", "judge", "models"},
     "measuring": {"measures", "judge"},
-    "audit": {"collect", "measuring", "judge", "report", "models", "plan"},
+    "audit": {
+        "collect",
+        "measuring",
+        "judge",
+        "report",
+        "models",
+        "plan",
+        "case_marks",
+        "deviations",
+    },
+    # The plan as people write it, its lock, what departs from it, and the marks that it names.
+    "plan_file": {"distill", "measures", "models", "plan"},
+    "plan_lock": {"judge", "plan", "plan_file", "case_marks", "deviations"},
+    "deviations": {"case_marks"},
+    "case_marks": {"collect", "judge", "models", "mark_tests", "plan_file"},
     "demo": {"audit", "plan", "controls", "distill", "models", "report"},
     "mark_tests": {"distill", "kernels", "models"},
     "measured_lineage": {"audit", "distill", "models", "plan"},

@@ -20,6 +20,8 @@ COMMANDS = {
     "demo": ("demo", "Distill a tiny student, compare it and two others with its teacher."),
     "compare": ("compare", "Measure how closely a suspect model mimics a reference model."),
     "scan": ("compare", "Compare many suspects with one reference; each model is run once."),
+    "plan": ("plan", "Write, freeze and show the plan of an audit."),
+    "audit": ("audit", "Carry out a plan: collect, measure, judge, report."),
     "distill": ("distill", "Train a student from a teacher and record what went in."),
     "lineage": ("lineage", "Show, check, prove and export what a distillation run recorded."),
     "collect": ("stages", "Run the models of a case and store what they say."),

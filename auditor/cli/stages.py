@@ -13,13 +13,13 @@ _CASE = click.argument("folder", metavar="CASE", type=click.Path(path_type=Path)
 @_CASE
 def collect(folder: Path) -> None:
     """Run the models of CASE and store what they say; continues where it stopped."""
+    from auditor.audit import collect as collect_models
     from auditor.audit import existing_case
     from auditor.case import locked
-    from auditor.collect.run import collect_case
 
     case = existing_case(folder)
     with locked(case):
-        collect_case(case, output.progress())
+        collect_models(case, output.progress())
     click.echo(case.root)
 
 

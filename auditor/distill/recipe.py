@@ -15,6 +15,7 @@ from auditor.distill.recipe_part import Part
 from auditor.distill.recipe_student import Student
 from auditor.distill.recipe_train import Train
 from auditor.errors import RecipeError
+from auditor.models.specifier import beside
 
 
 class Recipe(Part):
@@ -47,13 +48,7 @@ class Recipe(Part):
 
     def subject(self, spec: str) -> str:
         """Return a specifier of the recipe whose relative path starts at the recipe's folder."""
-        scheme, colon, rest = spec.partition(":")
-        if colon and scheme in ("local", "gguf", "records"):
-            return f"{scheme}:{self.path(str(Path(rest).expanduser()))}"
-        # A scheme's own word wins over a file of that name, as everywhere else.
-        if not colon and spec != "smollm2" and self.path(spec).exists():
-            return str(self.path(spec))
-        return spec
+        return beside(spec, self._folder)
 
     def as_json(self) -> dict[str, Any]:
         """Return the recipe with every default filled in."""

@@ -11,8 +11,12 @@ if TYPE_CHECKING:
     from pydantic import BaseModel, ValidationError
 
 
-def read_yaml(path: Path) -> Any:
+def read_yaml(path: Path, noun: str = "recipe") -> Any:
     """Return the content of a YAML file, where no key may stand twice.
+
+    Args:
+        path: of the file.
+        noun: what the file is, for messages.
 
     Raises:
         RecipeError: missing, not UTF-8, not YAML, or a key is repeated.
@@ -25,7 +29,7 @@ def read_yaml(path: Path) -> Any:
         raise RecipeError(f"{path} is not UTF-8 text: {error}") from error
     except OSError as error:
         raise RecipeError(
-            f"cannot read the recipe {path}: {error.strerror}", hint="check the path"
+            f"cannot read the {noun} {path}: {error.strerror}", hint="check the path"
         ) from error
     try:
         return yaml.load(text, Loader=_strict_loader())  # noqa: S506 (a SafeLoader)
@@ -52,13 +56,15 @@ def _strict_loader() -> Any:
     return StrictLoader
 
 
-def recipe_error(error: "ValidationError", root: "type[BaseModel]") -> RecipeError:
+def recipe_error(
+    error: "ValidationError", root: "type[BaseModel]", noun: str = "recipe"
+) -> RecipeError:
     """Return the first problem of a recipe as an error that names the key and the remedy."""
     problems = error.errors(include_url=False)
     # A misspelt key shows up as a missing key too; the unknown one says what to do.
     problem = next((p for p in problems if p["type"] == "extra_forbidden"), problems[0])
     where = tuple(str(part) for part in problem["loc"])
-    dotted = ".".join(where) or "the recipe"
+    dotted = ".".join(where) or f"the {noun}"
     if problem["type"] == "extra_forbidden":
         return _unknown_key(where, allowed_keys(root, where[:-1]))
     if problem["type"] == "missing":
@@ -68,7 +74,7 @@ def recipe_error(error: "ValidationError", root: "type[BaseModel]") -> RecipeErr
         return _unknown_kind(dotted, problem)
     reason = str(problem["msg"]).removeprefix("Value error, ")
     if problem["type"] == "value_error":
-        return RecipeError(f"{dotted}: {reason}", hint="change the recipe and repeat")
+        return RecipeError(f"{dotted}: {reason}", hint=f"change the {noun} and repeat")
     return RecipeError(f"{dotted}: {reason}, found {problem['input']!r}")
 
 

@@ -16,7 +16,7 @@ import numpy as np
 from auditor.errors import InputError, UndefinedError
 from auditor.types import Array
 
-_SMALLEST_P = 1e-300
+SMALLEST_P = 1e-300
 
 
 def marked_rank(marked: float, siblings: Array) -> int:
@@ -69,9 +69,9 @@ def rank_sum_p(ranks: Sequence[int], sizes: Sequence[int]) -> float:
     for size in sizes:
         sums = list(accumulate(ways))
         ways = [total - (sums[i - size] if i >= size else 0) for i, total in enumerate(sums)]
-    return max(float(Fraction(sum(ways), prod(sizes))), _SMALLEST_P)
+    return max(float(Fraction(sum(ways), prod(sizes))), SMALLEST_P)
 
 
 def smallest_p(sizes: Sequence[int]) -> float:
     """Return the least p-value that sets of these sizes can give: 1 / product of m + 1."""
-    return max(float(Fraction(1, prod(sizes))), _SMALLEST_P)
+    return max(float(Fraction(1, prod(sizes))), SMALLEST_P)

@@ -73,6 +73,17 @@ def parse(spec: str) -> Specifier:
     return _of_missing(text)
 
 
+def beside(spec: str, folder: Path) -> str:
+    """Return a specifier written in a file of `folder`: its relative path starts there."""
+    scheme, colon, rest = spec.partition(":")
+    if colon and scheme in _PATHS:
+        return f"{scheme}:{folder / Path(rest).expanduser()}"
+    # A scheme's own word wins over a file of that name, as everywhere else.
+    if not colon and spec != "smollm2" and (folder / spec).exists():
+        return str(folder / spec)
+    return spec
+
+
 def _of_scheme(text: str, scheme: str, rest: str) -> Specifier:
     if scheme == "smollm2":
         if rest:

@@ -10,6 +10,7 @@ from auditor.case import Case
 from auditor.errors import CaseError
 from auditor.report.findings import suspects
 
+_SUITE_FIELDS = ("name", "version", "digest")
 _MODEL_FIELDS = ("spec", "digest", "tokenizer_digest", "parameters", "access")
 
 
@@ -71,10 +72,23 @@ def _result(case: Case, suspect: str, folder: str, report: str) -> dict[str, Any
             }
             for control in controls
         ],
-        "suites": [{**suite, "probes": len(suite["probes"])} for suite in plan["suites"]],
+        "suites": [
+            {**{key: suite[key] for key in _SUITE_FIELDS}, "probes": len(suite["probes"])}
+            for suite in plan["suites"]
+        ],
         "measurements": statistics[suspect],
         "conclusion": conclusions[suspect],
+        **_declared(case, plan, suspect),
     }
+
+
+def _declared(case: Case, plan: dict[str, Any], suspect: str) -> dict[str, Any]:
+    """Return what a planned audit adds: deviations, and marks where they were looked for."""
+    if "declared" not in plan:
+        return {}
+    found = {"deviations": case.read_json("deviations.json")["deviations"]}
+    planned = any(one["suspect"] == suspect for one in plan["marks"])
+    return found | ({"marks": case.read_json("marks.json")["suspects"][suspect]} if planned else {})
 
 
 def _model(subject: dict[str, Any]) -> dict[str, Any]:

@@ -9,6 +9,7 @@ from markupsafe import Markup
 
 from auditor.outputs import Pair
 from auditor.report import plates, words
+from auditor.report.declared import Declared, declared_view
 from auditor.report.divergence import kl_by_kind, kl_histogram
 from auditor.report.findings import Findings, Row, Subject
 from auditor.report.integrity import ListedFile, checksum_lines, listed_files
@@ -80,6 +81,8 @@ class View:
     samples_missing: str | None
     limits: tuple[str, ...]
     plan: tuple[tuple[str, str], ...]
+    declared: Declared | None
+    """Of a planned audit."""
     suites: tuple[dict[str, Any], ...]
     environment: tuple[tuple[str, str], ...]
     files: tuple[ListedFile, ...]
@@ -131,6 +134,7 @@ def report_view(findings: Findings, files: Sequence[ListedFile] | None = None) -
         samples_missing=None if shown else _reason(why, "texts"),
         limits=tuple(_limits(findings)),
         plan=tuple(_plan_lines(findings.plan)),
+        declared=declared_view(findings.case, names[0]),
         suites=tuple(findings.plan["suites"]),
         environment=tuple(item for item in flat(findings.environment) if item[0] != "schema"),
         files=listed,

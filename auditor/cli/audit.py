@@ -1,0 +1,131 @@
+"""`auditor audit`: a plan carried out, from the models to the report."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import click
+
+from auditor.case import Case
+from auditor.cli import output
+
+
+@click.command()
+@click.argument("file", metavar="PLAN.yaml", type=click.Path(path_type=Path, dir_okay=False))
+@click.option(
+    "--out",
+    type=click.Path(path_type=Path, file_okay=False),
+    help="Case folder; replaces outputs.folder of the plan. "
+    "[default: auditor-cases/<suspect>-vs-<reference>-<digest>]",
+)
+@click.option(
+    "--resume/--no-resume",
+    default=True,
+    show_default=True,
+    help="Continue the case that the folder holds.",
+)
+@click.option(
+    "--accept-deviation",
+    "accept",
+    metavar="REASON",
+    help="Go on although something differs from the plan; REASON goes into the case and report.",
+)
+@click.option(
+    "--fail-on",
+    metavar="EXPR",
+    help="Exit with 3 where this holds for a suspect, e.g. 'reading == imitation'; "
+    "with 4 where it cannot be decided.",
+)
+@click.option("--json", "as_json", is_flag=True, help="Print one JSON object on stdout.")
+def audit(
+    file: Path,
+    out: Path | None,
+    resume: bool,
+    accept: str | None,
+    fail_on: str | None,
+    as_json: bool,
+) -> int:
+    """Carry out a plan: collect, measure, look for marks, judge, report.
+
+    A plan that was locked must be as it was locked. Whatever departs from it is listed in the
+    report. The case is not sealed: its files can still be changed unnoticed. Can be interrupted
+    and repeated at any moment.
+    """
+    from auditor.audit import carry_out, default_folder
+    from auditor.cli.gate import parse_gate
+    from auditor.measures import all_measures
+    from auditor.plan_lock import declared_plan
+
+    gate = parse_gate(fail_on, {one.name for one in all_measures()}) if fail_on else None
+    plan, case_plan = declared_plan(file, accept)
+    folder = plan.outputs.folder
+    root = out or (plan.path(folder) if folder else default_folder(case_plan))
+    if not resume:
+        _require_new(root)
+    case = carry_out(case_plan, root, output.progress())
+    return _finish(case, gate, as_json=as_json)
+
+
+def _require_new(root: Path) -> None:
+    from auditor.errors import CaseError
+
+    if (root / "data" / "plan.json").is_file():
+        raise CaseError(f"{root} holds a case", hint="leave out --no-resume to continue it")
+
+
+def _finish(case: Case, gate: Any, *, as_json: bool) -> int:
+    from auditor.cli.findings import gate_code, show_results
+    from auditor.report.findings import suspects
+    from auditor.report.result import scan_json
+
+    results = scan_json(case)["results"]
+    deviations = case.read_json("deviations.json")
+    collections = _collections(case)
+    if as_json:
+        output.emit_json(
+            {
+                "schema": "auditor/audit/1",
+                "case": str(case.root),
+                "plan": deviations["plan"],
+                "lock": deviations["lock"],
+                "sealed": False,
+                "collections": collections,
+                "deviations": deviations["deviations"],
+                "results": results,
+            }
+        )
+    else:
+        names = suspects(case)
+        show_results(dict(zip(names, results, strict=True)))
+        _show_marks(dict(zip(names, results, strict=True)))
+        _show_deviations(deviations, collections)
+    return gate_code(results, gate)
+
+
+def _collections(case: Case) -> int:
+    """Return how often collection was begun: more than once where it was interrupted."""
+    lines = (case.data / "custody.jsonl").read_bytes().splitlines()
+    return sum(json.loads(line)["event"] == "collecting" for line in lines)
+
+
+def _show_marks(results: dict[str, Any]) -> None:
+    for name, result in results.items():
+        for kind, test in result.get("marks", {}).get("tests", {}).items():
+            words = kind.replace("_", " ")
+            if test["p_value"] is None:
+                found = f"not tested: {test['undefined']}"
+            else:
+                verdict = "found" if test["found"] else "not found"
+                found = f"{verdict}, p {test['adjusted_p']:.2g} after correction"
+            click.echo(f"{name}: marks ({words}) {found}")
+
+
+def _show_deviations(deviations: dict[str, Any], collections: int) -> None:
+    found = deviations["deviations"]
+    click.echo(f"plan {deviations['plan']}, lock {deviations['lock'] or 'none'}")
+    click.echo(f"deviations from the plan: {len(found) or 'none'}")
+    for one in found:
+        click.echo(f"  {one['kind']}: {one['what']}")
+    if collections > 1:
+        click.echo(f"collection was begun {collections} times: see custody.jsonl")
+    click.echo("The case is not sealed: nothing shows whether its files are changed from now on.")
