@@ -16,15 +16,20 @@ def plan() -> None:
 
 @plan.command()
 @click.argument("file", type=_FILE, default="plan.yaml")
-def init(file: Path) -> None:
+@_JSON
+def init(file: Path, as_json: bool) -> None:
     """Write a plan to fill in to FILE [default: plan.yaml]; it runs as it stands on tiny models."""
     from auditor.case import atomic_write
+    from auditor.cli.output import emit_json
     from auditor.data import data_dir
     from auditor.errors import PlanError
 
     if file.exists():
         raise PlanError(f"{file} exists and is left alone", hint="give another name")
     atomic_write(file, (data_dir("reports") / "templates" / "audit-plan.yaml").read_bytes())
+    if as_json:
+        emit_json({"file": str(file)})
+        return
     click.echo(file)
 
 
