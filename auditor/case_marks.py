@@ -40,16 +40,17 @@ def planned_marks(plan: "AuditPlan", suspects: list[str]) -> list[dict[str, Any]
             continue
         run = plan.path(chosen.run)
         reveal = None if chosen.reveal is None else plan.path(chosen.reveal)
-        suite, prompts = _prompts(chosen.suite, chosen.probes, plan.seed)
+        suite = plan.suite(chosen.suite)
+        suite_digest, prompts = _prompts(suite, chosen.probes, plan.seed)
         found.append(
             {
                 "suspect": name,
                 "run": str(run),
                 "reveal": None if reveal is None else str(reveal),
                 "commitment": committed_marks(run, reveal).commitment,
-                "suite": chosen.suite,
-                "suite_digest": suite,
-                "probes": chosen.probes if len(prompts) >= chosen.probes else len(prompts),
+                "suite": suite,
+                "suite_digest": suite_digest,
+                "probes": len(prompts),
             }
         )
     return found

@@ -151,6 +151,10 @@ class AuditPlan(Part):
             return f"{PACK}{own}" if (own / "controls.json").is_file() else spec
         return beside(spec, self._folder)
 
+    def suite(self, name: str) -> str:
+        """Return a suite of the plan; a path (with a / or .jsonl) starts at the plan's folder."""
+        return str(self.path(name)) if "/" in name or name.endswith(".jsonl") else name
+
     def as_json(self) -> dict[str, Any]:
         """Return the plan with every default filled in; its digest is what a lock freezes."""
         return self.model_dump(mode="json", by_alias=True)
@@ -170,7 +174,7 @@ class AuditPlan(Part):
             reference=self.subject(self.reference),
             suspects=tuple(self.subject(one.spec) for one in self.suspects),
             controls=tuple(controls),
-            suites=tuple(self._suite(name) for name in self.suites or ()),
+            suites=tuple(self.suite(name) for name in self.suites or ()),
             access=Access[self.access],
             probes=self.probes,
             repeats=self.sampling.repeats,
@@ -181,10 +185,6 @@ class AuditPlan(Part):
             batch_tokens=self.compute.batch_tokens,
             encoder=self.encoder,
         )
-
-    def _suite(self, name: str) -> str:
-        path = self.path(name)
-        return str(path) if path.suffix == ".jsonl" or (path / "suite.toml").is_file() else name
 
 
 def _contradiction(plan: AuditPlan) -> str | None:
