@@ -9,7 +9,6 @@ from collections import Counter
 from collections.abc import Iterator
 from typing import Any
 
-import auditor
 from auditor.case import Case
 from auditor.case_marks import FILE as MARKS
 
@@ -72,16 +71,15 @@ def _locking(declared: dict[str, Any]) -> Iterator[dict[str, Any]]:
 
 
 def _release(case: Case, lock: dict[str, Any] | None) -> Iterator[dict[str, Any]]:
-    """Yield the releases that differ: of the lock and the collection, of both and the judgement."""
-    used = case.read_json("environment.json")["packages"].get("auditor", auditor.__version__)
-    if lock is not None and lock["auditor"] != used:
-        yield _deviation(
-            "release",
-            "The outputs were collected by another release of auditor than the plan was locked "
-            "with.",
-            lock["auditor"],
-            used,
-        )
+    """Yield the releases that collected and are not that of the lock, and other rules."""
+    lines = (case.data / "custody.jsonl").read_bytes().splitlines()
+    events = [event for event in map(json.loads, lines) if event["event"] == "collecting"]
+    used = list(dict.fromkeys(event["auditor"] for event in events))
+    planned = used[0] if lock is None else lock["auditor"]
+    for release in used:
+        if release != planned:
+            what = "Outputs were collected by another release of auditor than planned."
+            yield _deviation("release", what, planned, release)
     rules = case.read_json("plan.json")["rules"]["rules"]
     applied = case.read_json("conclusion.json")["rules"]
     if rules != applied:

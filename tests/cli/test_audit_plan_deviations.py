@@ -14,8 +14,12 @@ from command_line import auditor, failure
 from jsonschema import Draft202012Validator
 from referencing import Registry, Resource
 
+from auditor import __version__
 from auditor.canon import directory_digests
+from auditor.case import Case
 from auditor.data import data_dir
+from auditor.deviations import write_deviations
+from auditor.judge.findings import RULES
 
 SCHEMAS = {
     path.name: json.loads(path.read_bytes())
@@ -57,7 +61,9 @@ def deviating(tmp_path_factory) -> tuple[Path, dict]:
         "measures": ["text-chrf", "logit-js"],
     }
     path = write_plan(folder, **changes)
-    assert auditor("plan", "lock", path).code == 0
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("auditor.__version__", "0.0.9")
+        assert auditor("plan", "lock", path).code == 0
     write_plan(folder, **changes, seed=1, population={"description": "?", "families": {"base": 1}})
     return path, carried_out(path, "--accept-deviation", "the court asked for another seed")
 
@@ -82,6 +88,33 @@ def test_missing_controls_and_probes_are_enumerated(deviating):
     probes, prompts = of_kind(result, "probes")
     assert (probes["planned"], probes["found"]) == (6, 2)
     assert (prompts["planned"], prompts["found"]) == (3, 2)
+
+
+def test_another_release_and_other_rules_are_enumerated(deviating):
+    path, result = deviating
+    (release,) = of_kind(result, "release")
+    assert (release["planned"], release["found"]) == ("0.0.9", __version__)
+    assert of_kind(result, "rules") == []
+    case = Case(path.parent / "case")
+    conclusion = case.read_json("conclusion.json")
+    case.write_json("conclusion.json", {**conclusion, "rules": "reading/99"})
+    write_deviations(case)
+    (rules,) = of_kind(case.read_json("deviations.json"), "rules")
+    case.write_json("conclusion.json", conclusion)
+    write_deviations(case)
+    assert (rules["planned"], rules["found"]) == (RULES, "reading/99")
+
+
+def test_requests_without_a_reply_are_enumerated(tmp_path):
+    items = [{"id": f"own-{n}", "category": "own", "text": f"Once {n}"} for n in (1, 2, 3)]
+    (tmp_path / "own.jsonl").write_text("".join(json.dumps(item) + "\n" for item in items))
+    (tmp_path / "r.jsonl").write_text('{"probe_id": "own-2", "text": "there was a fox"}\n')
+    path = write_plan(
+        tmp_path, suspects=[{"spec": "records:r.jsonl"}], suites=["own.jsonl"], probes=3
+    )
+    (replies,) = of_kind(carried_out(path), "replies")
+    assert replies["what"].startswith("r left 2 of 3 requests")
+    assert (replies["planned"], replies["found"]) == (3, 1)
 
 
 def test_a_primary_measure_without_a_value_is_enumerated(deviating):
