@@ -88,6 +88,15 @@ def declared_view(case: Case, suspect: str) -> Declared | None:
     )
 
 
+def deviations_sentence(case: Case) -> str | None:
+    """Return how many deviations there are, for the page over all suspects; None without a plan."""
+    if "declared" not in case.read_json("plan.json"):
+        return None
+    count = len(case.read_json("deviations.json")["deviations"])
+    found = words.counted(count, "deviation") if count else "no deviations"
+    return f"A plan was declared, with {found} from it: see the report on any suspect."
+
+
 def _facts(declared: dict[str, Any]) -> Iterator[tuple[str, str]]:
     plan, lock = declared["plan"], declared["lock"]
     yield "Title", plan["title"]

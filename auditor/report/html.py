@@ -4,6 +4,7 @@ from collections.abc import Sequence
 
 from auditor.case import Case
 from auditor.report import plates, words
+from auditor.report.declared import deviations_sentence
 from auditor.report.findings import Findings, read_findings, suspects
 from auditor.report.integrity import ListedFile, checksum_lines
 from auditor.report.result import report_name, result_name
@@ -44,6 +45,7 @@ def overview_html(case: Case, all_findings: Sequence[Findings], files: Sequence[
             columns=[_title(all_findings, name) for name in names],
             lines=[_line(case, findings, names) for findings in all_findings],
             figure=plates.overview_plate("overview", all_findings),
+            declared=deviations_sentence(case),
             limits=list(all_findings[0].conclusion["limits"]),
             files=files,
             checksums=checksum_lines(list(files)),

@@ -4,6 +4,7 @@ from collections.abc import Sequence
 
 from auditor.case import Case
 from auditor.report import plates
+from auditor.report.declared import deviations_sentence
 from auditor.report.findings import Findings, read_findings, suspects
 from auditor.report.result import report_name, result_name
 from auditor.report.templates import markdown_templates
@@ -37,6 +38,7 @@ def overview_markdown(case: Case, all_findings: Sequence[Findings]) -> str:
         .get_template("overview.md.j2")
         .render(
             reference=all_findings[0].reference,
+            declared=deviations_sentence(case),
             titles=[next(r[name] for r in rows if name in r) for name in names],
             lines=[
                 {

@@ -4,6 +4,7 @@ import json
 import shutil
 from pathlib import Path
 
+import html5lib
 import pytest
 import yaml
 from audit_plan_world import SIBLINGS, marked_run, plan_values, write_plan
@@ -156,6 +157,16 @@ def test_the_report_shows_the_marks_with_their_floor(marked):
     assert "| M001 | Canaries |" in section
     assert "neither the reading nor any likelihood ratio" in section
     assert "no sign of independence" in section
+
+
+def test_every_page_is_strict_html_and_the_overview_counts_the_deviations(marked):
+    folder, _ = marked
+    pages = sorted((folder / "case" / "data").glob("report*.html"))
+    assert len(pages) == 3
+    for page in pages:
+        html5lib.HTMLParser(strict=True).parse(page.read_text())
+    for name in ("report.html", "report.md"):
+        assert "with 1 deviation from it" in (folder / "case" / "data" / name).read_text()
 
 
 def test_the_template_is_a_complete_plan(tmp_path):
