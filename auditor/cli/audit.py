@@ -34,7 +34,7 @@ from auditor.cli import output
     "--fail-on",
     metavar="EXPR",
     help="Exit with 3 where this holds for a suspect, e.g. 'reading == imitation'; "
-    "with 4 where it cannot be decided.",
+    "with 4 where it cannot be decided, or does not hold and the audit departed from its plan.",
 )
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object on stdout.")
 def audit(
@@ -99,7 +99,10 @@ def _finish(case: Case, gate: Any, *, as_json: bool) -> int:
         show_results(dict(zip(names, results, strict=True)))
         _show_marks(dict(zip(names, results, strict=True)))
         _show_deviations(deviations, collections)
-    return gate_code(results, gate)
+    code = gate_code(results, gate)
+    # A gate that was passed by another audit than the planned one was not passed.
+    departed = gate is not None and bool(deviations["deviations"])
+    return output.INCONCLUSIVE if code == output.DONE and departed else code
 
 
 def _collections(case: Case) -> int:

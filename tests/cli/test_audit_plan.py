@@ -197,3 +197,11 @@ def test_the_gate_of_an_audit(locked):
     # Without a calibration there is no likelihood ratio to decide by.
     assert run_plan(path, out, "--fail-on", "MI > 10").code == 4
     assert directory_digests(out / "data") == before
+
+
+def test_a_gate_is_not_passed_by_an_audit_that_departed_from_its_plan(marked):
+    folder, _ = marked
+    path, out = folder / "plan.yaml", folder / "case"
+    assert run_plan(path, out, "--fail-on", "logit-js < 0").code == 4
+    assert run_plan(path, out, "--fail-on", "logit-js > 0").code == 3
+    assert run_plan(path, out).code == 0
