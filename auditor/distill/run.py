@@ -8,9 +8,10 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from auditor.canon import file_digest, pretty_json
+from auditor.canon import pretty_json
 from auditor.case import Case, atomic_write, locked
 from auditor.distill.cost import Stopwatch, write_cost
+from auditor.distill.data_record import data_record
 from auditor.distill.documents import Sources, read_sources
 from auditor.distill.forecast import forecast
 from auditor.distill.ledger_entries import (
@@ -111,14 +112,12 @@ def _run(
     own = recipe.method.answers_itself
     watch = Stopwatch(resumed=folder.checkpoints.is_dir() or folder.generations.is_file())
     marked = marked_run(recipe, folder, subjects)
-    answers = [] if own else _answers(recipe, folder, sources, marked, progress)
+    answers = _answers(recipe, folder, sources, marked, progress)
     watch.lap("answers")
     teacher = _loaded_teacher(recipe)
     student = build_student(recipe, teacher, subjects.student_tokenizer)
-    form = AnswerFormat(
-        tokenizer=student.tokenizer,
-        prompt_ids=None if own or subjects.same_prompts else own_prompts(student),
-    )
+    prompt_ids = None if own or subjects.same_prompts else own_prompts(student)
+    form = AnswerFormat(tokenizer=student.tokenizer, prompt_ids=prompt_ids)
     if own:
         answers = unanswered(recipe, sources, student)
     data = training_data(recipe.data, sources, answers, form, inserted(marked))
@@ -131,31 +130,19 @@ def _run(
     plan = train_student(recipe, pupil, data, folder, progress)
     watch.lap("training")
     if is_first_rank():
-        save_student(folder, student, recipe.train.save_dtype)
-        record = _data_record(folder, data, pupil, marked)
-        aligned, taught = pupil.aligned, None
-        if aligned is not None:
-            record["alignment"], taught = aligned.record, aligned.taught(plan)
         trained = Trained(
-            student=student, plan=plan, data=record, sequences=data.train, taught=taught
+            student=student,
+            plan=plan,
+            data=data_record(folder, data, pupil, marked),
+            sequences=data.train,
+            taught=None if pupil.aligned is None else pupil.aligned.taught(plan),
         )
+        save_student(folder, student, recipe.train.save_dtype)
         finish(recipe, subjects, folder, trained)
         watch.lap("records")
         write_cost(folder, watch)
     wait_for_ranks()
     return read_lineage(folder)
-
-
-def _data_record(
-    folder: RunFolder, data: "TrainingData", pupil: "Pupil", marked: "MarkedRun | None"
-) -> dict[str, Any]:
-    """Return what a lineage says about the data, the cache and the marks."""
-    record = {**data.record, "generations": _generations_record(folder)}
-    if pupil.captured is not None:
-        record["cache"] = pupil.captured.record
-    if marked is not None:
-        record["marks"] = marked.record()
-    return record
 
 
 def _pupil(
@@ -213,7 +200,7 @@ def _answers(
     from auditor.distill.generate import BATCH_TOKENS, Generations
     from auditor.models.specifier import open_model
 
-    if not sources.prompts or recipe.teacher is None:
+    if not sources.prompts or recipe.teacher is None or recipe.method.answers_itself:
         return []
     answers = Generations(folder.generations, sources.prompts, recipe.data.sampling)
     if is_first_rank() and not answers.is_complete:
@@ -260,13 +247,6 @@ def save_student(folder: RunFolder, student: "Student", dtype: str) -> None:
         module.save_pretrained(part)
         student.tokenizer.save_pretrained(part)
         part.replace(folder.student)
-
-
-def _generations_record(folder: RunFolder) -> dict[str, Any] | None:
-    if not folder.generations.is_file():
-        return None
-    lines = folder.generations.read_bytes().count(b"\n")
-    return {"answers": lines, "digest": file_digest(folder.generations)}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)

@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING
 
 from auditor.canon import canonical_json
 from auditor.case import atomic_write
+from auditor.distill.aligned_fidelity import AlignedHoldout
 from auditor.distill.fidelity import Holdout
 from auditor.distill.metrics import MetricsLog
 from auditor.distill.ranks import is_first_rank
@@ -21,15 +22,17 @@ if TYPE_CHECKING:
     from transformers import PreTrainedModel
 
 
-def keep_untouched(holdout: Holdout | None, module: "PreTrainedModel", folder: RunFolder) -> None:
+def keep_untouched(
+    holdout: Holdout | AlignedHoldout | None, module: "PreTrainedModel", folder: RunFolder
+) -> None:
     """Keep the scores of the student before training, for the end, beside the checkpoints.
 
-    Does nothing where nothing is held out.
+    Does nothing where nothing is held out, or where the teacher has other tokens.
 
     Raises:
         StorageError: the disk is full.
     """
-    if holdout is None:
+    if not isinstance(holdout, Holdout):
         return
     scores = student_scores(holdout, module)
     if is_first_rank():
@@ -37,19 +40,19 @@ def keep_untouched(holdout: Holdout | None, module: "PreTrainedModel", folder: R
 
 
 def record_scores(
-    holdout: Holdout | None,
+    holdout: Holdout | AlignedHoldout | None,
     module: "PreTrainedModel",
     categories: Sequence[str],
     folder: RunFolder,
 ) -> None:
     """Write fidelity.json, and a row of metrics with the scores of the null students.
 
-    Does nothing where nothing is held out.
+    Does nothing where nothing is held out, or where the teacher has other tokens.
 
     Raises:
         StorageError: the disk is full.
     """
-    if holdout is None:
+    if not isinstance(holdout, Holdout):
         return
     board = scoreboard(holdout, module, read_scores(folder.untouched), categories)
     if not is_first_rank():

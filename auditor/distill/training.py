@@ -67,19 +67,11 @@ def train_student(
         StorageError: the disk is full; complete checkpoints are kept.
     """
     train = recipe.train
-    plan = plan_steps(
-        data.train,
-        steps=train.steps,
-        batch_tokens=train.batch_tokens,
-        parts=step_parts(recipe),
-        seed=train.seed,
-    )
+    plan = _planned(recipe, data)
     student, metrics = pupil.student, MetricsLog(folder.metrics)
     form = head_of(student.module.train(False), pupil.vocabulary)
     aligned = _aligned_objective(recipe, pupil, form)
     holdout = _holdout(pupil, data, form, train.batch_tokens, aligned)
-    # Scores beside the teacher's are of the same tokens.
-    scored = holdout if isinstance(holdout, Holdout) else None
     resume_from = _prepare_resume(folder, metrics)
     shown = progress if is_first_rank() else Silent()
     with (
@@ -97,18 +89,31 @@ def train_student(
             on_policy=asked.on_policy,
             record=_rollout_log(folder, student),
         )
-        measure = None if holdout is None else holdout.measure
-        evaluation = Evaluation(measure=measure, every=train.eval_every)
+        evaluation = Evaluation(
+            measure=None if holdout is None else holdout.measure, every=train.eval_every
+        )
         trainer.add_callback(RunRecord(trainer, metrics, evaluation, task))
-        steps = StepLedger(folder.ledger, train, data.train, lambda: trainer.step_targets)
-        trainer.add_callback(steps)
+        trainer.add_callback(
+            StepLedger(folder.ledger, train, data.train, lambda: trainer.step_targets)
+        )
         if resume_from is None:
-            keep_untouched(scored, student.module, folder)
+            keep_untouched(holdout, student.module, folder)
         trainer.train(resume_from_checkpoint=resume_from)
     # Trainer switches it off for training, and the student's folder would keep that.
     student.module.config.use_cache = True
-    record_scores(scored, student.module, data.categories, folder)
+    record_scores(holdout, student.module, data.categories, folder)
     return plan
+
+
+def _planned(recipe: Recipe, data: TrainingData) -> BatchPlan:
+    train = recipe.train
+    return plan_steps(
+        data.train,
+        steps=train.steps,
+        batch_tokens=train.batch_tokens,
+        parts=step_parts(recipe),
+        seed=train.seed,
+    )
 
 
 def _rollout_log(folder: RunFolder, student: Student) -> Callable[[Rollouts, int], None]:

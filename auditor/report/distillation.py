@@ -85,7 +85,10 @@ def _rendered(
         .get_template("distillation.html.j2")
         .render(
             summary=summary(lineage),
-            cards=[*share_card(added["baseline"]), *_cards(lineage["results"], _loss_unit(lineage))],
+            cards=[
+                *share_card(added["baseline"]),
+                *_cards(lineage["results"], _loss_unit(lineage)),
+            ],
             exhibits=exhibits,
             student=student,
             audited=audited,
