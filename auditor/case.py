@@ -11,7 +11,7 @@ import json
 import os
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 from auditor.canon import json_digest, pretty_json
 from auditor.errors import CaseError, StorageError
@@ -123,15 +123,26 @@ def atomic_write(path: Path, content: bytes) -> None:
     Raises:
         StorageError: the disk is full or the place is not writable; the old file is intact.
     """
+    with atomic_stream(path) as stream:
+        stream.write(content)
+
+
+@contextlib.contextmanager
+def atomic_stream(path: Path) -> Iterator[BinaryIO]:
+    """Yield what is written to; the file is there, whole, when the block ends without an error.
+
+    Raises:
+        StorageError: as `atomic_write`.
+    """
     part = path.with_name(path.name + ".part")
     with storage_errors(path):
         path.parent.mkdir(parents=True, exist_ok=True)
         try:
             with part.open("wb") as stream:
-                stream.write(content)
+                yield stream
                 stream.flush()
                 os.fsync(stream.fileno())
             part.replace(path)
-        except OSError:
+        except BaseException:
             part.unlink(missing_ok=True)
             raise

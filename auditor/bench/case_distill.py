@@ -7,6 +7,7 @@ losses can be compared. Memory is what a step needs beyond models, gradients and
 import copy
 from dataclasses import dataclass
 from functools import cache, partial
+from itertools import islice
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -72,7 +73,7 @@ def _world(small: bool) -> World:
     except SubjectError as error:
         raise KernelUnavailableError(error.message, hint=error.hint) from error
     texts = list(generate_corpus("stories", seed=4, documents=60))
-    rows = document_rows(texts, loaded.tokenizer, length, packing=True)[:count]
+    rows = islice(document_rows(texts, loaded.tokenizer, length, packing=True), count)
     return World(
         module=loaded.module, tokenizer=loaded.tokenizer, store=sequences(rows), layers=layers
     )

@@ -8,7 +8,7 @@ were; its permission is asked for again, since the teacher is.
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from auditor.canon import canonical_json, digest, file_digest
+from auditor.canon import canonical_json, file_digest
 from auditor.case import atomic_write
 from auditor.distill.documents import Sources, read_sources, split_holdout
 from auditor.distill.fidelity import Holdout
@@ -197,10 +197,9 @@ def _scores(
 def _held_out(
     recipe: Recipe, sources: Sources, tokenizer: "PreTrainedTokenizerFast"
 ) -> Sequences | None:
-    digests = [digest(text.encode()) for text in sources.documents]
-    split = split_holdout(digests, recipe.data.holdout)
+    split = split_holdout(sources.documents.digests, recipe.data.holdout)
     held = held_documents(recipe.data, sources, split.holdout, tokenizer)
-    return held.sequences(recipe.data.holdout_tokens)[0]
+    return held.sequences()[0]
 
 
 def _intact(baseline: Path) -> Path:

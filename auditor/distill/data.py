@@ -1,18 +1,22 @@
 """From documents and answers to the token sequences of the student: training part and holdout."""
 
-from collections.abc import Callable, Sequence
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from itertools import chain
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, overload
 
-from auditor.canon import digest, json_digest
-from auditor.distill.documents import Sources, Split, prompt_digest, prompt_text, split_holdout
-from auditor.distill.filter_items import Item
-from auditor.distill.filters import Filtered, run_filters
-from auditor.distill.held_out import held_documents
+import numpy as np
+
+from auditor.distill.digests import Digests, digests_of
+from auditor.distill.documents import Sources, Split, document_digest, prompt_text, split_holdout
+from auditor.distill.filter_items import Item, PickedItems
+from auditor.distill.filters import run_filters
+from auditor.distill.held_out import by_category, held_documents
 from auditor.distill.recipe_data import Data
 from auditor.distill.sequences import Row, Sequences, document_rows, sequences
-from auditor.types import Access, ModelRef, Probe, Sample
+from auditor.types import Access, Array, ModelRef, Probe, Sample
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerFast
@@ -66,39 +70,43 @@ def training_data(
     answers: Sequence[Sample],
     form: AnswerFormat,
     inserted: Sequence[str] = (),
+    pack: Callable[[Iterable[Row]], Sequences] = sequences,
 ) -> TrainingData:
     """Return the sequences of a recipe. Answers come in order of (prompt, repeat).
 
-    `inserted` documents are trained on after those of the sources, and never held out.
+    `inserted` documents are trained on after those of the sources, and never held out. `pack`
+    makes a store of the rows to train on, or takes one that it made of them before.
 
     Raises:
         RecipeError: nothing is left to train on, or a filter drops every answer.
         MissingExtraError: a filter needs a package that is not installed.
     """
-    with_text = [number for number, sample in enumerate(answers) if sample.text]
-    left = _filtered(data, sources, answers, with_text)
-    dropped = frozenset(with_text).difference(with_text[position] for position in left.kept)
-    documents = split_holdout([digest(text.encode()) for text in sources.documents], data.holdout)
-    prompts = split_holdout([prompt_digest(probe) for probe in sources.prompts], data.holdout)
-    rows, left_out = _answer_rows(data, sources, answers, form, dropped)
+    dropped, records = _filtered(data, sources, answers)
+    documents = split_holdout(sources.documents.digests, data.holdout)
+    prompts = split_holdout(sources.prompts.digests, data.holdout)
+    answered = AnswerRows(data, sources, answers, form, dropped)
 
-    texts = [*(sources.documents[index] for index in documents.train), *inserted]
+    texts = chain(sources.documents.pick(documents.train), inserted)
     written = document_rows(texts, form.tokenizer, data.max_length, packing=data.packing)
-    train = sequences([*written, *(row for index in prompts.train for row in rows[index])])
+    of_answers = answered.of(prompts.train)
+    train = pack(chain(written, of_answers))
+    # Where `pack` had them already, the answers are still to be counted.
+    deque(of_answers, maxlen=0)
     held = held_documents(data, sources, documents.holdout, form.tokenizer)
-    for index in prompts.holdout:
-        held.add(sources.prompts[index].category, rows[index])
-    holdout, categories = held.sequences(data.holdout_tokens)
+    asked = sources.prompts.pick(prompts.holdout)
+    for category, some in by_category(probe.category for probe in asked).items():
+        held.add(category, answered.of(prompts.holdout[some]))
+    holdout, categories = held.sequences()
     return TrainingData(
         train=train,
         holdout=holdout,
         categories=categories,
         record={
             "sources": dict(sorted(sources.digests.items())),
-            "documents": _part_record(documents, [digest(t.encode()) for t in sources.documents]),
-            "prompts": _part_record(prompts, [prompt_digest(p) for p in sources.prompts]),
-            "left_out": {**left_out, "repeated_prompts": sources.repeated},
-            "filters": [*sources.filters, *left.records],
+            "documents": _part_record(documents, sources.documents.digests),
+            "prompts": _part_record(prompts, sources.prompts.digests),
+            "left_out": {**answered.left_out, "repeated_prompts": sources.repeated},
+            "filters": [*sources.filters, *records],
             "flags": sources.flags,
             "train_sequences": len(train),
             "train_targets": int(train.targets.sum()),
@@ -109,48 +117,85 @@ def training_data(
 
 
 def _filtered(
-    data: Data, sources: Sources, answers: Sequence[Sample], written: Sequence[int]
-) -> Filtered:
-    """Return what the filters leave of the answers at the positions `written`.
+    data: Data, sources: Sources, answers: Sequence[Sample]
+) -> tuple[frozenset[int], tuple[dict[str, Any], ...]]:
+    """Return the positions of the answers that filters drop, and what each filter did.
 
-    Those without text are not among them: nothing in them can be filtered, and room that is kept
+    Answers without text are not among them: nothing in them can be filtered, and room that is kept
     for answers of the student looks the same.
     """
     if data.filters is None:
-        return Filtered(kept=tuple(range(len(written))), records=())
-    prompts = [prompt_text(probe) for probe in sources.prompts]
-    repeats = data.sampling.samples
-    items = [Item(text=answers[n].text, prompt=prompts[n // repeats]) for n in written]
-    return run_filters(data.filters, "answers", items, [digest(i.text.encode()) for i in items])
+        return frozenset(), ()
+    digests = digests_of(document_digest(sample.text) for sample in answers)
+    written = np.flatnonzero([bool(sample.text) for sample in answers])
+    items = PickedItems(AnswerItems(sources, answers, data.sampling.samples), written)
+    left = run_filters(data.filters, "answers", items, digests.pick(written))
+    return frozenset(np.delete(written, left.kept).tolist()), left.records
 
 
-def _answer_rows(
-    data: Data,
-    sources: Sources,
-    answers: Sequence[Sample],
-    form: AnswerFormat,
-    dropped: frozenset[int],
-) -> tuple[list[list[Row]], dict[str, int]]:
-    """Return the rows of each prompt, cut to max_length inputs, and what had to be left out."""
-    rows: list[list[Row]] = [[] for _ in sources.prompts]
-    left_out = {"empty_answers": 0, "too_long_prompts": 0}
-    for number, sample in enumerate(answers):
-        if number in dropped:
-            continue
-        index = number // data.sampling.samples
-        ids, first, generated = form.row(sources.prompts[index], sample)
-        if not sample.token_ids and not sample.text:
-            left_out["empty_answers"] += 1
-        elif first > data.max_length:
-            left_out["too_long_prompts"] += 1
+class AnswerItems(Sequence[Item]):
+    """What a filter reads of each answer, fetched when it is asked for."""
+
+    def __init__(self, sources: Sources, answers: Sequence[Sample], repeats: int) -> None:
+        self._prompts = sources.prompts
+        self._answers = answers
+        self._repeats = repeats
+
+    def __len__(self) -> int:
+        return len(self._answers)
+
+    @overload
+    def __getitem__(self, index: int) -> Item: ...
+    @overload
+    def __getitem__(self, index: slice) -> Sequence[Item]: ...
+    def __getitem__(self, index: int | slice) -> Item | Sequence[Item]:
+        """Return one item, or those of a slice."""
+        if isinstance(index, slice):
+            return PickedItems(self, np.arange(len(self))[index])
+        prompt = self._prompts[index // self._repeats]
+        return Item(text=self._answers[index].text, prompt=prompt_text(prompt))
+
+
+class AnswerRows:
+    """The rows of answers, cut to max_length inputs, and a count of what had to be left out."""
+
+    def __init__(
+        self,
+        data: Data,
+        sources: Sources,
+        answers: Sequence[Sample],
+        form: AnswerFormat,
+        dropped: frozenset[int],
+    ) -> None:
+        self._data = data
+        self._prompts = sources.prompts
+        self._answers = answers
+        self._form = form
+        self._dropped = dropped
+        self.left_out = {"empty_answers": 0, "too_long_prompts": 0}
+
+    def of(self, prompts: Array) -> Iterator[Row]:
+        """Yield the rows of the prompts at these positions."""
+        repeats = self._data.sampling.samples if len(self._answers) else 0
+        for index in prompts.tolist():
+            for number in range(index * repeats, (index + 1) * repeats):
+                if number not in self._dropped:
+                    yield from self._row(self._prompts[index], self._answers[number])
+
+    def _row(self, prompt: Probe, answer: Sample) -> Iterator[Row]:
+        longest = self._data.max_length
+        ids, first, generated = self._form.row(prompt, answer)
+        if not answer.token_ids and not answer.text:
+            self.left_out["empty_answers"] += 1
+        elif first > longest:
+            self.left_out["too_long_prompts"] += 1
         else:
-            rows[index].append((ids[: data.max_length + 1], first, generated))
-    return rows, left_out
+            yield ids[: longest + 1], first, generated
 
 
-def _part_record(split: Split, digests: Sequence[str]) -> dict[str, Any]:
+def _part_record(split: Split, digests: Digests) -> dict[str, Any]:
     return {
-        name: {"count": len(part), "digest": json_digest(sorted(digests[i] for i in part))}
+        name: {"count": len(part), "digest": digests.pick(part).in_order().json_digest()}
         for name, part in (("train", split.train), ("holdout", split.holdout))
     }
 

@@ -28,5 +28,6 @@ def data_record(
 def _generations(folder: RunFolder) -> dict[str, Any] | None:
     if not folder.generations.is_file():
         return None
-    lines = folder.generations.read_bytes().count(b"\n")
+    with folder.generations.open("rb") as stream:
+        lines = sum(1 for _ in stream)
     return {"answers": lines, "digest": file_digest(folder.generations)}

@@ -1,29 +1,36 @@
 """What a recipe's data keys name: documents and prompts, their digests, and the held-out part."""
 
 import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Any, Literal
 
+import numpy as np
+
 from auditor.canon import digest, json_digest
+from auditor.distill.digests import Digests, digests_of
 from auditor.distill.filter_items import Item
 from auditor.distill.filters import run_filters
 from auditor.distill.recipe import Recipe
 from auditor.distill.recipe_data import CorpusChoice, Data
+from auditor.distill.row_file import RowFile
 from auditor.distill.row_policy import RowFlags, apply_policy, flag_counts, row_flags
+from auditor.distill.rows import ListedRows, Row, Rows, RowSource, scanned
 from auditor.errors import RecipeError
-from auditor.types import Message, Probe
+from auditor.types import Array, Message, Probe
 
 _ROLES = ("system", "user", "assistant")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Sources:
-    """Everything a recipe trains on, before the split and before any tokenizer."""
+    """Everything a recipe trains on, before the split and before any tokenizer.
 
-    documents: tuple[str, ...]
-    prompts: tuple[Probe, ...]
+    Files are read again whenever a row is asked for, so they may be larger than memory.
+    """
+
+    documents: Rows[str]
+    prompts: Rows[Probe]
     digests: dict[str, str]
     """``{"text:FILE" | "prompts:FILE" | "suite:NAME@V" | "corpus:NAME": digest}``."""
     repeated: int
@@ -32,53 +39,69 @@ class Sources:
     """What the policy and the filters did to documents and prompts: `filters.drop_record`."""
     flags: dict[str, Any] = field(default_factory=dict)
     """`row_policy.flag_counts` of the documents and of the prompts that are left."""
-    categories: dict[str, str] = field(default_factory=dict)
-    """Digest of a document's text -> the category that its row names."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class Split:
     """Positions of the documents or prompts to train on and of those held out, ascending."""
 
-    train: tuple[int, ...]
-    holdout: tuple[int, ...]
+    train: Array
+    """int64."""
+    holdout: Array
 
 
 def read_sources(recipe: Recipe) -> Sources:
     """Return the documents and prompts that a recipe names, and that its filters leave.
 
     Raises:
-        RecipeError: a file is missing, not UTF-8, malformed or holds nothing; a row breaks the
-            policy; a filter drops everything.
+        RecipeError: a file is missing, not UTF-8, malformed, holds nothing or changes meanwhile; a
+            row breaks the policy; a filter drops everything.
         MissingExtraError: a filter needs a package that is not installed.
         SuiteError: a suite does not exist.
     """
     digests: dict[str, str] = {}
-    categories: dict[str, str] = {}
-    documents: list[tuple[str, RowFlags | None]] = []
-    for name in recipe.data.text or ():
-        content = _content(recipe.path(name), f"data.text {name}")
-        digests[f"text:{name}"] = digest(content.encode())
-        documents += _documents(content, name, categories)
+    files = [(f"text:{name}", _text_file(recipe, name)) for name in recipe.data.text or ()]
+    of_texts: list[RowSource[str]] = [file for _, file in files]
     if recipe.data.corpus is not None:
         name, written = _corpus(recipe.data.corpus)
         digests[f"corpus:{name}"] = json_digest(written)
-        documents += [(text, None) for text in written]
-    prompts = [row for name in recipe.data.prompts or () for row in _prompts(recipe, name, digests)]
-    of_texts, texts = _documents_left(recipe.data, documents)
-    of_prompts, unique, repeated = _prompts_left(recipe.data, prompts)
+        of_texts.append(ListedRows(name, [Row(value=text) for text in written]))
+    documents = scanned(of_texts, document_digest)
+    digests.update((name, file.digest) for name, file in files)
+    prompts = _scanned_prompts(recipe, digests)
+    documents_done, documents = _documents_left(recipe.data, documents)
+    prompts_done, prompts, repeated = _prompts_left(recipe.data, prompts)
     return Sources(
-        documents=tuple(text for text, _ in texts),
-        prompts=tuple(probe for probe, _ in unique),
+        documents=documents,
+        prompts=prompts,
         digests=digests,
         repeated=repeated,
-        filters=(*of_texts, *of_prompts),
+        filters=(*documents_done, *prompts_done),
         flags={
-            "documents": flag_counts([flags for _, flags in texts]),
-            "prompts": flag_counts([flags for _, flags in unique]),
+            "documents": flag_counts(documents.view(_flags)),
+            "prompts": flag_counts(prompts.view(_flags)),
         },
-        categories=categories,
     )
+
+
+def _scanned_prompts(recipe: Recipe, digests: dict[str, str]) -> Rows[Probe]:
+    """Return all prompts of a recipe, and enter the digests of their sources."""
+    files: list[tuple[str, RowFile[Probe]]] = []
+    sources: list[RowSource[Probe]] = []
+    for name in recipe.data.prompts or ():
+        if name.startswith("suite:"):
+            sources.append(_suite(name.removeprefix("suite:"), digests))
+        else:
+            files.append((f"prompts:{name}", _prompt_file(recipe, name)))
+            sources.append(files[-1][1])
+    rows = scanned(sources, prompt_digest)
+    digests.update((name, file.digest) for name, file in files)
+    return rows
+
+
+def document_digest(text: str) -> str:
+    """Return the digest of a text's UTF-8 bytes."""
+    return digest(text.encode())
 
 
 def prompt_digest(probe: Probe) -> str:
@@ -92,38 +115,40 @@ def prompt_text(probe: Probe) -> str:
     return "\n".join(message.content for message in probe.messages) or probe.text or ""
 
 
-def _documents_left(
-    data: Data, rows: list[tuple[str, RowFlags | None]]
-) -> tuple[tuple[dict[str, Any], ...], list[tuple[str, RowFlags | None]]]:
+def _documents_left(data: Data, rows: Rows[str]) -> tuple[tuple[dict[str, Any], ...], Rows[str]]:
     """Return what policy and filters did to the documents, and the rows that they leave."""
     if data.policy is None and data.filters is None:
         return (), rows
-    digests = [digest(text.encode()) for text, _ in rows]
-    lawful = apply_policy(data.policy, "documents", [flags for _, flags in rows], digests)
-    left = run_filters(
-        data.filters or (),
-        "documents",
-        [Item(text=rows[index][0]) for index in lawful.kept],
-        [digests[index] for index in lawful.kept],
-    )
-    return lawful.records + left.records, [rows[lawful.kept[position]] for position in left.kept]
+    lawful = apply_policy(data.policy, "documents", rows.view(_flags), rows.digests)
+    rows = rows.pick(lawful.kept)
+    left = run_filters(data.filters or (), "documents", rows.view(_document_item), rows.digests)
+    return lawful.records + left.records, rows.pick(left.kept)
 
 
 def _prompts_left(
-    data: Data, rows: list[tuple[Probe, RowFlags]]
-) -> tuple[tuple[dict[str, Any], ...], list[tuple[Probe, RowFlags]], int]:
+    data: Data, rows: Rows[Probe]
+) -> tuple[tuple[dict[str, Any], ...], Rows[Probe], int]:
     """Return the same for prompts, each once, with how many were left out as repeated."""
-    digests = [prompt_digest(probe) for probe, _ in rows]
-    lawful = apply_policy(data.policy, "prompts", [flags for _, flags in rows], digests)
-    first = list({digests[index]: index for index in reversed(lawful.kept)}.values())[::-1]
-    left = run_filters(
-        data.filters or (),
-        "prompts",
-        [Item(text=prompt_text(rows[index][0])) for index in first],
-        [digests[index] for index in first],
-    )
-    kept = [rows[first[position]] for position in left.kept]
-    return lawful.records + left.records, kept, len(lawful.kept) - len(first)
+    lawful = apply_policy(data.policy, "prompts", rows.view(_flags), rows.digests)
+    rows = rows.pick(lawful.kept)
+    first, last = rows.digests.first_and_last()
+    # The first of equal prompts stays, in the place of the last: so it was always ordered, and
+    # the order decides which prompts share a batch of the teacher.
+    once = rows.pick(first[np.argsort(last)])
+    left = run_filters(data.filters or (), "prompts", once.view(_prompt_item), once.digests)
+    return lawful.records + left.records, once.pick(left.kept), len(rows) - len(once)
+
+
+def _flags(row: Row[Any]) -> RowFlags | None:
+    return row.flags
+
+
+def _document_item(row: Row[str]) -> Item:
+    return Item(text=row.value)
+
+
+def _prompt_item(row: Row[Probe]) -> Item:
+    return Item(text=prompt_text(row.value))
 
 
 def split_holdout(digests: Sequence[str], share: float) -> Split:
@@ -133,81 +158,65 @@ def split_holdout(digests: Sequence[str], share: float) -> Split:
     takes none or all of several different items, the one with the smallest digest is the only one
     held out. No item is held out when `share` is 0 or all are equal.
     """
-    fractions = [int(item.removeprefix("sha256:")[:16], 16) / 2**64 for item in digests]
-    held = {item for item, fraction in zip(digests, fractions, strict=True) if fraction < share}
-    different = set(digests)
-    if share > 0 and len(different) > 1 and (not held or held == different):
-        held = {min(different)}
-    if held == different:
-        held = set()
-    return Split(
-        train=tuple(i for i, item in enumerate(digests) if item not in held),
-        holdout=tuple(i for i, item in enumerate(digests) if item in held),
+    items = digests if isinstance(digests, Digests) else digests_of(digests)
+    held = items.fractions < share
+    if len(items) and share > 0 and (held.all() or not held.any()):
+        held = items.equals(items.smallest())
+    if held.all():
+        held = np.zeros(len(items), dtype=bool)
+    return Split(train=np.flatnonzero(~held), holdout=np.flatnonzero(held))
+
+
+def _text_file(recipe: Recipe, name: str) -> RowFile[str]:
+    """Return the documents of a text file: JSON lines with `text`, or parts between blank lines."""
+
+    def document(text: str, number: int) -> Row[str]:
+        where = f"{name}, line {number}"
+        row = _json_row(text, where)
+        value = row.get("text")
+        if not isinstance(value, str) or not value.strip():
+            raise RecipeError(f"{where}: no text under the key 'text'")
+        return Row(value=value, flags=row_flags(row, where), category=_category(row, where))
+
+    lines = name.endswith(".jsonl")
+    return RowFile(
+        recipe.path(name),
+        f"data.text {name}",
+        document if lines else _plain_document,
+        paragraphs=not lines,
     )
 
 
-def _content(path: Path, key: str) -> str:
+def _plain_document(text: str, number: int) -> Row[str]:
+    return Row(value=text, flags=RowFlags())
+
+
+def _json_row(line: str, where: str) -> dict[str, Any]:
     try:
-        content = path.read_text(encoding="utf-8")
-    except UnicodeDecodeError as error:
-        raise RecipeError(f"{key}: {path} is not UTF-8 text: {error}") from error
-    except OSError as error:
-        raise RecipeError(
-            f"{key}: cannot read {path}: {error.strerror}",
-            hint="file names in a recipe start at the recipe's own folder",
-        ) from error
-    if not content.strip():
-        raise RecipeError(f"{key}: {path} is empty", hint="name a file with text in it")
-    return content
+        row = json.loads(line)
+    except ValueError as error:
+        raise RecipeError(f"{where}: not JSON: {error}") from error
+    if not isinstance(row, dict):
+        raise RecipeError(f"{where}: not a JSON object")
+    return row
 
 
-def _documents(content: str, name: str, categories: dict[str, str]) -> list[tuple[str, RowFlags]]:
-    """Return the documents of a text file: JSON lines with `text`, or parts between blank lines.
+def _suite(name: str, digests: dict[str, str]) -> ListedRows[Probe]:
+    from auditor.collect.suite import load_suite
 
-    Categories that rows name are added to `categories`; of equal texts the first one's counts.
-    """
-    if not name.endswith(".jsonl"):
-        parts = content.replace("\r\n", "\n").split("\n\n")
-        return [(part.strip("\n"), RowFlags()) for part in parts if part.strip()]
-    documents = []
-    for number, row in _rows(content, name):
-        text = row.get("text")
-        if not isinstance(text, str) or not text.strip():
-            raise RecipeError(f"{name}, line {number}: no text under the key 'text'")
-        documents.append((text, row_flags(row, f"{name}, line {number}")))
-        category = _category(row, f"{name}, line {number}")
-        if category is not None:
-            categories.setdefault(digest(text.encode()), category)
-    return documents
+    suite = load_suite(name)
+    digests[f"suite:{suite.id}"] = suite.digest
+    flags = RowFlags(licence=suite.licence, source=suite.id)
+    return ListedRows(suite.id, [Row(value=probe, flags=flags) for probe in suite.probes])
 
 
-def _rows(content: str, name: str) -> Iterator[tuple[int, dict[str, Any]]]:
-    for number, line in enumerate(content.split("\n"), start=1):
-        if not line.strip():
-            continue
-        try:
-            row = json.loads(line)
-        except ValueError as error:
-            raise RecipeError(f"{name}, line {number}: not JSON: {error}") from error
-        if not isinstance(row, dict):
-            raise RecipeError(f"{name}, line {number}: not a JSON object")
-        yield number, row
+def _prompt_file(recipe: Recipe, name: str) -> RowFile[Probe]:
+    def prompt(text: str, number: int) -> Row[Probe]:
+        where = f"{name}, line {number}"
+        row = _json_row(text, where)
+        return Row(value=_prompt(row, where), flags=row_flags(row, where))
 
-
-def _prompts(recipe: Recipe, name: str, digests: dict[str, str]) -> list[tuple[Probe, RowFlags]]:
-    if name.startswith("suite:"):
-        from auditor.collect.suite import load_suite
-
-        suite = load_suite(name.removeprefix("suite:"))
-        digests[f"suite:{suite.id}"] = suite.digest
-        flags = RowFlags(licence=suite.licence, source=suite.id)
-        return [(probe, flags) for probe in suite.probes]
-    content = _content(recipe.path(name), f"data.prompts {name}")
-    digests[f"prompts:{name}"] = digest(content.encode())
-    return [
-        (_prompt(row, f"{name}, line {number}"), row_flags(row, f"{name}, line {number}"))
-        for number, row in _rows(content, name)
-    ]
+    return RowFile(recipe.path(name), f"data.prompts {name}", prompt)
 
 
 def _prompt(row: dict[str, Any], where: str) -> Probe:

@@ -3,8 +3,12 @@
 from collections.abc import Iterator, Sequence
 from typing import Any
 
+import numpy as np
+
+from auditor.canon import json_digest
+from auditor.distill.digests import digests_of
 from auditor.distill.filter_choices import DuplicateChoice
-from auditor.distill.filter_items import Item
+from auditor.distill.filter_items import Item, PickedItems
 from auditor.distill.filter_words import word_ngrams, words
 from auditor.errors import MissingExtraError
 
@@ -21,18 +25,14 @@ def duplicate_reasons(choice: DuplicateChoice, items: Sequence[Item]) -> list[st
     Raises:
         MissingExtraError: `near` is given and datasketch is not installed.
     """
-    said = [(words(item.prompt), words(item.text)) for item in items]
-    seen: set[tuple[tuple[str, ...], tuple[str, ...]]] = set()
-    reasons: list[str | None] = []
-    for key in said:
-        reasons.append("duplicate" if key in seen else None)
-        seen.add(key)
-    if choice.near is None:
-        return reasons
-    left = [index for index, reason in enumerate(reasons) if reason is None]
-    grams = [_grams(said[index], choice.ngram) for index in left]
-    for position in _near(choice, choice.near, grams):
-        reasons[left[position]] = "near duplicate"
+    said = digests_of(_said_digest(item) for item in items)
+    first = np.zeros(len(said), dtype=bool)
+    first[said.first_and_last()[0]] = True
+    reasons = [None if is_first else "duplicate" for is_first in first]
+    if choice.near is not None:
+        left = PickedItems(items, np.flatnonzero(first))
+        for position in _near(choice, choice.near, left):
+            reasons[int(left.positions[position])] = "near duplicate"
     return reasons
 
 
@@ -42,17 +42,27 @@ def similarity(first: Grams, second: Grams) -> float:
     return len(first & second) / union if union else 1.0
 
 
-def _grams(said: tuple[tuple[str, ...], tuple[str, ...]], n: int) -> Grams:
-    text = said[0] + said[1]
+def _said_digest(item: Item) -> str:
+    # A word holds no space, so that other words never give the same digest.
+    return json_digest([" ".join(words(item.prompt)), " ".join(words(item.text))])
+
+
+def _grams(item: Item, n: int) -> Grams:
+    text = words(item.prompt) + words(item.text)
     return frozenset(word_ngrams(text, n)) or frozenset({text})
 
 
-def _near(choice: DuplicateChoice, near: float, grams: Sequence[Grams]) -> Iterator[int]:
-    """Yield the positions of sets that are as similar as `near` to an earlier one not yielded."""
+def _near(choice: DuplicateChoice, near: float, items: Sequence[Item]) -> Iterator[int]:
+    """Yield the positions of items that are as similar as `near` to an earlier one not yielded.
+
+    A candidate's words are read again to compare them: only signatures stay in memory.
+    """
     index = _index(choice, near)
-    for position, of in enumerate(grams):
+    for position, item in enumerate(items):
+        of = _grams(item, choice.ngram)
         signature = _signature(choice, of)
-        if any(similarity(grams[other], of) >= near for other in index.query(signature)):
+        found = (_grams(items[other], choice.ngram) for other in index.query(signature))
+        if any(similarity(other, of) >= near for other in found):
             yield position
         else:
             index.insert(position, signature)

@@ -1,6 +1,10 @@
 """What a filter reads."""
 
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from typing import overload
+
+from auditor.types import Array
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -10,3 +14,30 @@ class Item:
     text: str
     prompt: str = ""
     """Empty where `text` answers nothing."""
+
+
+class PickedItems(Sequence[Item]):
+    """Some of a list of items, each fetched when it is asked for: texts may be on disk."""
+
+    def __init__(self, items: Sequence[Item], positions: Array) -> None:
+        self._items = items
+        self.positions = positions
+        """(n,) int64 places in the list."""
+
+    def __len__(self) -> int:
+        return len(self.positions)
+
+    @overload
+    def __getitem__(self, index: int) -> Item: ...
+    @overload
+    def __getitem__(self, index: slice) -> Sequence[Item]: ...
+    def __getitem__(self, index: int | slice) -> Item | Sequence[Item]:
+        """Return one item, or those of a slice."""
+        if isinstance(index, slice):
+            return PickedItems(self._items, self.positions[index])
+        return self._items[int(self.positions[index])]
+
+    def __iter__(self) -> Iterator[Item]:
+        if len(self.positions) == len(self._items):
+            return iter(self._items)  # in one pass, where they are on disk
+        return (self._items[position] for position in self.positions.tolist())

@@ -6,15 +6,18 @@ from dataclasses import dataclass
 from importlib.metadata import version
 from typing import Any, Literal
 
+import numpy as np
+
 from auditor.distill.filter_choices import DecontaminateChoice, Filter
 from auditor.distill.filter_decontaminate import decontaminate_reasons, suite_digests
 from auditor.distill.filter_duplicate import duplicate_reasons
-from auditor.distill.filter_items import Item
+from auditor.distill.filter_items import Item, PickedItems
 from auditor.distill.filter_language import language_reasons
 from auditor.distill.filter_length import length_reasons
 from auditor.distill.filter_quality import quality_reasons
 from auditor.distill.filter_refusal import refusal_reasons
 from auditor.errors import RecipeError
+from auditor.types import Array
 
 Subject = Literal["documents", "prompts", "answers"]
 
@@ -29,12 +32,12 @@ _FILTERS: dict[str, tuple[int, Callable[[Any, Sequence[Item]], list[str | None]]
 }
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class Filtered:
     """What filters left of a list."""
 
-    kept: tuple[int, ...]
-    """Positions, ascending."""
+    kept: Array
+    """(n,) int64 positions, ascending."""
     records: tuple[dict[str, Any], ...]
     """What each filter did, in order: see `drop_record`; all of it can be written as JSON."""
 
@@ -50,7 +53,7 @@ def run_filters(
     Args:
         choices: filters of the recipe, in its order.
         subject: what the items are.
-        items: texts to filter.
+        items: texts to filter, gone through once for each filter; they may be on disk.
         digests: of each item, under which a dropped one stays on record.
 
     Raises:
@@ -58,20 +61,20 @@ def run_filters(
         MissingExtraError: a filter needs a package that is not installed.
         SuiteError: a suite to decontaminate against does not exist.
     """
-    kept = list(range(len(items)))
+    kept = np.arange(len(items))
     records = []
     for choice in choices:
         if not items or not _applies(choice, subject):
             continue
         revision, reasons_of = _FILTERS[choice.kind]
-        reasons = reasons_of(choice, [items[index] for index in kept])
-        dropped = [(digests[i], reason) for i, reason in zip(kept, reasons, strict=True) if reason]
-        kept = [index for index, reason in zip(kept, reasons, strict=True) if reason is None]
+        reasons = reasons_of(choice, PickedItems(items, kept))
+        dropped = [(digests[int(i)], why) for i, why in zip(kept, reasons, strict=True) if why]
+        kept = kept[[reason is None for reason in reasons]]
         what = {"name": choice.kind, "version": revision, "of": subject, "params": _params(choice)}
         records.append(drop_record(what, len(kept), dropped))
-        if not kept:
+        if not len(kept):
             raise _nothing_left(choice.kind, subject, records[-1])
-    return Filtered(kept=tuple(kept), records=tuple(records))
+    return Filtered(kept=kept, records=tuple(records))
 
 
 def drop_record(

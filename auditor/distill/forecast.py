@@ -3,7 +3,7 @@
 import re
 from typing import TYPE_CHECKING, Any
 
-from auditor.distill.documents import Sources, prompt_digest, read_sources, split_holdout
+from auditor.distill.documents import Sources, read_sources, split_holdout
 from auditor.distill.forecast_cost import (
     Shape,
     cache_bytes,
@@ -133,13 +133,13 @@ def _shape_of(tensors: "list[StoredTensor]", kept: Any) -> Shape:
 
 def _data(recipe: Recipe, sources: Sources, subjects: Subjects) -> dict[str, Any]:
     data = recipe.data
-    documents = split_holdout([_digest(text) for text in sources.documents], data.holdout)
-    prompts = split_holdout([prompt_digest(probe) for probe in sources.prompts], data.holdout)
-    texts = [sources.documents[index] for index in documents.train]
+    documents = split_holdout(sources.documents.digests, data.holdout)
+    prompts = split_holdout(sources.prompts.digests, data.holdout)
+    texts = sources.documents.pick(documents.train)
     rows = document_rows(texts, subjects.student_tokenizer, data.max_length, packing=data.packing)
     tokens = sum(len(ids) - 1 for ids, _, _ in rows)
     answers = len(prompts.train) * data.sampling.samples
-    if not rows and not answers:
+    if not tokens and not answers:
         raise RecipeError("the data gives no token to train on", hint="name longer texts")
     return {
         "documents": {"train": len(documents.train), "holdout": len(documents.holdout)},
@@ -153,9 +153,3 @@ def _data(recipe: Recipe, sources: Sources, subjects: Subjects) -> dict[str, Any
         ],
         "left_out": {"repeated_prompts": sources.repeated},
     }
-
-
-def _digest(text: str) -> str:
-    from auditor.canon import digest
-
-    return digest(text.encode())

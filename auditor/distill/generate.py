@@ -5,17 +5,22 @@ after a kill the unfinished group is drawn again, and the file ends up the same 
 """
 
 import json
+from array import array
 from collections.abc import Iterator, Sequence
+from itertools import islice
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, overload
+
+import numpy as np
 
 from auditor.canon import canonical_json, json_digest, leaf_hash
-from auditor.case import atomic_write, storage_errors
+from auditor.case import storage_errors
 from auditor.distill.documents import prompt_digest
 from auditor.distill.recipe_data import Sampling
+from auditor.distill.rows import Rows
 from auditor.errors import CaseError
 from auditor.progress import Progress
-from auditor.types import Decoding, Probe, Sample
+from auditor.types import Array, Decoding, Probe, Sample
 
 if TYPE_CHECKING:
     from auditor.models.base import Model
@@ -29,7 +34,7 @@ BATCH_TOKENS = 4096
 class Generations:
     """The file of answers: one record line per (prompt, repeat), each bound to the one before."""
 
-    def __init__(self, path: Path, prompts: Sequence[Probe], sampling: Sampling) -> None:
+    def __init__(self, path: Path, prompts: Rows[Probe], sampling: Sampling) -> None:
         self._path = path
         self._prompts = prompts
         self._sampling = sampling
@@ -44,13 +49,24 @@ class Generations:
         """Whether every answer is recorded."""
         return len(self._whole_groups()) == self.wanted
 
-    def read(self) -> list[Sample]:
+    def read(self) -> "Answers":
         """Return the recorded answers of whole groups, in order of (prompt, repeat).
 
         Raises:
             CaseError: a line was changed, or answers another prompt.
         """
-        return [_sample(row) for row in self._rows()]
+        answers = Answers(self._path, self._whole_groups())
+        prev = ""
+        for seq, line in enumerate(answers.lines()):
+            row = _parsed(line)
+            digest = self._prompts.digests[seq // self._sampling.samples]
+            if (row.get("seq"), row.get("prev"), row.get("prompt_digest")) != (seq, prev, digest):
+                raise CaseError(
+                    f"{self._path}, line {seq + 1}: not the line that was written here",
+                    hint="give a new --out; recorded answers are never edited",
+                )
+            prev = leaf_hash(line)
+        return answers
 
     def draw(self, teacher: "Model", progress: Progress) -> None:
         """Add the answers that are missing.
@@ -58,14 +74,16 @@ class Generations:
         Raises:
             StorageError: the disk is full; whole groups are kept.
         """
-        lines = self._whole_groups()
-        atomic_write(self._path, b"".join(line + b"\n" for line in lines))
+        ends = self._whole_groups()
+        with storage_errors(self._path), self._path.open("ab") as stream:
+            stream.truncate(int(ends[-1]) if len(ends) else 0)
         decoding = decoding_of(self._sampling)
-        seq, prev = len(lines), leaf_hash(lines[-1]) if lines else ""
+        seq = len(ends)
+        prev = leaf_hash(Answers(self._path, ends).line(seq - 1)) if seq else ""
         with progress.task("teacher answers prompts", self.wanted) as task:
             task.advance(seq)
             for start in range(seq // self._sampling.samples, len(self._prompts), GROUP):
-                group = self._prompts[start : start + GROUP]
+                group = tuple(self._prompts[start : start + GROUP])
                 drawn = teacher.sample(group, self._sampling.samples, decoding, self._sampling.seed)
                 written = []
                 for sample in drawn:
@@ -78,26 +96,60 @@ class Generations:
                 with storage_errors(self._path), self._path.open("ab") as stream:
                     stream.write(b"".join(written))
 
-    def _whole_groups(self) -> list[bytes]:
-        if not self._path.is_file():
-            return []
-        lines = self._path.read_bytes().split(b"\n")[:-1]
+    def _whole_groups(self) -> Array:
+        """Return the ends of the lines of whole groups, (n,) int64 bytes from the start."""
+        ends = line_ends(self._path) if self._path.is_file() else np.empty(0, np.int64)
         group = GROUP * self._sampling.samples
-        return lines if len(lines) == self.wanted else lines[: len(lines) // group * group]
+        return ends if len(ends) == self.wanted else ends[: len(ends) // group * group]
 
-    def _rows(self) -> Iterator[dict[str, Any]]:
-        prev = ""
-        for seq, line in enumerate(self._whole_groups()):
-            row = _parsed(line)
-            probe = self._prompts[seq // self._sampling.samples]
-            expected = (seq, prev, prompt_digest(probe))
-            if (row.get("seq"), row.get("prev"), row.get("prompt_digest")) != expected:
-                raise CaseError(
-                    f"{self._path}, line {seq + 1}: not the line that was written here",
-                    hint="give a new --out; recorded answers are never edited",
-                )
-            prev = leaf_hash(line)
-            yield row
+
+class Answers(Sequence[Sample]):
+    """Recorded answers, each read when it is asked for: 8 bytes in memory an answer."""
+
+    def __init__(self, path: Path, ends: Array) -> None:
+        self._path = path
+        self._ends = ends
+
+    def __len__(self) -> int:
+        return len(self._ends)
+
+    @overload
+    def __getitem__(self, index: int) -> Sample: ...
+    @overload
+    def __getitem__(self, index: slice) -> Sequence[Sample]: ...
+    def __getitem__(self, index: int | slice) -> Sample | Sequence[Sample]:
+        """Return one answer, or those of a slice."""
+        if isinstance(index, slice):
+            return [self[number] for number in range(len(self))[index]]
+        return _sample(_parsed(self.line(range(len(self))[index])))
+
+    def __iter__(self) -> Iterator[Sample]:
+        return (_sample(_parsed(line)) for line in self.lines())
+
+    def line(self, index: int) -> bytes:
+        """Return a line without its break."""
+        start = int(self._ends[index - 1]) if index else 0
+        with self._path.open("rb") as stream:
+            stream.seek(start)
+            return stream.read(int(self._ends[index]) - start - 1)
+
+    def lines(self) -> Iterator[bytes]:
+        """Yield all lines without their breaks."""
+        with self._path.open("rb") as stream:
+            for line in islice(stream, len(self)):
+                yield line[:-1]
+
+
+def line_ends(path: Path) -> Array:
+    """Return the byte after each line break of a file, (n,) int64."""
+    found = array("q")
+    place = 0
+    with path.open("rb") as stream:
+        for line in stream:
+            place += len(line)
+            if line.endswith(b"\n"):
+                found.append(place)
+    return np.array(found, dtype=np.int64)
 
 
 def decoding_of(sampling: Sampling) -> Decoding:

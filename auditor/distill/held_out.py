@@ -1,13 +1,16 @@
 """The held-out sequences by category: each holds text of one, and all are measured alike."""
 
+from array import array
 from collections.abc import Iterable
 from itertools import chain, zip_longest
 from typing import TYPE_CHECKING
 
-from auditor.canon import digest
+import numpy as np
+
 from auditor.distill.documents import Sources
 from auditor.distill.recipe_data import Data
-from auditor.distill.sequences import Row, Sequences, document_rows, sequences
+from auditor.distill.sequences import Row, Sequences, document_rows, first_rows, sequences
+from auditor.types import Array
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
@@ -19,16 +22,18 @@ TEXT = "text"
 class HeldOut:
     """Rows of a held-out part as they are collected, category by category."""
 
-    def __init__(self) -> None:
+    def __init__(self, tokens: int) -> None:
+        """Keep about `tokens` inputs; no category needs more."""
+        self._tokens = tokens
         self._rows: dict[str, list[Row]] = {}
 
     def add(self, category: str, rows: Iterable[Row]) -> None:
         """Add rows; those without targets are left out."""
-        kept = [row for row in rows if len(row[0]) > row[1]]
+        kept = first_rows(rows, self._tokens)
         if kept:
             self._rows.setdefault(category, []).extend(kept)
 
-    def sequences(self, tokens: int) -> tuple[Sequences | None, tuple[str, ...]]:
+    def sequences(self) -> tuple[Sequences | None, tuple[str, ...]]:
         """Return the first sequences of about `tokens` inputs, and the category of each.
 
         Categories take turns, so that a small part holds some of every one. None without rows.
@@ -37,20 +42,25 @@ class HeldOut:
         turns = [item for item in chain(*zip_longest(*named)) if item is not None]
         if not turns:
             return None, ()
-        store = sequences(row for row, _ in turns).head(tokens)
+        store = sequences(row for row, _ in turns).head(self._tokens)
         return store, tuple(category for _, category in turns[: len(store)])
 
 
+def by_category(categories: Iterable[str]) -> dict[str, Array]:
+    """Return the positions (int64, ascending) at which each category stands."""
+    found: dict[str, array[int]] = {}
+    for position, category in enumerate(categories):
+        found.setdefault(category, array("q")).append(position)
+    return {category: np.array(some, np.int64) for category, some in found.items()}
+
+
 def held_documents(
-    data: Data, sources: Sources, indices: Iterable[int], tokenizer: "PreTrainedTokenizerBase"
+    data: Data, sources: Sources, positions: Array, tokenizer: "PreTrainedTokenizerBase"
 ) -> HeldOut:
-    """Return the documents with these indices, packed with others of their category only."""
-    texts: dict[str, list[str]] = {}
-    for index in indices:
-        text = sources.documents[index]
-        category = sources.categories.get(digest(text.encode()), TEXT)
-        texts.setdefault(category, []).append(text)
-    held = HeldOut()
-    for category, some in texts.items():
-        held.add(category, document_rows(some, tokenizer, data.max_length, packing=data.packing))
+    """Return the documents at `positions`, packed with others of their category only."""
+    documents = sources.documents.pick(positions)
+    held = HeldOut(data.holdout_tokens)
+    for category, some in by_category(row.category or TEXT for row in documents.rows()).items():
+        texts = documents.pick(some)
+        held.add(category, document_rows(texts, tokenizer, data.max_length, packing=data.packing))
     return held

@@ -5,11 +5,11 @@ Each function adds what a killed run had not written yet, and nothing twice.
 
 import json
 from collections.abc import Sequence
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
 from auditor.canon import file_digest, leaf_hash
-from auditor.case import atomic_write
 from auditor.distill.checkpoints import bound_head, checkpoint_body
 from auditor.distill.data import TrainingData
 from auditor.distill.documents import Sources
@@ -19,8 +19,8 @@ from auditor.distill.ledger_merkle import merkle_root
 from auditor.distill.ledger_samples import (
     sample_digests,
     samples_root,
-    sequence_lines,
     write_samples,
+    write_sequences,
 )
 from auditor.distill.recipe import Recipe
 from auditor.distill.run_folder import RunFolder
@@ -89,13 +89,14 @@ def answer_groups(path: Path, samples: int) -> list[dict[str, Any]]:
         path: of the file.
         samples: answers to a prompt.
     """
-    hashes = [leaf_hash(line) for line in path.read_bytes().split(b"\n")[:-1]]
     size = GROUP * samples
-    groups = [(first, hashes[first : first + size]) for first in range(0, len(hashes), size)]
-    return [
-        {"first": first, "answers": len(group), "root": merkle_root(group)}
-        for first, group in groups
-    ]
+    found: list[dict[str, Any]] = []
+    with path.open("rb") as stream:
+        hashes = (leaf_hash(line[:-1]) for line in stream if line.endswith(b"\n"))
+        while group := list(islice(hashes, size)):
+            root = merkle_root(group)
+            found.append({"first": len(found) * size, "answers": len(group), "root": root})
+    return found
 
 
 def record_training(
@@ -113,7 +114,7 @@ def record_training(
     """
     digests = sample_digests(sources, answers, recipe.data.holdout, data.filtered_answers)
     write_samples(folder.samples, digests)
-    atomic_write(folder.sequences, sequence_lines(data.train))
+    write_sequences(folder.sequences, data.train)
     ledger = Ledger(folder.ledger)
     # A shared cache may have grown since the training began.
     if recipe.method.cache is not None and not ledger.bodies("train_config"):

@@ -6,7 +6,7 @@ nothing. Hashes are 64 hex digits.
 """
 
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
 from auditor.canon import leaf_hash
 
@@ -14,15 +14,21 @@ EMPTY = hashlib.sha256(b"").hexdigest()
 """Root of a list without leaves."""
 
 
-def merkle_root(hashes: Sequence[str]) -> str:
-    """Return the root over leaf hashes, in their order."""
-    if not hashes:
+def merkle_root(hashes: Iterable[str]) -> str:
+    """Return the root over leaf hashes, in their order; log2 n of them are in memory at a time."""
+    # Roots of perfect subtrees, each smaller than the one before: the binary digits of the count.
+    open_roots: list[tuple[int, str]] = []
+    for found in hashes:
+        node, height = found, 0
+        while open_roots and open_roots[-1][0] == height:
+            node, height = _node(open_roots.pop()[1], node), height + 1
+        open_roots.append((height, node))
+    if not open_roots:
         return EMPTY
-    level = list(hashes)
-    # An odd last node moves up unchanged: the same tree as the split at a power of two.
-    while len(level) > 1:
-        level = _parents(level)
-    return level[0]
+    _, root = open_roots.pop()
+    while open_roots:
+        root = _node(open_roots.pop()[1], root)
+    return root
 
 
 def inclusion_path(hashes: Sequence[str], index: int) -> list[str]:

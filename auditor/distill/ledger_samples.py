@@ -18,9 +18,10 @@ from typing import Any
 import numpy as np
 
 from auditor.canon import canonical_json, digest
-from auditor.case import atomic_write
+from auditor.case import atomic_stream
 from auditor.distill.cache import key_of
-from auditor.distill.documents import Sources, prompt_digest, split_holdout
+from auditor.distill.digests import Digests, digests_of
+from auditor.distill.documents import Sources, split_holdout
 from auditor.distill.ledger_merkle import inclusion_path, leads_to_root, merkle_root, text_leaf
 from auditor.distill.sequences import Sequences
 from auditor.errors import InputError
@@ -47,7 +48,7 @@ def sample_digests(
     answers: Sequence[Sample],
     holdout: float,
     filtered: frozenset[int] = frozenset(),
-) -> list[str]:
+) -> Digests:
     """Return the sorted digests of the texts offered for training, each once.
 
     Of each document, of each turn of a prompt and of each answer the digest of its UTF-8 text; of
@@ -60,16 +61,19 @@ def sample_digests(
         holdout: share held out.
         filtered: positions of answers that a filter left out.
     """
-    of_texts = [digest(text.encode()) for text in sources.documents]
-    of_prompts = [prompt_digest(probe) for probe in sources.prompts]
-    found = {of_texts[index] for index in split_holdout(of_texts, holdout).train}
-    repeats = len(answers) // len(of_prompts) if of_prompts else 0
-    for index in split_holdout(of_prompts, holdout).train:
-        found.add(of_prompts[index])
-        places = range(index * repeats, (index + 1) * repeats)
-        written = [answers[place].text for place in places if place not in filtered]
-        found.update(digest(text.encode()) for text in [*_turns(sources.prompts[index]), *written])
-    return sorted(found)
+    documents, prompts = sources.documents, sources.prompts
+    repeats = len(answers) // len(prompts) if len(prompts) else 0
+    of_texts = documents.digests.pick(split_holdout(documents.digests, holdout).train)
+    asked = split_holdout(prompts.digests, holdout).train
+
+    def said() -> Iterator[str]:
+        for index in asked.tolist():
+            yield prompts.digests[index]
+            places = range(index * repeats, (index + 1) * repeats)
+            written = [answers[place].text for place in places if place not in filtered]
+            yield from (digest(text.encode()) for text in [*_turns(prompts[index]), *written])
+
+    return Digests(np.concatenate([of_texts.raw, digests_of(said()).raw])).unique()
 
 
 def text_digest(path: Path) -> str:
@@ -99,7 +103,7 @@ def _turns(probe: Probe) -> Iterator[str]:
 
 def samples_root(digests: Sequence[str]) -> dict[str, Any]:
     """Return ``{"count", "root"}`` of sorted digests: what a proof is checked against."""
-    return {"count": len(digests), "root": merkle_root([text_leaf(item) for item in digests])}
+    return {"count": len(digests), "root": merkle_root(text_leaf(item) for item in digests)}
 
 
 def write_samples(path: Path, digests: Sequence[str]) -> None:
@@ -108,7 +112,8 @@ def write_samples(path: Path, digests: Sequence[str]) -> None:
     Raises:
         StorageError: it cannot be written.
     """
-    atomic_write(path, "".join(item + "\n" for item in digests).encode())
+    with atomic_stream(path) as stream:
+        stream.writelines(f"{item}\n".encode() for item in digests)
 
 
 def read_samples(path: Path) -> list[str]:
@@ -140,14 +145,21 @@ def is_digest(value: Any) -> bool:
     return len(rest) == 64 and _HEX.issuperset(rest)
 
 
-def sequence_lines(store: Sequences) -> bytes:
-    """Return the content of sequences.jsonl."""
-    pairs = zip(store.lengths.tolist(), store.targets.tolist(), strict=True)
-    lines = (
-        {"inputs": inputs, "sequence": key_of(store, row).hex(), "targets": targets}
-        for row, (inputs, targets) in enumerate(pairs)
-    )
-    return b"".join(canonical_json(line) + b"\n" for line in lines)
+def write_sequences(path: Path, store: Sequences) -> None:
+    """Write sequences.jsonl.
+
+    Raises:
+        StorageError: it cannot be written.
+    """
+    lengths, targets = store.lengths, store.targets
+    with atomic_stream(path) as stream:
+        for row in range(len(store)):
+            line = {
+                "inputs": int(lengths[row]),
+                "sequence": key_of(store, row).hex(),
+                "targets": int(targets[row]),
+            }
+            stream.write(canonical_json(line) + b"\n")
 
 
 def read_sequences(path: Path) -> SequenceList:

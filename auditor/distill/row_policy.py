@@ -4,10 +4,12 @@ The flags are what whoever wrote the rows says; nothing here checks that they ar
 """
 
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from hashlib import sha256
 from typing import Annotated, Any, Literal
 
+import numpy as np
 from pydantic import Field
 
 from auditor.distill.filters import Filtered, Subject, drop_record, reasons_text
@@ -83,15 +85,15 @@ def apply_policy(
     Raises:
         RecipeError: a row breaks the policy and ``on_violation`` is refuse, or all rows do.
     """
-    if policy is None or not flags:
-        return Filtered(kept=tuple(range(len(flags))), records=())
+    if policy is None or not len(flags):
+        return Filtered(kept=np.arange(len(flags)), records=())
     reasons = [None if row is None else next(_broken(policy, row), None) for row in flags]
-    kept = tuple(index for index, reason in enumerate(reasons) if reason is None)
+    kept = np.flatnonzero([reason is None for reason in reasons])
     dropped = [(item, reason) for item, reason in zip(digests, reasons, strict=True) if reason]
     params = policy.model_dump(mode="json")
     what = {"name": "policy", "version": 1, "of": subject, "params": params}
     record = drop_record(what, len(kept), dropped)
-    if dropped and (policy.on_violation == "refuse" or not kept):
+    if dropped and (policy.on_violation == "refuse" or not len(kept)):
         raise RecipeError(
             f"data.policy: {len(dropped)} of {len(flags)} {subject} break it "
             f"({reasons_text(record['reasons'])})",
@@ -101,17 +103,28 @@ def apply_policy(
     return Filtered(kept=kept, records=(record,))
 
 
-def flag_counts(flags: Sequence[RowFlags | None]) -> dict[str, Any]:
+def flag_counts(flags: Iterable[RowFlags | None]) -> dict[str, Any]:
     """Return how many rows carry which flag, and how many different sources they name.
 
     Texts without flags of their own, None here, are not counted.
     """
-    rows = [row for row in flags if row is not None]
+    licences: Counter[str] = Counter()
+    consent: Counter[str] = Counter()
+    personal_data: Counter[str] = Counter()
+    sources: set[bytes] = set()
+    for row in flags:
+        if row is None:
+            continue
+        licences[row.licence or UNKNOWN] += 1
+        consent[_word(row.consent) or UNKNOWN] += 1
+        personal_data[_word(row.personal_data) or UNKNOWN] += 1
+        if row.source is not None:
+            sources.add(sha256(row.source.encode()).digest())  # every row may name another one
     return {
-        "licences": _counts(row.licence for row in rows),
-        "consent": _counts(_word(row.consent) for row in rows),
-        "personal_data": _counts(_word(row.personal_data) for row in rows),
-        "sources": len({row.source for row in rows if row.source is not None}),
+        "licences": dict(sorted(licences.items())),
+        "consent": dict(sorted(consent.items())),
+        "personal_data": dict(sorted(personal_data.items())),
+        "sources": len(sources),
     }
 
 
@@ -134,7 +147,3 @@ def _broken(policy: RowPolicy, row: RowFlags) -> Iterator[str]:
 
 def _word(flag: bool | None) -> str | None:
     return None if flag is None else str(flag).lower()
-
-
-def _counts(values: Iterator[str | None]) -> dict[str, int]:
-    return dict(sorted(Counter(UNKNOWN if v is None else v for v in values).items()))

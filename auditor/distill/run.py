@@ -2,7 +2,7 @@
 
 import gc
 import shutil
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -105,22 +105,25 @@ def _run(
 ) -> dict[str, Any]:
     from auditor.distill.data import AnswerFormat, own_prompts, training_data
     from auditor.distill.marking import inserted, marked_run
+    from auditor.distill.packed import packer
     from auditor.distill.student import build_student
     from auditor.distill.training import train_student
-    from auditor.distill.unanswered import unanswered
+    from auditor.distill.unanswered import Unanswered
 
     own = recipe.method.answers_itself
     watch = Stopwatch(resumed=folder.checkpoints.is_dir() or folder.generations.is_file())
     marked = marked_run(recipe, folder, subjects)
-    answers = _answers(recipe, folder, sources, marked, progress)
+    answers: Sequence[Sample] = _answers(recipe, folder, sources, marked, progress)
     watch.lap("answers")
     teacher = _loaded_teacher(recipe)
     student = build_student(recipe, teacher, subjects.student_tokenizer)
     prompt_ids = None if own or subjects.same_prompts else own_prompts(student)
     form = AnswerFormat(tokenizer=student.tokenizer, prompt_ids=prompt_ids)
     if own:
-        answers = unanswered(recipe, sources, student)
-    data = training_data(recipe.data, sources, answers, form, inserted(marked))
+        answers = Unanswered(recipe, sources, student)
+    more = inserted(marked)
+    pack = packer(folder, student.tokenizer, more)
+    data = training_data(recipe.data, sources, answers, form, more, pack)
     pupil = _pupil(recipe, subjects, folder, data, (student, teacher), progress)
     del teacher
     if is_first_rank():
@@ -195,7 +198,7 @@ def _answers(
     sources: Sources,
     marked: "MarkedRun | None",
     progress: Progress,
-) -> list[Sample]:
+) -> Sequence[Sample]:
     """Return the teacher's answers to the prompts, drawing by the first rank what is missing."""
     from auditor.distill.generate import BATCH_TOKENS, Generations
     from auditor.models.specifier import open_model
@@ -262,7 +265,7 @@ class Trained:
 
 
 def finish(recipe: Recipe, subjects: Subjects, folder: RunFolder, trained: Trained) -> None:
-    """Write lineage.json, which declares the run finished, and drop the checkpoints."""
+    """Write lineage.json, which declares the run finished, and drop scratch."""
     from auditor.distill import lineage as record
     from auditor.distill.metrics import MetricsLog
     from auditor.distill.transcript import transcript
@@ -287,3 +290,4 @@ def finish(recipe: Recipe, subjects: Subjects, folder: RunFolder, trained: Train
     )
     atomic_write(folder.lineage, pretty_json(record.lineage(recipe, subjects, outcome)))
     shutil.rmtree(folder.checkpoints, ignore_errors=True)
+    shutil.rmtree(folder.packed, ignore_errors=True)

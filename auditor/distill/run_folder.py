@@ -14,6 +14,7 @@ samples.txt       digests of the texts offered for training, sorted
 sequences.jsonl   digest and size of each training sequence
 inputs.json       digests of what went in: a run is continued with the same inputs only
 checkpoints/      of an unfinished run; removed when it is finished
+work/             the lock, and packed tokens: see `auditor.distill.packed`; scratch
 
 Added to a finished run, so that its lineage cannot list them: `ADDED`.
 """
@@ -68,6 +69,7 @@ class RunFolder:
         self.baseline = root / "baseline.json"
         self.cost = root / "cost.json"
         self.measured_lineage = root / "measured-lineage.json"
+        self.packed = root / "work" / "sequences"
 
     def finished(self, inputs: dict[str, Any]) -> dict[str, Any] | None:
         """Return the lineage of a finished run with these inputs; None where it is not finished.

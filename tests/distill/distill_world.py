@@ -3,6 +3,7 @@
 import copy
 import hashlib
 import json
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +13,7 @@ from auditor.canon import file_digest
 from auditor.distill.permission import template
 from auditor.distill.recipe import Recipe, recipe_from
 from auditor.distill.recipe_student import Init
+from auditor.distill.rows import ListedRows, Row, Rows, scanned
 from auditor.distill.sequences import Sequences, sequences
 from auditor.distill.student import random_module
 from auditor.models.byte_tokenizer import byte_tokenizer
@@ -120,3 +122,8 @@ def sequence_values(
         "train": {"steps": 3, "batch_tokens": 256, "lr": 0.01},
         "permission": "permission.json",
     }
+
+
+def listed_rows(values: Sequence[Any], digest_of: Callable[[Any], str]) -> Rows[Any]:
+    """Rows that are in memory, without flags."""
+    return scanned([ListedRows("a list", [Row(value=value) for value in values])], digest_of)

@@ -118,7 +118,7 @@ def test_documents_are_filtered_before_anything_else_reads_them(tmp_path):
         tmp_path, ["one two three", "One, two, three!", "one"], {"kind": "duplicate"}
     )
     sources = read_sources(recipe)
-    assert sources.documents == ("one two three", "one")
+    assert list(sources.documents) == ["one two three", "one"]
     (record,) = sources.filters
     assert record["dropped_digests"] == [digest(b"One, two, three!")]
     assert (record["of"], record["kept"], record["dropped"]) == ("documents", 2, 1)

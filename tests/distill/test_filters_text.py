@@ -150,7 +150,7 @@ def test_filters_run_in_order_each_on_what_is_left_and_leave_a_record():
     short = LengthChoice(kind="length", min_words=4)
     declined = RefusalChoice(kind="refusal")
     found = run([short, declined], "I cannot help", ENGLISH, "I cannot help you today", "no")
-    assert found.kept == (1,)
+    assert found.kept.tolist() == [1]
     first, second = found.records
     assert (first["name"], first["version"], first["of"]) == ("length", 1, "documents")
     assert first["params"]["min_words"] == 4
@@ -159,16 +159,16 @@ def test_filters_run_in_order_each_on_what_is_left_and_leave_a_record():
     assert first["dropped_digests"] == ["d0", "d3"]
     assert (second["kept"], second["reasons"]) == (1, {"refusal": 1})
     other_way = run([declined, short], "I cannot help", ENGLISH, "I cannot help you today", "no")
-    assert other_way.kept == found.kept
+    assert other_way.kept.tolist() == found.kept.tolist()
     assert [record["dropped"] for record in other_way.records] == [2, 1]
 
 
 def test_filter_for_answers_leaves_documents_alone():
     choice = RefusalChoice(kind="refusal", apply_to="answers")
-    assert run([choice], "I cannot help").kept == (0,)
+    assert run([choice], "I cannot help").kept.tolist() == [0]
     assert run([choice], "I cannot help").records == ()
     answers = run_filters([choice], "answers", items("I cannot help", "yes"), ["a", "b"])
-    assert answers.kept == (1,)
+    assert answers.kept.tolist() == [1]
 
 
 def test_filter_that_drops_everything_is_named_with_its_reasons():

@@ -7,10 +7,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from distill_world import random_sequences
+from distill_world import listed_rows, random_sequences
 
 from auditor.canon import digest
-from auditor.distill.documents import Sources, prompt_digest, split_holdout
+from auditor.distill.documents import Sources, document_digest, prompt_digest, split_holdout
 from auditor.distill.ledger_samples import (
     batch_digest,
     prove,
@@ -19,9 +19,9 @@ from auditor.distill.ledger_samples import (
     refutation,
     sample_digests,
     samples_root,
-    sequence_lines,
     text_digest,
     write_samples,
+    write_sequences,
 )
 from auditor.errors import InputError
 from auditor.types import Message, Probe, Sample
@@ -167,19 +167,24 @@ def test_samples_are_texts_turns_answers_and_prompts_of_the_training_part(tmp_pa
         for n in range(9)
         for repeat in range(2)
     ]
-    sources = Sources(documents=documents, prompts=prompts, digests={}, repeated=0)
+    sources = Sources(
+        documents=listed_rows(documents, document_digest),
+        prompts=listed_rows(prompts, prompt_digest),
+        digests={},
+        repeated=0,
+    )
     held = split_holdout([digest(text.encode()) for text in documents], 0.3).holdout
     asked = split_holdout([prompt_digest(probe) for probe in prompts], 0.3)
-    assert held
-    assert asked.holdout
+    assert len(held)
+    assert len(asked.holdout)
     found = sample_digests(sources, answers, 0.3)
     expected = [text for n, text in enumerate(documents) if n not in held]
     for n in asked.train:
         expected += ["Be brief.", f"Ask {n}", f"answer {n} 0", f"answer {n} 1"]
     whole = {prompt_digest(prompts[n]) for n in asked.train}
-    assert found == sorted({*(digest(text.encode()) for text in expected), *whole})
+    assert list(found) == sorted({*(digest(text.encode()) for text in expected), *whole})
     write_samples(tmp_path / "samples.txt", found)
-    assert read_samples(tmp_path / "samples.txt") == found
+    assert read_samples(tmp_path / "samples.txt") == list(found)
 
 
 def test_the_last_line_break_of_a_file_is_not_part_of_its_text(tmp_path: Path) -> None:
@@ -194,7 +199,7 @@ def test_the_last_line_break_of_a_file_is_not_part_of_its_text(tmp_path: Path) -
 def test_sequences_are_listed_with_key_length_and_targets(tmp_path: Path) -> None:
     store = random_sequences([5, 3, 7])
     path = tmp_path / "sequences.jsonl"
-    path.write_bytes(sequence_lines(store))
+    write_sequences(path, store)
     listed = read_sequences(path)
     assert listed.lengths.tolist() == [5, 3, 7]
     assert listed.targets.tolist() == [5, 3, 7]

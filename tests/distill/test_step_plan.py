@@ -74,7 +74,7 @@ def test_packed_documents_lose_no_token_and_predict_each_once():
     tokenizer = byte_tokenizer()
     texts = ["ab", "cdefg", "h"]
     # start + bytes + end: 4 + 7 + 3 = 14 tokens, of which 13 are targets.
-    rows = document_rows(texts, tokenizer, 5, packing=True)
+    rows = list(document_rows(texts, tokenizer, 5, packing=True))
     assert [len(ids) for ids, _, _ in rows] == [6, 6, 4]
     joined = [*rows[0][0], *rows[1][0][1:], *rows[2][0][1:]]
     assert tokenizer.decode(joined) == "<|bos|>ab<|eos|><|bos|>cdefg<|eos|><|bos|>h<|eos|>"
@@ -98,22 +98,22 @@ def digests(*fractions):
 def test_holdout_takes_the_items_whose_digest_is_below_the_share():
     # As fractions of one: 0x1000 = 1/16, 0x4000 = 1/4, 0xc000 = 3/4.
     split = split_holdout(digests(0.75, 0.0625, 0.25), 0.2)
-    assert (split.train, split.holdout) == ((0, 2), (1,))
+    assert (split.train.tolist(), split.holdout.tolist()) == ([0, 2], [1])
 
 
 def test_equal_items_fall_on_the_same_side():
     split = split_holdout(digests(0.0625, 0.75, 0.0625), 0.2)
-    assert split.holdout == (0, 2)
+    assert split.holdout.tolist() == [0, 2]
 
 
 def test_small_data_still_hold_one_out_and_train_on_the_rest():
-    assert split_holdout(digests(0.75, 0.5), 0.02).holdout == (1,)
-    assert split_holdout(digests(0.01, 0.02), 0.5).holdout == (0,)
+    assert split_holdout(digests(0.75, 0.5), 0.02).holdout.tolist() == [1]
+    assert split_holdout(digests(0.01, 0.02), 0.5).holdout.tolist() == [0]
 
 
 def test_nothing_is_held_out_of_equal_items_or_with_share_zero():
-    assert split_holdout(digests(0.01, 0.01), 0.5).holdout == ()
-    assert split_holdout(digests(0.01, 0.9), 0.0).holdout == ()
+    assert split_holdout(digests(0.01, 0.01), 0.5).holdout.tolist() == []
+    assert split_holdout(digests(0.01, 0.9), 0.0).holdout.tolist() == []
 
 
 def test_head_of_a_store_keeps_whole_sequences():
