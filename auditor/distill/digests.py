@@ -61,7 +61,7 @@ class Digests(Sequence[str]):
     def first_and_last(self) -> tuple[Array, Array]:
         """Return where each different digest stands first and last, in sorted order, (d,) each."""
         order = self._order()
-        ordered = self.raw[order]
+        ordered = _words(self.raw)[order]  # (n, 4)
         starts = np.ones(len(order), dtype=bool)
         starts[1:] = (ordered[1:] != ordered[:-1]).any(axis=1)
         # The order is stable: within equal digests positions ascend.
@@ -82,8 +82,12 @@ class Digests(Sequence[str]):
 
     def _order(self) -> Array:
         """Return (n,) int64 positions in sorted order, equal ones as they stand."""
-        words = np.ascontiguousarray(self.raw).view(">u8")  # (n, 4)
-        return np.lexsort(words.T[::-1]).astype(np.int64)
+        return np.lexsort(_words(self.raw).T[::-1]).astype(np.int64, copy=False)
+
+
+def _words(raw: Array) -> Array:
+    """Return (n, 4) big-endian words of (n, 32) bytes: they sort as the bytes do."""
+    return np.ascontiguousarray(raw).view(">u8")
 
 
 def digests_of(texts: Iterable[str]) -> Digests:

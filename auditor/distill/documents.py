@@ -120,7 +120,7 @@ def _documents_left(data: Data, rows: Rows[str]) -> tuple[tuple[dict[str, Any], 
     if data.policy is None and data.filters is None:
         return (), rows
     lawful = apply_policy(data.policy, "documents", rows.view(_flags), rows.digests)
-    rows = rows.pick(lawful.kept)
+    rows = rows if len(lawful.kept) == len(rows) else rows.pick(lawful.kept)
     left = run_filters(data.filters or (), "documents", rows.view(_document_item), rows.digests)
     return lawful.records + left.records, rows.pick(left.kept)
 

@@ -1,6 +1,6 @@
 """Rows of data that stay on disk: documents and prompts, read again whenever they are asked for.
 
-In memory is kept where a row begins and ends, and its digest: 64 bytes a row, whatever its length.
+In memory is kept where a row begins and ends, and its digest: 56 bytes a row, whatever its length.
 A row that is read again must still have its digest.
 """
 
@@ -97,9 +97,11 @@ class Rows(Sequence[T]):
         digest_of: Callable[[T], str],
         digests: Digests,
         places: Array,
+        begins: Array,
     ) -> None:
-        """Take (n, 2) int64 `places`: the number of the source, and of the row in it."""
+        """Take (n,) int64 `places`, counted over all sources, and (s + 1,) where each begins."""
         self._sources = sources
+        self._begins = begins
         self._digest_of = digest_of
         self._places = places
         self.digests = digests
@@ -124,7 +126,11 @@ class Rows(Sequence[T]):
     def pick(self, positions: Array) -> "Rows[T]":
         """Return the rows at `positions`, in that order."""
         return Rows(
-            self._sources, self._digest_of, self.digests.pick(positions), self._places[positions]
+            self._sources,
+            self._digest_of,
+            self.digests.pick(positions),
+            self._places[positions],
+            self._begins,
         )
 
     def row(self, index: int) -> Row[T]:
@@ -143,12 +149,13 @@ class Rows(Sequence[T]):
         Raises:
             RecipeError: a file was changed since it was first read.
         """
-        of = self._places[:, 0]
+        of = np.searchsorted(self._begins, self._places, side="right") - 1
         ends = [*(np.flatnonzero(np.diff(of)) + 1).tolist(), len(self)] if len(self) else []
         start = 0
         for end in ends:
-            source = self._sources[int(of[start])]
-            read = source.read(self._places[start:end, 1])
+            number = int(of[start])
+            source = self._sources[number]
+            read = source.read(self._places[start:end] - self._begins[number])
             for index, row in enumerate(read, start):
                 if self._digest_of(row.value) != self.digests[index]:
                     raise changed_while_read(source.name)
@@ -176,10 +183,8 @@ def scanned(sources: Sequence[RowSource[T]], digest_of: Callable[[T], str]) -> R
                 yield digest_of(row.value)
 
     digests = digests_of(found())
-    places = np.empty((len(digests), 2), dtype=np.int64)
-    places[:, 0] = np.repeat(np.arange(len(counts)), counts)
-    places[:, 1] = np.concatenate([np.arange(n) for n in counts]) if counts else 0
-    return Rows(sources, digest_of, digests, places)
+    begins = np.concatenate([[0], np.cumsum(np.array(counts, dtype=np.int64))]).astype(np.int64)
+    return Rows(sources, digest_of, digests, np.arange(len(digests)), begins)
 
 
 def changed_while_read(name: str) -> RecipeError:

@@ -65,7 +65,7 @@ class Sequences:
         """Return the first sequences that together have about `positions` inputs, at least one."""
         count = max(1, int(np.searchsorted(np.cumsum(self.lengths), positions, side="right")))
         return Sequences(
-            tokens=self.tokens[: self.offsets[min(count, len(self))]],
+            tokens=self.tokens[0 : self.offsets[min(count, len(self))]],
             offsets=self.offsets[: count + 1],
             first=self.first[:count],
             generated=self.generated[:count],
