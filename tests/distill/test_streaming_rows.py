@@ -18,6 +18,8 @@ from auditor.distill.documents import (
     split_holdout,
 )
 from auditor.distill.recipe import Recipe, recipe_from
+from auditor.distill.row_file import RowFile
+from auditor.distill.rows import Row
 from auditor.errors import RecipeError
 
 INIT = {"architecture": "llama", "hidden": 16, "layers": 1, "heads": 2, "tokenizer": "bytes"}
@@ -102,20 +104,16 @@ def test_file_that_changes_after_it_was_read_is_refused(tmp_path):
         found[7]
 
 
-def test_file_that_grows_while_it_is_scanned_is_refused(tmp_path, monkeypatch):
-    from auditor.distill import documents
-
-    path = tmp_path / "text.jsonl"
-    big_jsonl(path, lines=50)
-
-    def slow(text: str) -> str:
-        with path.open("a") as stream:
-            stream.write("\n")
-        return document_digest(text)
-
-    monkeypatch.setattr(documents, "document_digest", slow)
+def test_file_that_grows_while_it_is_scanned_is_refused(tmp_path):
+    path = tmp_path / "text.txt"
+    path.write_text("a\n\nb\n")
+    rows = RowFile(path, "data.text text.txt", lambda text, _: Row(value=text), paragraphs=True)
+    scan = rows.scan()
+    assert next(scan).value == "a"
+    with path.open("a") as stream:
+        stream.write("\nc\n")
     with pytest.raises(RecipeError, match="was changed while"):
-        read_sources(recipe_of(tmp_path, text="text.jsonl"))
+        list(scan)
 
 
 def test_of_equal_prompts_the_first_stays_in_the_place_of_the_last(tmp_path):
