@@ -165,5 +165,9 @@ def test_continued_run_takes_its_sequences_again(tmp_path, monkeypatch):
         with pytest.raises(KeyboardInterrupt):
             distill(recipe, run)
     assert (run / "work" / "sequences" / "manifest.json").is_file()
-    monkeypatch.setattr(PackedSequences, "write", stop)
+
+    def again(*_: Any) -> None:
+        raise RuntimeError("packed again")
+
+    monkeypatch.setattr(PackedSequences, "write", again)
     assert distill(recipe, run) == straight
