@@ -51,10 +51,10 @@ def traced_peak(folder: Path, documents: int) -> int:
 
 def test_memory_of_reading_and_packing_does_not_follow_the_text(tmp_path):
     traced_peak(tmp_path / "warm", 20)  # what is imported and kept once
-    small = traced_peak(tmp_path / "small", 30)
-    large = traced_peak(tmp_path / "large", 120)
-    # 450 kB more text, and 1.8 MB more tokens. What may grow: 56 bytes and some copies of them for
-    # each of 90 documents, 13 bytes and copies for each of 1800 sequences.
+    small = traced_peak(tmp_path / "small", 80)
+    large = traced_peak(tmp_path / "large", 200)
+    # 600 kB more text, and 2.4 MB more tokens. What may grow: 56 bytes and some copies of them for
+    # each of 120 documents, 13 bytes and copies for each of 2400 sequences.
     assert large - small < 150_000
 
 
