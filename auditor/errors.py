@@ -14,6 +14,7 @@ AuditorError
 │   ├── CaseError             a folder holds another case, or a broken one
 │   └── GateError             a --fail-on expression cannot be understood
 ├── StorageError              the disk refused a write; what was written before is intact
+├── ServerError               a server failed, or answered what cannot be understood
 ├── DataNotFoundError         the installation lacks probes/ or reports/
 ├── RegistryError             two measures share a name, or a measure file cannot be imported
 ├── KernelUnavailableError    the implementation asked for cannot run here
@@ -83,6 +84,10 @@ class GateError(InputError):
 
 class StorageError(AuditorError):
     """The disk refused a write; what was written before is intact."""
+
+
+class ServerError(AuditorError):
+    """A server failed, or answered what cannot be understood; what it gave before is kept."""
 
 
 class DataNotFoundError(AuditorError):

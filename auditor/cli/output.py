@@ -6,7 +6,13 @@ import sys
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
-from auditor.errors import AuditorError, InputError, MissingExtraError, StorageError
+from auditor.errors import (
+    AuditorError,
+    InputError,
+    MissingExtraError,
+    ServerError,
+    StorageError,
+)
 from auditor.progress import Progress, Silent, Task
 
 if TYPE_CHECKING:
@@ -25,7 +31,7 @@ INTERRUPTED = 130
 
 def exit_code(error: AuditorError) -> int:
     """Return the exit code of an error (DESIGN, section 5)."""
-    if isinstance(error, (InputError, StorageError, MissingExtraError)):
+    if isinstance(error, (InputError, StorageError, MissingExtraError, ServerError)):
         return BAD_INPUT
     return INTERNAL
 

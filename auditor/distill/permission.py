@@ -277,9 +277,10 @@ def _same_subject(recipe: Recipe, spec: str) -> bool:
     if spec == recipe.teacher:
         return True
     try:
-        return parse(recipe.subject(spec)) == parse(recipe.subject(recipe.teacher or ""))
+        named, taught = parse(recipe.subject(spec)), parse(recipe.subject(recipe.teacher or ""))
     except InputError:
         return False
+    return named.canonical == taught.canonical
 
 
 if __name__ == "__main__":

@@ -68,6 +68,9 @@ def reference(
     """
     if specifier.scheme == "records":
         return recorded_reference(specifier)
+    if specifier.scheme == "openai":
+        # Not asked: an identity costs no call. The server hides the rest.
+        return ModelRef(spec=specifier.canonical, access=Access.TEXT)
     source = source or locate(specifier)
     if not source.tensors:
         raise SubjectError(f"{source.path} holds no tensor", hint="copy or download it again")

@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
-from urllib.parse import parse_qsl
+from urllib.parse import parse_qsl, quote
 
 from auditor.errors import SubjectError
 from auditor.types import ModelRef
@@ -18,14 +18,15 @@ from auditor.types import ModelRef
 if TYPE_CHECKING:
     from auditor.models.base import Model
 
-SCHEMES = ("local", "gguf", "hf", "smollm2", "tiny", "records")
+SCHEMES = ("local", "gguf", "hf", "smollm2", "tiny", "records", "openai")
 _PATHS = ("local", "gguf", "records")
 _LATER = {
-    "openai": "models behind an OpenAI-compatible server are not available yet: they come with "
-    "the api extra",
     "case": "subjects of another case are not available yet",
 }
-_FORMS = "local:DIR, gguf:FILE, hf:org/name[@revision], smollm2, tiny:NAME or records:FILE.jsonl"
+_FORMS = (
+    "local:DIR, gguf:FILE, hf:org/name[@revision], smollm2, tiny:NAME, records:FILE.jsonl or "
+    "openai:MODEL?base_url=URL"
+)
 _HUB_ID = re.compile(r"[A-Za-z0-9][\w.-]*/[A-Za-z0-9][\w.-]*")
 _SCHEME = re.compile(r"[a-z][a-z0-9]*")
 
@@ -41,7 +42,12 @@ class Specifier:
 
     @property
     def canonical(self) -> str:
-        """The form that enters files; it parses to an equal specifier."""
+        """The form that enters files; it parses to an equal specifier.
+
+        Of a model on a server: its name and address, not how many requests or whose key to use.
+        """
+        if self.scheme == "openai":
+            return f"openai:{self.rest}?base_url={quote(self.options['base_url'], safe='/:')}"
         text = f"{self.scheme}:{self.rest}" if self.rest else self.scheme
         return f"{text}@{self.revision}" if self.revision else text
 
@@ -95,6 +101,8 @@ def _of_scheme(text: str, scheme: str, rest: str) -> Specifier:
         return Specifier(scheme=scheme, rest=str(Path(rest).expanduser().resolve()))
     if scheme == "hf":
         return _of_hub(rest)
+    if scheme == "openai":
+        return _of_server(rest)
     return Specifier(scheme=scheme, rest=rest)
 
 
@@ -107,6 +115,15 @@ def _of_hub(text: str) -> Specifier:
     if options:
         raise SubjectError(f"hf: takes no option, got {query!r}")
     return Specifier(scheme="hf", rest=name, revision=revision or None)
+
+
+def _of_server(text: str) -> Specifier:
+    from auditor.models.server_address import server_address
+
+    model, _, query = text.partition("?")
+    options = dict(parse_qsl(query, keep_blank_values=True))
+    address = server_address(model, options)
+    return Specifier(scheme="openai", rest=model, options={**options, "base_url": address.base_url})
 
 
 def _exists(text: str) -> bool:
@@ -161,6 +178,10 @@ def open_model(
         from auditor.models.recorded import RecordedModel
 
         return RecordedModel(parsed.path)
+    if parsed.scheme == "openai":
+        from auditor.models.openai_server import open_server
+
+        return open_server(parsed)
     from auditor.models.transformers_model import open_transformers
 
     return open_transformers(parsed, device=device, dtype=dtype, batch_tokens=batch_tokens)

@@ -1,9 +1,16 @@
 """Small random models with the byte tokenizer, one folder an architecture."""
 
+import contextlib
+import sys
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
+
+sys.path.insert(0, str(Path(__file__).parent))
+
+from server_process import ModelServer, model_server
 
 from auditor.models import open_model
 
@@ -73,3 +80,33 @@ def opened(folders: dict[str, Path]) -> dict[str, Any]:
 @pytest.fixture(scope="session")
 def llama(opened: dict[str, Any]) -> Any:
     return opened["llama"]
+
+
+@pytest.fixture(scope="session")
+def served(folders: dict[str, Path], tmp_path_factory: pytest.TempPathFactory) -> Any:
+    """A server process with the llama of `folders`."""
+    with model_server(folders["llama"], tmp_path_factory.mktemp("server")) as running:
+        yield running
+
+
+@pytest.fixture
+def server(served: ModelServer) -> Iterator[ModelServer]:
+    """The server, without faults and settings of another test."""
+    served.control()
+    yield served
+    served.control()
+
+
+@pytest.fixture
+def connect(server: ModelServer) -> Iterator[Callable[..., Any]]:
+    """Opens models on the server, or of a specifier, and closes them again."""
+    from auditor.models import parse
+    from auditor.models.openai_server import open_server
+
+    with contextlib.ExitStack() as stack:
+
+        def connect(spec: str | None = None, **options: Any) -> Any:
+            model = open_server(parse(spec or server.spec()), **options)
+            return stack.enter_context(contextlib.closing(model))
+
+        yield connect

@@ -1,0 +1,150 @@
+"""The wire format of OpenAI-compatible servers: requests for a reply, and what comes back.
+
+Log-probabilities come in two forms. Chats list ``content`` with the bytes of every token; text
+completions list strings (some servers answer both in the first form). A string that stands for a
+part of a character cannot be told from the sign U+FFFD, so such a token has no exact bytes.
+"""
+
+import math
+from dataclasses import dataclass
+from typing import Any, Literal
+
+from auditor.errors import ServerError
+from auditor.types import Decoding, Probe
+
+CHAT, TEXT = "/chat/completions", "/completions"
+_UNKNOWN = b"\xef\xbf\xbd"  # U+FFFD
+_ROUNDING = 1e-3
+"""Log-probabilities are rounded by servers: so much above 0 is still a probability of 1."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Likely:
+    """A token that was likely at a position."""
+
+    piece: bytes | None
+    """Its bytes; None where the server does not show them exactly."""
+    shown: str
+    """As the server writes it."""
+    logprob: float
+    """Natural logarithm, at most 0."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Position:
+    """A generated token, and the likeliest at its place."""
+
+    chosen: Likely
+    top: tuple[Likely, ...]
+    """By falling probability; the chosen one may be among them."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Reply:
+    """An answer of a server."""
+
+    text: str
+    finish_reason: Literal["stop", "length", "unknown"]
+    positions: tuple[Position, ...] | None
+    """None where no log-probabilities came."""
+
+
+def request_body(
+    probe: Probe, model: str, decoding: Decoding, seed: int, top_logprobs: int | None
+) -> tuple[str, dict[str, Any]]:
+    """Return the path and the body of a request for one reply.
+
+    ``top_k`` is no part of the API and is sent only where it is asked for: servers that do not know
+    it refuse it, and that is said.
+    """
+    body: dict[str, Any] = {
+        "model": model,
+        "max_tokens": decoding.max_new_tokens,
+        "temperature": decoding.temperature,
+        "top_p": decoding.top_p,
+        "seed": seed,
+    }
+    if decoding.top_k > 0:
+        body["top_k"] = decoding.top_k
+    if probe.kind == "text":
+        asked = {} if top_logprobs is None else {"logprobs": top_logprobs}
+        return TEXT, {**body, "prompt": probe.text, **asked}
+    messages = [{"role": message.role, "content": message.content} for message in probe.messages]
+    wanted = {} if top_logprobs is None else {"logprobs": True, "top_logprobs": top_logprobs}
+    return CHAT, {**body, "messages": messages, **wanted}
+
+
+def read_reply(content: dict[str, Any]) -> Reply:
+    """Return the first choice of a reply.
+
+    Raises:
+        ServerError: it has another form.
+    """
+    try:
+        choice = content["choices"][0]
+        text = choice["message"]["content"] if "message" in choice else choice["text"]
+        reason = choice.get("finish_reason")
+        positions = _positions(choice.get("logprobs"))
+    except (KeyError, IndexError, TypeError, ValueError, AttributeError) as error:
+        raise ServerError(
+            f"the reply is not that of an OpenAI-compatible server: {type(error).__name__} {error}",
+            hint="check base_url; the reply stands in exchanges.jsonl",
+        ) from error
+    if text is not None and not isinstance(text, str):
+        raise ServerError(f"the reply's text is {type(text).__name__}, not text")
+    return Reply(
+        text=text or "",
+        finish_reason=reason if reason in ("stop", "length") else "unknown",
+        positions=positions,
+    )
+
+
+def _positions(logprobs: Any) -> tuple[Position, ...] | None:
+    if not logprobs:
+        return None
+    if "content" in logprobs:
+        listed = logprobs["content"]
+        return None if listed is None else tuple(_chat_position(entry) for entry in listed)
+    if logprobs.get("top_logprobs") is None:
+        return None
+    return tuple(
+        _text_position(token, value, top)
+        for token, value, top in zip(
+            logprobs["tokens"], logprobs["token_logprobs"], logprobs["top_logprobs"], strict=True
+        )
+    )
+
+
+def _chat_position(entry: dict[str, Any]) -> Position:
+    top = [_chat_token(other) for other in entry.get("top_logprobs") or []]
+    return Position(chosen=_chat_token(entry), top=_falling(top))
+
+
+def _chat_token(entry: dict[str, Any]) -> Likely:
+    shown, raw = entry["token"], entry.get("bytes")
+    piece = shown.encode() if raw is None else bytes(raw)
+    return Likely(piece=_exact(piece), shown=shown, logprob=_logprob(entry["logprob"]))
+
+
+def _text_position(token: str, value: float, top: dict[str, float] | None) -> Position:
+    others = [_text_token(shown, logprob) for shown, logprob in (top or {}).items()]
+    return Position(chosen=_text_token(token, value), top=_falling(others))
+
+
+def _text_token(shown: str, value: float) -> Likely:
+    return Likely(piece=_exact(shown.encode()), shown=shown, logprob=_logprob(value))
+
+
+def _exact(piece: bytes) -> bytes | None:
+    return None if _UNKNOWN in piece else piece
+
+
+def _falling(tokens: list[Likely]) -> tuple[Likely, ...]:
+    return tuple(sorted(tokens, key=lambda token: -token.logprob))
+
+
+def _logprob(value: Any) -> float:
+    number = float(value)
+    if math.isnan(number) or number > _ROUNDING:
+        raise ValueError(f"{number} is no log-probability")
+    return min(number, 0.0)

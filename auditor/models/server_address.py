@@ -1,0 +1,121 @@
+"""Where a model behind an OpenAI-compatible server is: ``openai:MODEL?base_url=URL``.
+
+Further options: ``key_env`` names the environment variable that holds the key (OPENAI_API_KEY if
+absent), ``key_file`` an absolute path to a file that holds nothing else, ``concurrency`` the number
+of requests under way at once. A key itself stands in no specifier and in no file that is written.
+"""
+
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from urllib.parse import urlsplit
+
+from auditor.errors import SubjectError
+
+DEFAULT_KEY = "OPENAI_API_KEY"
+CONCURRENCY = 8
+"""Requests under way at once, if the specifier names no number."""
+MOST_CONCURRENT = 256
+FORM = "openai:MODEL?base_url=URL"
+_OPTIONS = ("base_url", "concurrency", "key_env", "key_file")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ServerAddress:
+    """A model on a server, and where its key is. Holds no key."""
+
+    model: str
+    base_url: str
+    """Without a slash at its end; for most servers it ends with ``/v1``."""
+    key_env: str | None = None
+    key_file: Path | None = None
+    concurrency: int = CONCURRENCY
+
+    def key(self) -> str | None:
+        """Return the key, read now; None where no variable or file is named and none is set.
+
+        Raises:
+            SubjectError: the variable or file that the specifier names is missing or empty.
+        """
+        if self.key_file is not None:
+            return _file_key(self.key_file)
+        key = os.environ.get(self.key_env or DEFAULT_KEY, "").strip()
+        if not key and self.key_env is not None:
+            raise SubjectError(
+                f"the environment variable {self.key_env} holds no key",
+                hint=f"set it, or leave key_env out of the specifier to read {DEFAULT_KEY}",
+            )
+        return key or None
+
+
+def server_address(model: str, options: Mapping[str, str]) -> ServerAddress:
+    """Return the address that a specifier's parts name.
+
+    Raises:
+        SubjectError: an unknown or malformed option, or no base_url.
+    """
+    unknown = sorted({*options} - {*_OPTIONS})
+    if unknown:
+        raise SubjectError(
+            f"openai: takes no option {unknown[0]!r}", hint=f"options: {', '.join(_OPTIONS)}"
+        )
+    if not model:
+        raise SubjectError("openai: names no model", hint=f"write {FORM}")
+    if "key_env" in options and "key_file" in options:
+        raise SubjectError("key_env and key_file both name a key", hint="keep one of them")
+    path = Path(options["key_file"]).expanduser() if "key_file" in options else None
+    if path is not None and not path.is_absolute():
+        raise SubjectError(f"key_file {path} is not absolute", hint="write it from / or ~ on")
+    return ServerAddress(
+        model=model,
+        base_url=_checked_url(options.get("base_url", "")),
+        key_env=options.get("key_env"),
+        key_file=path,
+        concurrency=_checked_concurrency(options.get("concurrency", str(CONCURRENCY))),
+    )
+
+
+def _checked_url(text: str) -> str:
+    if not text:
+        raise SubjectError("openai: needs the address of a server", hint=f"write {FORM}")
+    try:
+        parts = urlsplit(text)
+        usable = parts.scheme in ("http", "https") and bool(parts.hostname)
+        _ = parts.port  # raises where it is no number
+    except ValueError:
+        usable = False
+    if not usable:
+        raise SubjectError(
+            f"base_url {text!r} is not the address of a server",
+            hint="write it like http://localhost:8000/v1",
+        )
+    if parts.username is not None or parts.query or parts.fragment:
+        # Not shown: it may hold a secret.
+        raise SubjectError(
+            "base_url holds a user, a query or a fragment",
+            hint=f"give the address alone; keys come from {DEFAULT_KEY}, key_env or key_file",
+        )
+    return text.rstrip("/")
+
+
+def _checked_concurrency(text: str) -> int:
+    if not text.isascii() or not text.isdigit() or not 1 <= int(text) <= MOST_CONCURRENT:
+        raise SubjectError(
+            f"concurrency {text!r} is not a number of requests",
+            hint=f"give a whole number from 1 to {MOST_CONCURRENT}",
+        )
+    return int(text)
+
+
+def _file_key(path: Path) -> str:
+    try:
+        key = path.read_text(encoding="utf-8").strip()
+    except (OSError, UnicodeDecodeError) as error:
+        reason = getattr(error, "strerror", None) or "not UTF-8 text"
+        raise SubjectError(
+            f"the key file {path} cannot be read: {reason}", hint="name a file with the key in it"
+        ) from None  # a decoding error would show a part of the file
+    if not key:
+        raise SubjectError(f"the key file {path} is empty", hint="write the key into it")
+    return key

@@ -1,0 +1,52 @@
+"""What a server's refusal means, in words and with the remedy."""
+
+import json
+from collections.abc import Callable
+
+from auditor.errors import SubjectError
+from auditor.models.server_address import DEFAULT_KEY, ServerAddress
+
+_SHOWN = 300
+"""Characters of a server's own words."""
+
+
+def server_words(body: bytes, secret: str | None) -> str:
+    """Return what a server says in the body of a reply, short and without the key."""
+    text = body.decode(errors="replace")
+    try:
+        found = json.loads(text)
+    except ValueError:
+        found = text
+    for name in ("error", "message", "detail"):
+        if isinstance(found, dict) and name in found:
+            found = found[name]
+    words = " ".join((found if isinstance(found, str) else json.dumps(found)).split())[:_SHOWN]
+    return words.replace(secret, "[key]") if secret else words
+
+
+def refusal(
+    address: ServerAddress, status: int, words: str, models: Callable[[], list[str]]
+) -> SubjectError:
+    """Return the error for a status code that no repetition changes.
+
+    Args:
+        address: whom was asked.
+        status: not 200, and not one that passes.
+        words: of the server.
+        models: asks the server which models it has.
+    """
+    said = f"{address.base_url} answered {status}: {words}"
+    if status in (401, 403):
+        where = address.key_file or address.key_env or DEFAULT_KEY
+        return SubjectError(said, hint=f"check the key in {where} and what it may use")
+    if status == 404 and address.model in words:
+        listed = ", ".join(models()[:10])
+        return SubjectError(
+            f"{address.base_url} has no model {address.model!r}: {words}",
+            hint=f"it has: {listed}" if listed else "ask the server for the names of its models",
+        )
+    if status in (404, 405) or 300 <= status < 400:
+        return SubjectError(
+            said, hint="check base_url: for most servers it ends with /v1, without /chat/..."
+        )
+    return SubjectError(said, hint="the server does not accept this request; its words say why")
