@@ -55,6 +55,8 @@ class Models:
     student: "Student"
     """Untrained: what a cache loses is measured at it."""
     load: "Callable[[], tuple[Teacher, PreTrainedTokenizerFast]]"
+    read: Reader | None = None
+    """Gives what is missing where no weights are to load: a server's log-probabilities."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -116,7 +118,8 @@ def _parts(
     dense = choice.scheme == "dense"
     shared = subjects.shares_tokens
     exact = Identity(
-        teacher=(teacher and teacher.digest) or "",
+        # A server shows no weights: name and address stand for them.
+        teacher="" if teacher is None else teacher.digest or teacher.spec,
         tokenizer=(teacher and teacher.tokenizer_digest) or "",
         vocabulary=subjects.vocabulary,
         scheme="dense",
@@ -132,7 +135,7 @@ def _parts(
         temperature=1.0 if dense else recipe.method.temperature,
         dtype=choice.dtype if dense else "packed",
         seed=train.seed if choice.scheme == "pps" else 0,
-        unit="token" if shared else "byte",
+        unit="token" if shared or subjects.served_logits else "byte",
     )
     parts = [_Part(cache=LogitCache(root, identity), store=data.train, rows=rows)]
     if data.holdout is not None and shared:
@@ -157,7 +160,11 @@ def _fill(parts: list[_Part], models: Models, choice: CacheChoice, progress: Pro
     train = parts[0]
     shared = train.cache.identity.unit == "token"
     report = train.cache.root / "fidelity.json"
-    if not lacking and (not shared or report.is_file()):
+    if not lacking and (not shared or report.is_file() or models.read is not None):
+        return
+    if models.read is not None:
+        _check_room(train, choice, 0)
+        _capture(parts, models.read, choice, lacking, progress)
         return
     teacher, tokenizer = models.load()
     width = int(teacher.head.weight.shape[1])
@@ -170,13 +177,19 @@ def _fill(parts: list[_Part], models: Models, choice: CacheChoice, progress: Pro
     elif train.cache.head_digest is None:
         save_head(train.cache.head_path, teacher.head)
         train.cache.commit_head()
+    _capture(parts, read, choice, lacking, progress)
+    if shared:
+        found = cache_fidelity(train.cache, teacher, models.student, train.store, train.rows)
+        atomic_write(report, pretty_json(found))
+
+
+def _capture(
+    parts: list[_Part], read: Reader, choice: CacheChoice, lacking: int, progress: Progress
+) -> None:
     with progress.task("capture teacher", lacking) as task:
         for part in parts:
             limit = int(choice.max_bytes)
             capture(part.cache, read, part.store, part.rows, max_bytes=limit, task=task)
-    if shared:
-        found = cache_fidelity(train.cache, teacher, models.student, train.store, train.rows)
-        atomic_write(report, pretty_json(found))
 
 
 def _check_room(part: _Part, choice: CacheChoice, width: int) -> None:
@@ -208,7 +221,7 @@ def _record(parts: list[_Part], *, outside: bool) -> dict[str, Any]:
 
 
 def _fidelity(cache: LogitCache) -> dict[str, Any] | None:
-    """Return the report; None for next bytes, where no distribution is there to compare with."""
+    """Return the report; None for next bytes and servers: there is no distribution to compare."""
     path = cache.root / "fidelity.json"
     if not path.is_file():
         return None

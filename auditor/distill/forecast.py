@@ -45,7 +45,8 @@ def forecast(recipe: Recipe, accept_unknown: str | None = None) -> dict[str, Any
         from auditor.distill.aligning import alignment_forecast
 
         alignment = alignment_forecast(recipe, subjects, sources)
-    cache = cache_bytes(recipe, subjects, _teacher_width(recipe), data)
+    width = 0 if subjects.served_logits else _teacher_width(recipe)
+    cache = cache_bytes(recipe, subjects, width, data)
     return {
         "schema": "auditor/forecast/1",
         "method": recipe.method.kind,

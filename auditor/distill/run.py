@@ -1,8 +1,7 @@
 """`distill` runs a recipe to a student with its lineage; `forecast` says what it would do."""
 
-import gc
 import shutil
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -21,24 +20,16 @@ from auditor.distill.ledger_entries import (
     record_training,
 )
 from auditor.distill.lineage import run_environment
-from auditor.distill.ranks import is_first_rank, rank_device, wait_for_ranks
+from auditor.distill.ranks import is_first_rank, wait_for_ranks
 from auditor.distill.recipe import Recipe
 from auditor.distill.run_folder import RunFolder, read_lineage, refused_writes
 from auditor.distill.subjects import Subjects, check_step, check_subjects
 from auditor.progress import Progress, Silent
-from auditor.types import Sample
 
 if TYPE_CHECKING:
-    from transformers import PreTrainedTokenizerFast
-
     from auditor.distill.batches import BatchPlan
-    from auditor.distill.data import TrainingData
-    from auditor.distill.marking import MarkedRun
-    from auditor.distill.objective import Teacher
     from auditor.distill.sequences import Sequences
     from auditor.distill.student import Student
-    from auditor.distill.training import Pupil
-    from auditor.models.loading import Loaded
 
 __all__ = ["distill", "forecast"]
 
@@ -103,135 +94,32 @@ def _owned(folder: RunFolder) -> Iterator[None]:
 def _run(
     recipe: Recipe, folder: RunFolder, sources: Sources, subjects: Subjects, progress: Progress
 ) -> dict[str, Any]:
-    from auditor.distill.data import AnswerFormat, own_prompts, training_data
-    from auditor.distill.marking import inserted, marked_run
-    from auditor.distill.packed import packer
-    from auditor.distill.student import build_student
+    from auditor.distill.preparation import prepare
     from auditor.distill.training import train_student
-    from auditor.distill.unanswered import Unanswered
 
-    own = recipe.method.answers_itself
     watch = Stopwatch(resumed=folder.checkpoints.is_dir() or folder.generations.is_file())
-    marked = marked_run(recipe, folder, subjects)
-    answers: Sequence[Sample] = _answers(recipe, folder, sources, marked, progress)
-    watch.lap("answers")
-    teacher = _loaded_teacher(recipe)
-    student = build_student(recipe, teacher, subjects.student_tokenizer)
-    prompt_ids = None if own or subjects.same_prompts else own_prompts(student)
-    form = AnswerFormat(tokenizer=student.tokenizer, prompt_ids=prompt_ids)
-    if own:
-        answers = Unanswered(recipe, sources, student)
-    more = inserted(marked)
-    pack = packer(folder, student.tokenizer, more)
-    data = training_data(recipe.data, sources, answers, form, more, pack)
-    pupil = _pupil(recipe, subjects, folder, data, (student, teacher), progress)
-    del teacher
+    ready = prepare(recipe, folder, sources, subjects, watch, progress)
+    pupil, data = ready.pupil, ready.data
     if is_first_rank():
         record_answers(folder, recipe.data.sampling.samples)
-        record_training(folder, recipe, sources, answers, data)
+        record_training(folder, recipe, sources, ready.answers, data)
     watch.lap("preparation and capture")
     plan = train_student(recipe, pupil, data, folder, progress)
     watch.lap("training")
     if is_first_rank():
+        save_student(folder, pupil.student, recipe.train.save_dtype)
         trained = Trained(
-            student=student,
+            student=pupil.student,
             plan=plan,
-            data=data_record(folder, data, pupil, marked),
+            data=data_record(folder, data, pupil, ready.marked, ready.served),
             sequences=data.train,
             taught=None if pupil.aligned is None else pupil.aligned.taught(plan),
         )
-        save_student(folder, student, recipe.train.save_dtype)
         finish(recipe, subjects, folder, trained)
         watch.lap("records")
         write_cost(folder, watch)
     wait_for_ranks()
     return read_lineage(folder)
-
-
-def _pupil(
-    recipe: Recipe,
-    subjects: Subjects,
-    folder: RunFolder,
-    data: "TrainingData",
-    models: "tuple[Student, Loaded | None]",
-    progress: Progress,
-) -> "Pupil":
-    """Return the student with whoever teaches it: a loaded model, a captured one, or nobody."""
-    from auditor.distill.aligning import aligned_teacher
-    from auditor.distill.capturing import Models, captured_teacher
-    from auditor.distill.training import Pupil, check_length, frozen
-
-    student, loaded = models
-    captured, teacher = None, None
-    longest = int(data.train.lengths.max())
-    check_length("student", student.module, longest)
-
-    def load() -> "tuple[Teacher, PreTrainedTokenizerFast]":
-        opened = loaded or _load(recipe)
-        if subjects.shares_tokens:
-            check_length("teacher", opened.module, longest)
-        vocabulary = subjects.vocabulary if subjects.shares_tokens else None
-        return frozen(opened, vocabulary), opened.tokenizer
-
-    if recipe.method.cache is not None:
-        captured = captured_teacher(
-            recipe, subjects, folder, data, Models(student=student, load=load), progress
-        )
-        teacher = captured.teacher
-    elif recipe.method.reads_teacher:
-        teacher = load()[0]
-    aligned = aligned_teacher(recipe, subjects, data)
-    if aligned is not None and teacher is not None and teacher.module is not None:
-        aligned.check_length(teacher.module, recipe.data.max_length)
-    return Pupil(
-        student=student,
-        teacher=teacher,
-        captured=captured,
-        aligned=aligned,
-        vocabulary=subjects.vocabulary,
-    )
-
-
-def _answers(
-    recipe: Recipe,
-    folder: RunFolder,
-    sources: Sources,
-    marked: "MarkedRun | None",
-    progress: Progress,
-) -> Sequence[Sample]:
-    """Return the teacher's answers to the prompts, drawing by the first rank what is missing."""
-    from auditor.distill.generate import BATCH_TOKENS, Generations
-    from auditor.models.specifier import open_model
-
-    if not sources.prompts or recipe.teacher is None or recipe.method.answers_itself:
-        return []
-    answers = Generations(folder.generations, sources.prompts, recipe.data.sampling)
-    if is_first_rank() and not answers.is_complete:
-        teacher = open_model(recipe.subject(recipe.teacher), batch_tokens=BATCH_TOKENS)
-        try:
-            if marked is not None:
-                marked.watermark(teacher)
-            answers.draw(teacher, progress)
-        finally:
-            teacher.close()
-            gc.collect()
-    wait_for_ranks()
-    return answers.read()
-
-
-def _loaded_teacher(recipe: Recipe) -> "Loaded | None":
-    """Return the teacher's weights where logits or layers are needed; None elsewhere.
-
-    With a cache they are loaded only if it lacks something.
-    """
-    asked = recipe.method.reads_teacher and recipe.method.cache is None
-    return _load(recipe) if asked or recipe.student.shrink is not None else None
-
-
-def _load(recipe: Recipe) -> "Loaded":
-    from auditor.models.loading import load_transformers
-
-    return load_transformers(recipe.subject(recipe.teacher or ""), device=rank_device())
 
 
 def save_student(folder: RunFolder, student: "Student", dtype: str) -> None:

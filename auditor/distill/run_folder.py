@@ -9,6 +9,7 @@ recipe.yaml       as used, every default filled in
 marks.key         secret of the run's marks; marks-reveal.json shows it to an audit
 rollouts.jsonl    the student's own answers, of on-policy training
 generations.jsonl the teacher's answers, where prompts were answered
+exchanges.jsonl   every attempt to ask a teacher behind a server, as it went
 ledger.jsonl      append-only record of the run: see `auditor.distill.ledger`
 samples.txt       digests of the texts offered for training, sorted
 sequences.jsonl   digest and size of each training sequence
@@ -60,6 +61,7 @@ class RunFolder:
         self.marks_reveal = root / "marks-reveal.json"
         self.rollouts = root / "rollouts.jsonl"
         self.generations = root / "generations.jsonl"
+        self.exchanges = root / "exchanges.jsonl"
         self.ledger = root / "ledger.jsonl"
         self.samples = root / "samples.txt"
         self.sequences = root / "sequences.jsonl"

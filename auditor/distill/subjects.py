@@ -7,6 +7,7 @@ from auditor.distill.batches import check_budget
 from auditor.distill.permission import Permission, check_digest, require_permission
 from auditor.distill.ranks import rank_count
 from auditor.distill.recipe import Recipe
+from auditor.distill.served import check_served, is_served, served_logits
 from auditor.errors import AccessError, VocabularyError
 from auditor.types import ModelRef
 
@@ -34,6 +35,8 @@ class Subjects:
     """Teacher and student write chats with the same ids."""
     shares_tokens: bool
     """Ids mean the same to both."""
+    served_logits: bool
+    """The teacher is behind a server that shows the likeliest tokens of its answers."""
     alignment: str | None = None
     """How they are compared where they have different tokens, after ``auto`` was decided."""
     reader: "SpanReader | None" = None
@@ -80,6 +83,7 @@ def check_subjects(recipe: Recipe, accept_unknown: str | None = None) -> Subject
     Raises:
         PermissionRefusedError: no permission, or one for other weights.
         AccessError: the teacher does not offer what the method needs.
+        RecipeError: a teacher behind a server cannot be used as the recipe says.
         VocabularyError: the method needs one vocabulary, and there are two.
         SubjectError: a model cannot be read.
     """
@@ -107,6 +111,7 @@ def check_subjects(recipe: Recipe, accept_unknown: str | None = None) -> Subject
         relation=relation,
         vocabulary=vocabulary,
         shares_tokens=relation in ("identical", "padded"),
+        served_logits=served_logits(recipe),
         same_prompts=relation in ("identical", "padded")
         and of_teacher is not None
         and of_teacher.chat_template == tokenizer.chat_template,
@@ -118,6 +123,8 @@ def check_subjects(recipe: Recipe, accept_unknown: str | None = None) -> Subject
 def _refuse_text_only(recipe: Recipe) -> None:
     from auditor.models.specifier import parse
 
+    if is_served(recipe):
+        check_served(recipe)
     if recipe.teacher is None or parse(recipe.subject(recipe.teacher)).scheme != "records":
         return
     if recipe.method.reads_teacher or recipe.student.shrink is not None:
@@ -137,7 +144,7 @@ def _teacher(recipe: Recipe) -> "tuple[ModelRef | None, PreTrainedTokenizerFast 
     if recipe.teacher is None:
         return None, None
     specifier = parse(recipe.subject(recipe.teacher))
-    if specifier.scheme == "records":
+    if specifier.scheme in ("records", "openai"):
         return reference(specifier), None
     source = locate(specifier)
     tokenizer = load_tokenizer(source)

@@ -4,8 +4,9 @@ What the server does before the model (chat template, start token) is not visibl
 """
 
 import hashlib
+import threading
 from collections.abc import Iterable, Iterator, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import CancelledError, Future, ThreadPoolExecutor
 from typing import TYPE_CHECKING, Never
 
 from auditor.errors import AccessError
@@ -99,15 +100,27 @@ class OpenAIServer:
         jobs = [(probe, repeat) for probe in probes for repeat in range(n)]
         if jobs and not self._client.reached:
             self.reply(*jobs[0], decoding, seed)  # in the log from here on
+        broken = threading.Event()
+
+        def ask(probe: Probe, repeat: int) -> Reply:
+            if broken.is_set():
+                raise CancelledError
+            try:
+                return self.reply(probe, repeat, decoding, seed)
+            except BaseException:
+                broken.set()  # what waits behind this request is not sent: it would be paid
+                raise
+
         pool = ThreadPoolExecutor(self._workers)
         try:
             replies: list[Future[Reply]] = [
-                pool.submit(self.reply, probe, repeat, decoding, seed) for probe, repeat in jobs
+                pool.submit(ask, probe, repeat) for probe, repeat in jobs
             ]
             for (probe, repeat), future in zip(jobs, replies, strict=True):
                 yield self._sample(probe, repeat, future.result())
         finally:
             # Requests under way end and are recorded; the others are not sent.
+            broken.set()
             pool.shutdown(wait=True, cancel_futures=True)
 
     def reply(self, probe: Probe, repeat: int, decoding: Decoding, seed: int) -> Reply:

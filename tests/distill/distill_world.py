@@ -127,3 +127,19 @@ def sequence_values(
 def listed_rows(values: Sequence[Any], digest_of: Callable[[Any], str]) -> Rows[Any]:
     """Rows that are in memory, without flags."""
     return scanned([ListedRows("a list", [Row(value=value) for value in values])], digest_of)
+
+
+def served_values(
+    folder: Path, spec: str, *, prompts: int = 5, cache: Any = None, **sampling: Any
+) -> dict[str, Any]:
+    """Values of a recipe whose teacher is behind a server; with `cache` of its log-probabilities.
+
+    The student has the tokenizer of the tiny teacher that ships.
+    """
+    values = sequence_values(folder, Path("unused"), prompts=prompts, **sampling)
+    write_permission(folder / "permission.json", spec)
+    values["student"]["init"]["tokenizer"] = "tiny:teacher"
+    values["teacher"] = spec
+    if cache is not None:
+        values["method"] = {"kind": "logits", "cache": {"scheme": "topk", **cache}}
+    return values

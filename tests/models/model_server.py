@@ -137,6 +137,8 @@ class Handler(BaseHTTPRequestHandler):
                 return self.send(200, {})
             sent = self.headers.get("authorization")
             RECEIVED.append({"path": self.path, "body": body, "authorization": sent})
+            if len(RECEIVED) > SETTINGS.get("refuse_after", len(RECEIVED)):
+                return self.send(401, {"error": {"message": "no more for you"}})
             if FAULTS:
                 return self.fail(FAULTS.pop(0))
             return self.reply(body, sent)
