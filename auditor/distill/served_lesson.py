@@ -28,7 +28,7 @@ from auditor.distill.run_folder import RunFolder
 from auditor.distill.sequences import Sequences
 from auditor.distill.served import served_logits
 from auditor.distill.served_tokens import Taught, TokenIds, taught
-from auditor.errors import AccessError
+from auditor.errors import AccessError, VocabularyError
 from auditor.kernels.sparse import TopKTargets
 from auditor.models.vocabulary import vocabulary_of
 from auditor.types import Probe, Sample
@@ -36,6 +36,9 @@ from auditor.types import Probe, Sample
 if TYPE_CHECKING:
     from auditor.distill.student import Student
     from auditor.models.openai_server import OpenAIServer
+
+_MOST_OTHER = 0.1
+"""Share of tokens that the student's tokenizer may write in another way."""
 
 
 def open_teacher(recipe: Recipe, folder: RunFolder, vocabulary: int) -> "OpenAIServer":
@@ -126,12 +129,40 @@ def lesson(
             # Its own end token is in the answer, if the server weighed it: none is to be added.
             shown = replace(sample, finish_reason="length", token_ids=rows.token_ids)
             samples.append(replace(shown, prompt_ids=tuple(show(probe))))
+    other = _otherwise_written(answers, found, student, ids)
     return Lesson(
         answers=samples,
-        record=_record(answers, found, k),
+        record={**_record(answers, found, k), "tokens_written_otherwise": other},
         taught=found,
         max_length=recipe.data.max_length,
     )
+
+
+def _otherwise_written(
+    answers: Sequence[Sample], found: Sequence[Taught], student: "Student", ids: TokenIds
+) -> int:
+    """Return how many tokens the student's tokenizer would not put where the server drew them.
+
+    A model draws such a token rarely. The last of an answer may be one because it was cut off, and
+    is not counted.
+
+    Raises:
+        VocabularyError: more than one in ten: the two are not one tokenizer.
+    """
+    other = drawn = 0
+    for sample, rows in zip(answers, found, strict=True):
+        written = student.tokenizer(sample.text, add_special_tokens=False)["input_ids"]
+        places = ids.places(rows.token_ids[:-1])
+        drawn += len(places)
+        other += len(places - ids.places(written))
+    if other > drawn * _MOST_OTHER:
+        raise VocabularyError(
+            f"the student's tokenizer writes the answers with other tokens: {other} of {drawn} "
+            "that the server drew are not among them",
+            hint="name the owner of the teacher's own tokenizer for the student, or use method "
+            "sequence",
+        )
+    return other
 
 
 def _record(answers: Sequence[Sample], found: Sequence[Taught], k: int) -> dict[str, Any]:

@@ -5,6 +5,7 @@ each token is looked up by its bytes, and the first one that is not exactly a to
 shows that the declaration is wrong.
 """
 
+import itertools
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -24,7 +25,7 @@ class TokenIds:
     """Bytes -> id of a tokenizer."""
 
     def __init__(self, vocabulary: Vocabulary) -> None:
-        self.special = vocabulary.special
+        self._pieces = vocabulary.pieces
         self._ids: dict[bytes, int] = {}
         self._twice: set[bytes] = set()
         for index, piece in enumerate(vocabulary.pieces):
@@ -44,6 +45,11 @@ class TokenIds:
         if token.piece not in self._ids:
             raise _inexact(token, "is no token of the student's tokenizer")
         return self._ids[token.piece]
+
+    def places(self, token_ids: Sequence[int]) -> set[tuple[int, int]]:
+        """Return (byte offset at its end, id) of each token of a text."""
+        ends = itertools.accumulate(len(self._pieces[token] or b"") for token in token_ids)
+        return set(zip(ends, token_ids, strict=True))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)

@@ -56,7 +56,8 @@ class Served:
             drawn.append(token)
         pieces = [vocabulary.pieces[token] for token in drawn]
         text = b"".join(pieces).decode(errors="replace")
-        text = SETTINGS.get("instead", text)
+        if "spoilt" in SETTINGS:
+            text = text[: SETTINGS["spoilt"]] + "\u2603"
         reason = "stop" if len(drawn) < body["max_tokens"] else "length"
         shown = [self._position(row, vocabulary, body) for row in rows]
         usage = {"prompt_tokens": len(prompt), "completion_tokens": len(drawn)}
