@@ -14,7 +14,7 @@ AuditorError
 │   ├── CaseError             a folder holds another case, or a broken one
 │   └── GateError             a --fail-on expression cannot be understood
 ├── StorageError              the disk refused a write; what was written before is intact
-├── ServerError               a server failed, or answered what cannot be understood
+├── ServerError               a server is not there, refuses every request, or goes on failing
 ├── DataNotFoundError         the installation lacks probes/ or reports/
 ├── RegistryError             two measures share a name, or a measure file cannot be imported
 ├── KernelUnavailableError    the implementation asked for cannot run here
@@ -87,7 +87,7 @@ class StorageError(AuditorError):
 
 
 class ServerError(AuditorError):
-    """A server failed, or answered what cannot be understood; what it gave before is kept."""
+    """A server is not there, refuses every request, or goes on failing."""
 
 
 class DataNotFoundError(AuditorError):

@@ -14,7 +14,13 @@ from typing import Any
 from auditor.canon import json_digest
 from auditor.collect.collection import Collection
 from auditor.collect.store import Closing, RecordWriter
-from auditor.errors import AccessError, MissingExtraError, StorageError, SubjectError
+from auditor.errors import (
+    AccessError,
+    MissingExtraError,
+    ServerError,
+    StorageError,
+    SubjectError,
+)
 from auditor.models.base import Model
 from auditor.models.batching import roomy_budget
 from auditor.stored import PlannedSuite, probe_digest
@@ -23,7 +29,7 @@ from auditor.types import Decoding, Probe, Sample
 _PROMPT_TOKENS = 64
 """Tokens that a typical prompt is taken to have when groups are sized."""
 
-_NOT_OF_A_PROBE = (StorageError, MissingExtraError, AccessError, ImportError)
+_NOT_OF_A_PROBE = (StorageError, MissingExtraError, AccessError, ServerError, ImportError)
 """Failures of the whole subject or of this machine."""
 
 

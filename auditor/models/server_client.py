@@ -87,8 +87,9 @@ class ServerClient:
             body: what is sent.
 
         Raises:
-            SubjectError: wrong address or key, no such model, or a request it does not accept.
-            ServerError: it goes on failing, or asks to wait too long.
+            SubjectError: the server does not accept this request.
+            ServerError: wrong address or key, no such model; it goes on failing, or asks to wait
+                too long.
             StorageError: the log cannot be written.
         """
         request = {"path": path, "body": body}

@@ -3,7 +3,7 @@
 import json
 from collections.abc import Callable
 
-from auditor.errors import SubjectError
+from auditor.errors import AuditorError, ServerError, SubjectError
 from auditor.models.server_address import DEFAULT_KEY, ServerAddress
 
 _SHOWN = 300
@@ -26,8 +26,11 @@ def server_words(body: bytes, secret: str | None) -> str:
 
 def refusal(
     address: ServerAddress, status: int, words: str, models: Callable[[], list[str]]
-) -> SubjectError:
+) -> AuditorError:
     """Return the error for a status code that no repetition changes.
+
+    A `ServerError` concerns every request, a `SubjectError` this one alone: a prompt that is too
+    long, an option that the server does not know.
 
     Args:
         address: whom was asked.
@@ -38,15 +41,15 @@ def refusal(
     said = f"{address.base_url} answered {status}: {words}"
     if status in (401, 403):
         where = address.key_file or address.key_env or DEFAULT_KEY
-        return SubjectError(said, hint=f"check the key in {where} and what it may use")
+        return ServerError(said, hint=f"check the key in {where} and what it may use")
     if status == 404 and address.model in words:
         listed = ", ".join(models()[:10])
-        return SubjectError(
+        return ServerError(
             f"{address.base_url} has no model {address.model!r}: {words}",
             hint=f"it has: {listed}" if listed else "ask the server for the names of its models",
         )
     if status in (404, 405) or 300 <= status < 400:
-        return SubjectError(
+        return ServerError(
             said, hint="check base_url: for most servers it ends with /v1, without /chat/..."
         )
     return SubjectError(said, hint="the server does not accept this request; its words say why")

@@ -11,7 +11,7 @@ from server_process import ModelServer
 from auditor.distill.forecast import forecast
 from auditor.distill.recipe import recipe_from
 from auditor.distill.run import distill
-from auditor.errors import AccessError, PermissionRefusedError, RecipeError, SubjectError
+from auditor.errors import AccessError, PermissionRefusedError, RecipeError, ServerError
 
 
 def run(folder: Path, values: dict[str, Any], name: str = "run") -> dict[str, Any]:
@@ -50,7 +50,7 @@ def test_a_run_that_broke_off_asks_for_the_rest_only(tmp_path: Path, server: Mod
     values = served_values(tmp_path, server.spec(concurrency=1), prompts=6)
     whole = run(tmp_path, values, "whole")
     server.control(*[{"status": 503, "headers": {"retry-after": "0"}}] * 2, {"status": 401})
-    with pytest.raises(SubjectError, match="401"):
+    with pytest.raises(ServerError, match="401"):
         run(tmp_path, values, "broken")
     assert not (tmp_path / "broken" / "student").exists()
     again = run(tmp_path, values, "broken")
@@ -62,7 +62,7 @@ def test_a_run_that_broke_off_asks_for_the_rest_only(tmp_path: Path, server: Mod
 def test_no_answered_call_is_repeated(tmp_path: Path, server: ModelServer) -> None:
     values = served_values(tmp_path, server.spec(concurrency=1), prompts=6)
     server.control(refuse_after=4)
-    with pytest.raises(SubjectError, match="401"):
+    with pytest.raises(ServerError, match="401"):
         run(tmp_path, values)
     # The group of prompts was not finished, so generations.jsonl holds nothing of it.
     assert rows(tmp_path / "run" / "generations.jsonl") == []
