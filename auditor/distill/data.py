@@ -103,8 +103,8 @@ def training_data(
         categories=categories,
         record={
             "sources": dict(sorted(sources.digests.items())),
-            "documents": _part_record(documents, sources.documents.digests),
-            "prompts": _part_record(prompts, sources.prompts.digests),
+            "documents": part_record(documents, sources.documents.digests),
+            "prompts": part_record(prompts, sources.prompts.digests),
             "left_out": {**answered.left_out, "repeated_prompts": sources.repeated},
             "filters": [*sources.filters, *records],
             "flags": sources.flags,
@@ -193,7 +193,8 @@ class AnswerRows:
             yield ids[: longest + 1], first, generated
 
 
-def _part_record(split: Split, digests: Digests) -> dict[str, Any]:
+def part_record(split: Split, digests: Digests) -> dict[str, Any]:
+    """Return ``{"train" | "holdout": {"count", "digest"}}`` of a split."""
     return {
         name: {"count": len(part), "digest": digests.pick(part).in_order().json_digest()}
         for name, part in (("train", split.train), ("holdout", split.holdout))

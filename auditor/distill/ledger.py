@@ -4,8 +4,8 @@ A line is canonical JSON: ``seq`` from 0, ``prev`` (leaf hash of the line before
 first), ``kind`` and ``body``. Nothing in it depends on the clock or on the folder's place, so a run
 that is killed and continued ends with the same bytes as one that is not.
 
-kinds: environment, permission, teacher, data, marks, generation, filter, cache_shard, train_config,
-batch, checkpoint, student
+kinds: environment, permission, teacher, data, marks, generation, embedding, filter, cache_shard,
+train_config, batch, checkpoint, student
 """
 
 import json
@@ -27,6 +27,7 @@ KINDS = (
     "data",
     "marks",
     "generation",
+    "embedding",
     "filter",
     "cache_shard",
     "train_config",

@@ -17,7 +17,15 @@ from auditor.distill.subjects import Subjects
 from auditor.types import ModelRef
 
 SCHEMA = "auditor/lineage/1"
-_PACKAGES = ("auditor", "torch", "transformers", "accelerate", "tokenizers", "numpy")
+_PACKAGES = (
+    "auditor",
+    "torch",
+    "transformers",
+    "sentence-transformers",
+    "accelerate",
+    "tokenizers",
+    "numpy",
+)
 
 
 def reference_json(ref: ModelRef | None) -> dict[str, Any] | None:

@@ -6,6 +6,7 @@ from typing import Any, Self
 from pydantic import PrivateAttr, field_validator, model_validator
 
 from auditor.canon import json_digest
+from auditor.distill.embedding_recipe import embedding_rules
 from auditor.distill.recipe_alignment import alignment_rules
 from auditor.distill.recipe_data import Data
 from auditor.distill.recipe_errors import recipe_error
@@ -54,7 +55,7 @@ class Recipe(Part):
         """Return the recipe with every default filled in."""
         values = self.model_dump(mode="json", by_alias=True)
         # Keys that recipes did not have before: where they say nothing, digests stay equal.
-        for key in ("cache", "on_policy", "hidden", "attention"):
+        for key in ("cache", "on_policy", "hidden", "attention", "embedding"):
             if values["method"][key] is None:
                 del values["method"][key]
         if self.train.lora is None:
@@ -93,6 +94,7 @@ def _contradiction(recipe: Recipe) -> str | None:
         "data.max_length is longer than student.init.max_length": student.init is not None
         and data.max_length > student.init.max_length,
         **_method_rules(recipe),
+        **embedding_rules(recipe),
         **_marks_rule(recipe),
     }
     return next((sentence for sentence, broken in rules.items() if broken), None)

@@ -11,10 +11,11 @@ from pydantic import (
     model_validator,
 )
 
+from auditor.distill.embedding_recipe import EmbeddingChoice
 from auditor.distill.recipe_alignment import OWN_LOSSES
 from auditor.distill.recipe_part import Count, Part, Share
 
-KINDS = ("baseline", "sequence", "logits", "on-policy", "hidden")
+KINDS = ("baseline", "sequence", "logits", "on-policy", "hidden", "embedding")
 AlignmentName = Literal["matched-vocabulary", "span-kl", "uld", "auto"]
 Divergence = Literal["forward-kl", "reverse-kl", "jsd", "skew-kl", "skew-rkl", "tvd"]
 
@@ -99,6 +100,8 @@ class Method(Part):
     """Added to the loss of kind logits; for kind hidden, to the cross-entropy on the text."""
     attention: AttentionChoice | None = None
     """As `hidden`."""
+    embedding: EmbeddingChoice | None = None
+    """For kind embedding; its defaults if absent."""
     alpha: Share = 0.0
     """Weight of the cross-entropy on the tokens themselves; the divergence weighs 1 - alpha."""
 
@@ -106,9 +109,13 @@ class Method(Part):
     @classmethod
     def _defaults_of_kind(cls, values: Any) -> Any:
         """Fill in what follows from the kind: on-policy training seeks modes by reverse KL."""
-        if not isinstance(values, dict) or values.get("kind") != "on-policy":
+        if not isinstance(values, dict):
             return values
-        return {"divergence": "reverse-kl", "on_policy": {}, **values}
+        defaults: dict[Any, dict[str, Any]] = {
+            "on-policy": {"divergence": "reverse-kl", "on_policy": {}},
+            "embedding": {"embedding": {}},
+        }
+        return {**defaults.get(values.get("kind"), {}), **values}
 
     @model_serializer(mode="wrap")
     def _without_the_unused(self, handler: SerializerFunctionWrapHandler) -> dict[str, Any]:
@@ -123,7 +130,7 @@ class Method(Part):
     @property
     def reads_teacher(self) -> bool:
         """Whether the teacher's weights are asked while the student trains, or before for all."""
-        return self.kind in ("logits", "on-policy", "hidden")
+        return self.kind in ("logits", "on-policy", "hidden", "embedding")
 
     @property
     def answers_itself(self) -> bool:

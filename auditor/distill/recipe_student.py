@@ -10,14 +10,15 @@ from auditor.distill.recipe_part import Count, Part
 class Init(Part):
     """A student with random weights."""
 
-    architecture: Literal["llama", "gpt2"]
+    architecture: Literal["llama", "gpt2", "bert"]
+    """``bert`` is for method embedding alone, and the only one it has."""
     hidden: Count
     layers: Count
     heads: Count
     kv_heads: Count | None = None
     """Key-value heads of a llama student; as many as `heads` if absent."""
     ffn: Count | None = None
-    """Width of the feed-forward block; if absent 4 hidden (gpt2) or 8/3 hidden, to 16 (llama)."""
+    """Width of the feed-forward block; if absent 4 hidden, or 8/3 hidden, to 16 (llama)."""
     tokenizer: str = "teacher"
     """``bytes``, ``teacher`` or the specifier of a model whose tokenizer is taken."""
     max_length: Count = 512

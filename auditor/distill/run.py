@@ -72,6 +72,10 @@ def distill(
             folder.start(recipe, everything, resume=resume)
             record_start(folder, recipe, subjects, sources, run_environment())
         wait_for_ranks()
+        if recipe.method.kind == "embedding":
+            from auditor.distill.embedding_run import embed_run
+
+            return embed_run(recipe, folder, sources, subjects, progress or Silent())
         return _run(recipe, folder, sources, subjects, progress or Silent())
 
 

@@ -10,6 +10,7 @@ marks.key         secret of the run's marks; marks-reveal.json shows it to an au
 rollouts.jsonl    the student's own answers, of on-policy training
 generations.jsonl the teacher's answers, where prompts were answered
 exchanges.jsonl   every attempt to ask a teacher behind a server, as it went
+embeddings.jsonl  the teacher's embeddings of the texts, of method embedding
 ledger.jsonl      append-only record of the run: see `auditor.distill.ledger`
 samples.txt       digests of the texts offered for training, sorted
 sequences.jsonl   digest and size of each training sequence
@@ -62,6 +63,7 @@ class RunFolder:
         self.rollouts = root / "rollouts.jsonl"
         self.generations = root / "generations.jsonl"
         self.exchanges = root / "exchanges.jsonl"
+        self.embeddings = root / "embeddings.jsonl"
         self.ledger = root / "ledger.jsonl"
         self.samples = root / "samples.txt"
         self.sequences = root / "sequences.jsonl"

@@ -1,6 +1,7 @@
 """The student before training: random weights, a checkpoint, or some of the teacher's layers."""
 
 import copy
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -150,9 +151,13 @@ def kept_layers(total: int, kept: int) -> tuple[int, ...]:
 
 
 def shrunk_module(
-    teacher: "PreTrainedModel", layers: int
+    teacher: "PreTrainedModel",
+    layers: int,
+    make: "Callable[[Any], PreTrainedModel] | None" = None,
 ) -> "tuple[PreTrainedModel, tuple[int, ...]]":
     """Return an fp32 copy of `teacher` with only some layers, and which ones.
+
+    `make` gives a model of a configuration, a causal language model if None.
 
     Raises:
         RecipeError: more layers are asked for than the teacher has.
@@ -160,12 +165,13 @@ def shrunk_module(
     """
     kept = kept_layers(int(teacher.config.num_hidden_layers), layers)
     prefix = _layer_prefix(teacher)
-    student = module_from(_shrunk_config(teacher.config, kept))
+    student = (make or module_from)(_shrunk_config(teacher.config, kept))
     wanted = student.state_dict()
     given = teacher.state_dict()
     state = {name: given[_teacher_name(name, prefix, kept)] for name in wanted}
     student.load_state_dict({name: tensor.float() for name, tensor in state.items()})
-    student.generation_config = copy.deepcopy(teacher.generation_config)
+    if hasattr(teacher, "generation_config"):  # an encoder has none
+        student.generation_config = copy.deepcopy(teacher.generation_config)
     return student, kept
 
 

@@ -91,6 +91,10 @@ def check_subjects(recipe: Recipe, accept_unknown: str | None = None) -> Subject
     from auditor.models.specifier import identify
     from auditor.models.vocabulary import vocabulary_of
 
+    if recipe.method.kind == "embedding":
+        from auditor.distill.embedding_subjects import check_encoders
+
+        return check_encoders(recipe, accept_unknown)
     permission = require_permission(recipe, accept_unknown=accept_unknown)
     _refuse_text_only(recipe)
     teacher, of_teacher = _teacher(recipe)

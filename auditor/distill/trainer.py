@@ -11,7 +11,7 @@ import math
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 import torch
 from transformers import PreTrainedModel, Trainer, TrainerCallback, TrainingArguments
@@ -27,7 +27,7 @@ from auditor.errors import UndefinedError
 from auditor.progress import Task
 
 SumOfLosses = Callable[[PreTrainedModel, dict[str, Any]], torch.Tensor]
-Evaluate = Callable[[PreTrainedModel], dict[str, float | None]]
+Evaluate = Callable[[Any], dict[str, float | None]]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -115,12 +115,25 @@ class StudentTrainer(Trainer):
         return 0
 
 
+class Stepping(Protocol):
+    """A trainer that knows what the current step amounts to."""
+
+    model: Any
+    accelerator: Any
+    step_targets: int
+    step_loss: torch.Tensor
+
+    def is_world_process_zero(self) -> bool:
+        """Say whether this process writes."""
+        ...
+
+
 class RunRecord(TrainerCallback):
     """Writes metrics, evaluates and shows progress as the steps go by."""
 
     def __init__(
         self,
-        trainer: StudentTrainer,
+        trainer: Stepping,
         metrics: MetricsLog,
         evaluation: Evaluation,
         task: Task,
@@ -205,9 +218,15 @@ def _call_inside(
         module.forward = forward
 
 
-def training_arguments(train: Train, folder: Path, *, save_every: int) -> TrainingArguments:
+def training_arguments(
+    train: Train,
+    folder: Path,
+    *,
+    save_every: int,
+    kind: type[TrainingArguments] = TrainingArguments,
+) -> TrainingArguments:
     """Return Trainer's arguments for a recipe: silent, one micro-batch at a time, in order."""
-    return TrainingArguments(
+    return kind(
         output_dir=str(folder),
         max_steps=train.steps,
         per_device_train_batch_size=1,  # an item of the data set is a whole micro-batch

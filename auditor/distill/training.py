@@ -72,7 +72,7 @@ def train_student(
     form = head_of(student.module.train(False), pupil.vocabulary)
     aligned = _aligned_objective(recipe, pupil, form)
     holdout = _holdout(pupil, data, form, train.batch_tokens, aligned)
-    resume_from = _prepare_resume(folder, metrics)
+    resume_from = prepare_resume(folder, metrics)
     shown = progress if is_first_rank() else Silent()
     with (
         refused_writes(folder.root),
@@ -132,7 +132,7 @@ def save_every(recipe: Recipe) -> int:
     return recipe.train.save_every or max(10, -(-recipe.train.steps // 10))
 
 
-def _prepare_resume(folder: RunFolder, metrics: MetricsLog) -> str | None:
+def prepare_resume(folder: RunFolder, metrics: MetricsLog) -> str | None:
     """Return the checkpoint to continue from; drop what was written after it."""
     found = newest_complete(folder.checkpoints)
     wait_for_ranks()

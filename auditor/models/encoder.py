@@ -47,6 +47,12 @@ class Encoder:
         tokens. The empty text has a vector like any other: what the encoder gives for its
         start and end tokens; whether an empty reply may be compared is for the measures to say.
         """
+        # Normalised here, in float64: the encoder's own float32 norm is off by its rounding.
+        wide = self.vectors(texts).astype(np.float64)
+        return (wide / np.linalg.norm(wide, axis=1, keepdims=True)).astype(np.float32)
+
+    def vectors(self, texts: Sequence[str]) -> Array:
+        """Return the same rows as the encoder itself gives them, of any length."""
         # First occurrences in order: the batches depend on the set and order of texts only.
         distinct = list(dict.fromkeys(texts))
         rows = np.zeros((len(distinct), self._dimension), dtype=np.float32)
@@ -58,11 +64,8 @@ class Encoder:
                 convert_to_numpy=True,
                 normalize_embeddings=False,
             )
-        # Normalised here, in float64: the encoder's own float32 norm is off by its rounding.
-        wide = rows.astype(np.float64)
-        unit = wide / np.linalg.norm(wide, axis=1, keepdims=True)
         place = {text: index for index, text in enumerate(distinct)}
-        return unit.astype(np.float32)[[place[text] for text in texts]]
+        return rows[[place[text] for text in texts]]
 
 
 def open_encoder(name: str | None = None, *, device: str | None = None) -> Encoder:
@@ -78,7 +81,18 @@ def open_encoder(name: str | None = None, *, device: str | None = None) -> Encod
         SubjectError: the folder is missing or no encoder.
     """
     carried = name in (None, DEFAULT_ENCODER)
-    folder = _carried_folder() if carried or name is None else Path(name).expanduser().resolve()
+    folder = carried_folder() if carried or name is None else Path(name).expanduser().resolve()
+    module = load_encoder(folder, device=device)
+    shown = DEFAULT_ENCODER if carried else folder.name
+    return Encoder(module, shown, tree_digest(directory_digests(folder)))
+
+
+def load_encoder(folder: Path, *, device: str | None = None) -> "SentenceTransformer":
+    """Return the module of a folder in sentence-transformers format, in evaluation mode.
+
+    Raises:
+        SubjectError: the folder is missing or no encoder.
+    """
     if not (folder / "modules.json").is_file():
         raise SubjectError(
             f"{folder} is no sentence encoder (no modules.json)",
@@ -90,13 +104,15 @@ def open_encoder(name: str | None = None, *, device: str | None = None) -> Encod
         module = SentenceTransformer(
             str(folder), device=device or "cpu", local_files_only=True, trust_remote_code=False
         )
-    module.eval()
-    shown = DEFAULT_ENCODER if carried else folder.name
-    return Encoder(module, shown, tree_digest(directory_digests(folder)))
+    return module.eval()
 
 
-def _carried_folder() -> Path:
-    """Return the folder inside the package, which is not imported: its import is not needed."""
+def carried_folder() -> Path:
+    """Return the folder inside the package, which is not imported: its import is not needed.
+
+    Raises:
+        MissingExtraError: the package is not installed.
+    """
     spec = importlib.util.find_spec(_PACKAGE)
     places = [] if spec is None else list(spec.submodule_search_locations or ())
     folders = [Path(place) / "model" for place in places]

@@ -1,0 +1,124 @@
+"""The training loop of encoders: `SentenceTransformerTrainer` with our order and records."""
+
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import torch
+from sentence_transformers import SentenceTransformerTrainer
+from torch.utils.data import Sampler
+from transformers.trainer_callback import PrinterCallback
+
+from auditor.distill.batches import BatchPlan
+from auditor.distill.embedding_loss import EmbeddingLoss
+from auditor.errors import RecipeError, UndefinedError
+
+if TYPE_CHECKING:
+    from sentence_transformers import (
+        SentenceTransformer,
+        SentenceTransformerTrainingArguments,
+    )
+
+LEAST_COMPARED = 3
+"""Texts of a step for loss similarity: with two there is one other, and nothing to choose."""
+
+
+class PlannedBatches(Sampler[list[int]]):
+    """The micro-batches of a plan, in order."""
+
+    batch_size = None
+    drop_last = False
+
+    def __init__(self, plan: BatchPlan) -> None:
+        self._members = plan.members
+
+    def __len__(self) -> int:
+        return len(self._members)
+
+    def __iter__(self) -> Iterator[list[int]]:
+        return (members.tolist() for members in self._members)
+
+
+class EncoderTrainer(SentenceTransformerTrainer):
+    """Trains an encoder on the micro-batches of a plan, in order."""
+
+    loss_is_scaled_for_ga = True  # compute_loss weighs a micro-batch by its share of the step
+
+    def __init__(
+        self,
+        student: "SentenceTransformer",
+        arguments: "SentenceTransformerTrainingArguments",
+        *,
+        texts: Sequence[str],
+        plan: BatchPlan,
+        loss: EmbeddingLoss,
+    ) -> None:
+        from datasets import Dataset
+
+        self._plan = plan
+        # The label of a text is its number: the loss holds the teacher's vectors.
+        rows = {"text": list(texts), "label": list(range(len(texts)))}
+        super().__init__(
+            model=student, args=arguments, train_dataset=Dataset.from_dict(rows), loss=loss
+        )
+        self.remove_callback(PrinterCallback)
+        self.step_targets = 0
+        """Tokens of the current step."""
+        self.step_loss = torch.zeros((), device=arguments.device)
+        """Loss of the current step so far: its mean over texts."""
+
+    def compute_loss(self, *args: Any, **given: Any) -> torch.Tensor:
+        """Return the micro-batch's share of the step's mean loss, a scalar.
+
+        Raises:
+            UndefinedError: it is NaN or infinite; no weight was changed by it.
+        """
+        inputs = given["inputs"] if "inputs" in given else args[1]
+        numbers = inputs["label"].tolist()
+        mean = super().compute_loss(*args, **given)
+        step = self.state.global_step
+        if not bool(torch.isfinite(mean)):
+            raise UndefinedError(
+                f"the loss of step {step + 1} is {mean.item()}: a batch of {len(numbers)} texts, "
+                f"numbers {', '.join(map(str, sorted(numbers)[:8]))} of sequences.jsonl",
+                hint="lower train.lr, or leave the texts out; the last complete checkpoint is kept",
+            )
+        self.step_targets = int(self._plan.step_targets[step])
+        loss = mean * (len(numbers) / step_texts(self._plan, step))
+        self.step_loss += loss.detach()
+        return loss
+
+    def get_batch_sampler(self, *_: Any, **__: Any) -> PlannedBatches:
+        """Return the plan in place of the library's own shuffling."""
+        return PlannedBatches(self._plan)
+
+    def add_model_card_callback(self, *_: Any) -> None:
+        """Write no model card: the run's own records say more, and the same at every run."""
+
+    def floating_point_ops(self, inputs: dict[str, Any]) -> int:
+        """Return 0: counting walks over all parameters every step, for a number nobody reads."""
+        return 0
+
+    def _save(self, output_dir: str | None = None, state_dict: Any = None) -> None:
+        folder = Path(output_dir or str(self.args.output_dir))
+        self.model.save_pretrained(str(folder), create_model_card=False)
+
+
+def step_texts(plan: BatchPlan, step: int) -> int:
+    """Return how many texts a step has; steps from 0."""
+    return sum(len(part) for part in plan.members[step * plan.parts : (step + 1) * plan.parts])
+
+
+def check_compared(plan: BatchPlan) -> None:
+    """Refuse steps that are too small to compare texts with each other.
+
+    Raises:
+        RecipeError: a step has fewer than `LEAST_COMPARED` texts.
+    """
+    fewest = min(step_texts(plan, step) for step in range(len(plan.step_targets)))
+    if fewest < LEAST_COMPARED:
+        raise RecipeError(
+            f"loss similarity compares the texts of a step, and a step has {fewest}",
+            hint=f"raise train.batch_tokens until every step has {LEAST_COMPARED}, or lower "
+            "data.max_length",
+        )
