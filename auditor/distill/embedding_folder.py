@@ -31,6 +31,8 @@ class EncoderFolder:
     """Kind and folder of each part, in order: the transformer first."""
     config: dict[str, Any]
     """Of the transformer."""
+    layers: int
+    """Of the transformer."""
     width: int
     """E: numbers of an embedding."""
     max_tokens: int | None
@@ -73,12 +75,14 @@ def read_folder(path: Path, spec: str, *, plain: bool = False) -> EncoderFolder:
         raise SubjectError(f"{spec} is no sentence encoder (no {MODULES})", hint=_HINT)
     modules = _modules(path, spec)
     config = check_folder(modules[0][1])
+    hidden, layers = _shape(modules[0][1])
     return EncoderFolder(
         path=path,
         spec=spec,
         modules=modules,
         config=config,
-        width=_width(modules),
+        layers=layers,
+        width=_width(modules, hidden),
         max_tokens=_max_tokens(modules[0][1]),
     )
 
@@ -117,8 +121,8 @@ def _modules(path: Path, spec: str) -> tuple[tuple[str, Path], ...]:
     return found
 
 
-def _width(modules: tuple[tuple[str, Path], ...]) -> int:
-    width = _hidden(modules[0][1])
+def _width(modules: tuple[tuple[str, Path], ...], hidden: int) -> int:
+    width = hidden
     for kind, path in modules[1:]:
         if kind == "Pooling" and path.is_dir():
             width *= _pooled(_json(path / "config.json"))
@@ -136,7 +140,8 @@ def _pooled(config: dict[str, Any]) -> int:
     return max(1, sum(bool(config.get(name)) for name in names))
 
 
-def _hidden(folder: Path) -> int:
+def _shape(folder: Path) -> tuple[int, int]:
+    """Return hidden size and number of layers, which architectures call by several names."""
     from transformers import AutoConfig
 
     from auditor.models.quiet import quiet
@@ -146,7 +151,7 @@ def _hidden(folder: Path) -> int:
         config: Any = AutoConfig.from_pretrained(
             str(folder), local_files_only=True, trust_remote_code=False
         )
-        return int(config.hidden_size)
+        return int(config.hidden_size), int(config.num_hidden_layers)
 
 
 def _max_tokens(folder: Path) -> int | None:

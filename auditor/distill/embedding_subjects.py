@@ -104,7 +104,7 @@ def _check_student(recipe: Recipe, teacher: EncoderFolder) -> None:
     from auditor.distill.student import kept_layers
 
     if recipe.student.shrink is not None:
-        kept_layers(int(teacher.config["num_hidden_layers"]), recipe.student.shrink.layers)
+        kept_layers(teacher.layers, recipe.student.shrink.layers)
     choice = recipe.method.embedding
     if choice is not None and not choice.projection and needs_projection(recipe, teacher):
         raise RecipeError(

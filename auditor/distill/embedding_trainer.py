@@ -67,15 +67,20 @@ class EncoderTrainer(SentenceTransformerTrainer):
         self.step_loss = torch.zeros((), device=arguments.device)
         """Loss of the current step so far: its mean over texts."""
 
-    def compute_loss(self, *args: Any, **given: Any) -> torch.Tensor:
+    def compute_loss(
+        self,
+        model: Any,
+        inputs: dict[str, Any],
+        return_outputs: bool = False,
+        num_items_in_batch: Any = None,
+    ) -> torch.Tensor:
         """Return the micro-batch's share of the step's mean loss, a scalar.
 
         Raises:
             UndefinedError: it is NaN or infinite; no weight was changed by it.
         """
-        inputs = given["inputs"] if "inputs" in given else args[1]
         numbers = inputs["label"].tolist()
-        mean = super().compute_loss(*args, **given)
+        mean: Any = super().compute_loss(model, inputs)
         step = self.state.global_step
         if not bool(torch.isfinite(mean)):
             raise UndefinedError(
@@ -84,11 +89,11 @@ class EncoderTrainer(SentenceTransformerTrainer):
                 hint="lower train.lr, or leave the texts out; the last complete checkpoint is kept",
             )
         self.step_targets = int(self._plan.step_targets[step])
-        loss = mean * (len(numbers) / step_texts(self._plan, step))
+        loss: torch.Tensor = mean * (len(numbers) / step_texts(self._plan, step))
         self.step_loss += loss.detach()
         return loss
 
-    def get_batch_sampler(self, *_: Any, **__: Any) -> PlannedBatches:
+    def get_batch_sampler(self, *_: Any, **__: Any) -> Any:
         """Return the plan in place of the library's own shuffling."""
         return PlannedBatches(self._plan)
 

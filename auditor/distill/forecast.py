@@ -16,11 +16,12 @@ from auditor.distill.recipe import Recipe
 from auditor.distill.sequences import document_rows
 from auditor.distill.subjects import Subjects, check_step, check_subjects
 from auditor.errors import RecipeError
+from auditor.types import ModelRef
 
 if TYPE_CHECKING:
     from auditor.models.checkpoint import StoredTensor
 
-_LAYER = re.compile(r"(?:^|\.)(?:layers|h|blk|blocks)\.(\d+)\.")
+_LAYER = re.compile(r"(?:^|\.)(?:layers?|h|blk|blocks)\.(\d+)\.")
 
 
 def forecast(recipe: Recipe, accept_unknown: str | None = None) -> dict[str, Any]:
@@ -36,6 +37,10 @@ def forecast(recipe: Recipe, accept_unknown: str | None = None) -> dict[str, Any
     check_step(recipe)
     sources = read_sources(recipe)
     subjects = check_subjects(recipe, accept_unknown)
+    if recipe.method.kind == "embedding":
+        from auditor.distill.embedding_forecast import forecast_encoder
+
+        return forecast_encoder(recipe, sources, subjects)
     shape = student_shape(recipe, subjects)
     permission = subjects.permission
     teacher = subjects.teacher
@@ -51,14 +56,7 @@ def forecast(recipe: Recipe, accept_unknown: str | None = None) -> dict[str, Any
         "schema": "auditor/forecast/1",
         "method": recipe.method.kind,
         "permission": "not needed" if permission is None else permission.as_json(),
-        "teacher": None
-        if teacher is None
-        else {
-            "spec": teacher.spec,
-            "digest": teacher.digest,
-            "parameters": teacher.parameters,
-            "vocabulary": teacher.vocabulary,
-        },
+        "teacher": teacher_part(teacher),
         "student": {"parameters": shape.parameters, "layers": shape.layers, "width": shape.width},
         "vocabulary": subjects.vocabulary_json(),
         "alignment": alignment,
@@ -113,17 +111,32 @@ def _stored(spec: str) -> "list[StoredTensor]":
     return stored(locate(parse(spec)))
 
 
-def _layer(tensor: "StoredTensor") -> int | None:
+def teacher_part(teacher: ModelRef | None) -> dict[str, Any] | None:
+    """Return what a forecast says of the teacher; None without one."""
+    if teacher is None:
+        return None
+    names = ("spec", "digest", "parameters", "vocabulary")
+    return {name: getattr(teacher, name) for name in names}
+
+
+def filters_part(sources: Sources) -> list[dict[str, Any]]:
+    """Return what a forecast says of each filter."""
+    names = ("name", "of", "kept", "dropped", "reasons")
+    return [{name: found[name] for name in names} for found in sources.filters]
+
+
+def layer_number(tensor: "StoredTensor") -> int | None:
+    """Return the layer that a tensor belongs to; None where it belongs to none."""
     found = _LAYER.search(tensor.name)
     return int(found.group(1)) if found else None
 
 
 def _layer_count(tensors: "list[StoredTensor]") -> int:
-    return 1 + max((layer for t in tensors if (layer := _layer(t)) is not None), default=-1)
+    return 1 + max((layer for t in tensors if (layer := layer_number(t)) is not None), default=-1)
 
 
 def _shape_of(tensors: "list[StoredTensor]", kept: Any) -> Shape:
-    inside = [t for t in tensors if _layer(t) is None or _layer(t) in kept]
+    inside = [t for t in tensors if layer_number(t) is None or layer_number(t) in kept]
     widest = max(tensors, key=lambda t: max(t.shape, default=0))  # the embedding: (V, D)
     return Shape(
         parameters=sum(t.elements for t in inside),
@@ -148,9 +161,6 @@ def _data(recipe: Recipe, sources: Sources, subjects: Subjects) -> dict[str, Any
         "text_tokens": tokens,
         "answers": answers,
         "answer_tokens_at_most": answers * data.sampling.max_new_tokens,
-        "filters": [
-            {key: found[key] for key in ("name", "of", "kept", "dropped", "reasons")}
-            for found in sources.filters
-        ],
+        "filters": filters_part(sources),
         "left_out": {"repeated_prompts": sources.repeated},
     }

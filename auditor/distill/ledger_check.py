@@ -8,8 +8,9 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
-from auditor.canon import file_digest, json_digest
+from auditor.canon import directory_digests, file_digest, json_digest, tree_digest
 from auditor.distill.batches import training_order
+from auditor.distill.embedding_targets import embedding_groups
 from auditor.distill.finished_run import FinishedRun
 from auditor.distill.ledger import Record, segment_roots
 from auditor.distill.ledger_entries import answer_groups, cache_shards
@@ -136,11 +137,24 @@ def _answers(run: FinishedRun) -> str | None:
     if not run.folder.generations.is_file():
         return "generations.jsonl is missing" if recorded else None
     found = answer_groups(run.folder.generations, run.recipe().data.sampling.samples)
+    return _changed_group("generations.jsonl", "lines", found, recorded)
+
+
+def _embeddings(run: FinishedRun) -> str | None:
+    recorded = run.bodies("embedding")
+    if not run.folder.embeddings.is_file():
+        return "embeddings.jsonl is missing" if recorded else None
+    found = embedding_groups(run.folder.embeddings)
+    return _changed_group("embeddings.jsonl", "texts", found, recorded)
+
+
+def _changed_group(
+    name: str, of: str, found: list[dict[str, Any]], recorded: list[dict[str, Any]]
+) -> str | None:
     for mine, theirs in zip(found, recorded, strict=False):
         if mine != theirs:
-            first = mine["first"] + 1
-            return f"generations.jsonl was changed in the group of lines that begins with {first}"
-    return None if len(found) == len(recorded) else "generations.jsonl lacks or adds groups"
+            return f"{name} was changed in the group of {of} that begins with {mine['first'] + 1}"
+    return None if len(found) == len(recorded) else f"{name} lacks or adds groups"
 
 
 def _cache(run: FinishedRun) -> str | None:
@@ -217,17 +231,23 @@ def _tokens(run: FinishedRun) -> str | None:
 
 
 def _student(run: FinishedRun) -> str | None:
-    from auditor.models.specifier import identify
-
     if not run.records or run.records[-1].kind != "student":
         return "the ledger does not end with the student"
     return _disagreement(
         {
-            "student/": identify(f"local:{run.folder.student}").digest,
+            "student/": _student_digest(run),
             "lineage.json": run.lineage["student"]["digest"],
             "the ledger": run.last("student")["digest"],
         }
     )
+
+
+def _student_digest(run: FinishedRun) -> str | None:
+    from auditor.models.specifier import identify
+
+    if run.lineage["method"]["kind"] == "embedding":  # all its parts, not the transformer alone
+        return tree_digest(directory_digests(run.folder.student))
+    return identify(f"local:{run.folder.student}").digest
 
 
 def _disagreement(values: dict[str, Any]) -> str | None:
@@ -246,6 +266,7 @@ _CHECKS: dict[str, tuple[str, Callable[[FinishedRun], str | None]]] = {
     "teacher": ("one teacher is on record everywhere", _teacher),
     "data": ("the data on record are those the run was started with", _data),
     "answers": ("the teacher's answers have their roots in the ledger", _answers),
+    "embeddings": ("the teacher's embeddings have their roots in the ledger", _embeddings),
     "cache": ("the cache's shards are those in the ledger", _cache),
     "samples": ("samples.txt is sorted and has its root in lineage.json", _samples),
     "batches": ("each step's batch follows from lengths, seed and budget", _batches),

@@ -120,7 +120,7 @@ def _student(lineage: dict[str, Any], datasets: list[str]) -> dict[str, Any]:
     card: dict[str, Any] = {
         "modelParameters": {
             "approach": {"type": "supervised"},
-            "task": "text-generation",
+            "task": "feature-extraction" if method["kind"] == "embedding" else "text-generation",
             "modelArchitecture": student["architecture"],
             "datasets": [{"ref": ref} for ref in datasets],
         },

@@ -130,7 +130,7 @@ class Method(Part):
     @property
     def reads_teacher(self) -> bool:
         """Whether the teacher's weights are asked while the student trains, or before for all."""
-        return self.kind in ("logits", "on-policy", "hidden", "embedding")
+        return self.kind in ("logits", "on-policy", "hidden")
 
     @property
     def answers_itself(self) -> bool:

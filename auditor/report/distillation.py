@@ -25,6 +25,7 @@ _METHODS = {
     "logits": "on the teacher's probabilities",
     "on-policy": "on its own answers, by the teacher's probabilities",
     "hidden": "on text and the teacher's inner states",
+    "embedding": "to embed texts as the teacher does",
 }
 _HOLDOUT = (
     ("kl", "KL divergence of the student from the teacher", "nats/token"),
@@ -35,10 +36,21 @@ _HOLDOUT = (
     ("loss", "Held-out loss", "nats/token"),
 )
 """(key of an evaluation, title, unit), the most telling first."""
+_ENCODER = (
+    ("cosine", "Cosine of the student's and the teacher's vector", "cosine"),
+    ("spearman", "Rank correlation of the similarities of all pairs of texts", "correlation"),
+    ("neighbours", "Nearest neighbours that both have", "share"),
+    ("loss", "Held-out loss", "loss"),
+)
+"""The same for a sentence encoder."""
+
+_RATIOLESS = ("share", "cosine", "correlation")
+"""Units in which half of a value is not half as much."""
 
 _ADDED = ("baseline", "measured-lineage", "cost")
 
 Row = dict[str, Any]
+Described = Sequence[tuple[str, str, str]]
 
 
 def write_run_report(run: Path) -> Path:
@@ -77,7 +89,10 @@ def _rendered(
     board: Row | None,
     added: dict[str, Row | None],
 ) -> str:
-    exhibits = numbered([_training_plate(rows, _loss_unit(lineage)), *_holdout_plates(rows)])
+    encoder = lineage["method"]["kind"] == "embedding"
+    described, unit = (_ENCODER, "loss") if encoder else (_HOLDOUT, _loss_unit(lineage))
+    plates = (_holdout_plate(rows, *holdout) for holdout in described)
+    exhibits = numbered([_training_plate(rows, unit), *plates])
     student = learned(board, added["baseline"], first=len(exhibits) + 1)
     audited, cost = added["measured-lineage"], added["cost"]
     return (
@@ -87,7 +102,7 @@ def _rendered(
             summary=summary(lineage),
             cards=[
                 *share_card(added["baseline"]),
-                *_cards(lineage["results"], _loss_unit(lineage)),
+                *_cards(lineage["results"], described, unit),
             ],
             exhibits=exhibits,
             student=student,
@@ -139,22 +154,22 @@ def _loss_unit(lineage: Row) -> str:
     return "a target" if own else "nats/token"
 
 
-def _cards(results: Row, unit: str) -> list[dict[str, str]]:
+def _cards(results: Row, described: Described, unit: str) -> list[dict[str, str]]:
     holdout = results["holdout"]
     if holdout is None:
         loss = results["loss"]
         return [_card("Training loss", unit, loss["start"], loss["end"])]
     cards = []
-    for key, title, unit in _HOLDOUT:
+    for key, title, of in described:
         start, end = holdout["start"].get(key), holdout["end"].get(key)
         if end is not None:
-            cards.append(_card(title, unit, start, end))
+            cards.append(_card(title, of, start, end))
     return cards
 
 
 def _card(title: str, unit: str, start: float | None, end: float) -> dict[str, str]:
     before = "not known" if start is None else words.number(start)
-    ratio = f", {words.number(end / start, 3)} of that" if start and unit != "share" else ""
+    ratio = f", {words.number(end / start, 3)} of that" if start and unit not in _RATIOLESS else ""
     return {
         "title": title,
         "unit": unit,
@@ -188,10 +203,6 @@ def _training_plate(rows: Sequence[Row], unit: str) -> Plate | None:
         caption=caption,
         table=_table(f"Loss ({unit})", thinned(points, 40)),
     )
-
-
-def _holdout_plates(rows: Sequence[Row]) -> list[Plate | None]:
-    return [_holdout_plate(rows, *described) for described in _HOLDOUT]
 
 
 def _holdout_plate(rows: Sequence[Row], key: str, title: str, unit: str) -> Plate | None:
