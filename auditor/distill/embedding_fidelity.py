@@ -74,7 +74,7 @@ def neighbours_of(count: int) -> int:
 
     0 below 3 texts.
     """
-    return min(_NEIGHBOURS, (count - 1) // 2)
+    return min(_NEIGHBOURS, max(count - 1, 0) // 2)
 
 
 def pair_correlation(student: Array, teacher: Array) -> float | None:

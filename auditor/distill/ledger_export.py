@@ -124,7 +124,7 @@ def _student(lineage: dict[str, Any], datasets: list[str]) -> dict[str, Any]:
             "modelArchitecture": student["architecture"],
             "datasets": [{"ref": ref} for ref in datasets],
         },
-        "quantitativeAnalysis": {"performanceMetrics": _metrics(lineage["results"])},
+        "quantitativeAnalysis": {"performanceMetrics": _metrics(lineage)},
     }
     return {
         "type": "machine-learning-model",
@@ -147,8 +147,10 @@ def _student(lineage: dict[str, Any], datasets: list[str]) -> dict[str, Any]:
     }
 
 
-def _metrics(results: dict[str, Any]) -> list[dict[str, str]]:
-    values = {"training loss, nats": results["loss"]["end"]}
+def _metrics(lineage: dict[str, Any]) -> list[dict[str, str]]:
+    results = lineage["results"]
+    of_encoder = lineage["method"]["kind"] == "embedding"
+    values = {"training loss" if of_encoder else "training loss, nats": results["loss"]["end"]}
     values |= {f"holdout {k}": v for k, v in ((results["holdout"] or {}).get("end") or {}).items()}
     return [{"type": n, "value": repr(v)} for n, v in values.items() if v is not None]
 

@@ -47,7 +47,7 @@ def _type(kind: str) -> str:
     return f"sentence_transformers.models.{kind}"
 
 
-def embedding_values(folder: Path, teacher: Path, **changes: Any) -> dict[str, Any]:
+def embedding_values(folder: Path, teacher: Path, /, **changes: Any) -> dict[str, Any]:
     """Values of an embedding recipe whose files are in `folder`; `changes` replace sections."""
     write_text(folder)
     write_permission(folder / "permission.json", f"local:{teacher}")
@@ -63,7 +63,7 @@ def embedding_values(folder: Path, teacher: Path, **changes: Any) -> dict[str, A
     return values
 
 
-def embedding_recipe(folder: Path, teacher: Path, **changes: Any) -> Recipe:
+def embedding_recipe(folder: Path, teacher: Path, /, **changes: Any) -> Recipe:
     return recipe_from(embedding_values(folder, teacher, **changes), folder)
 
 
