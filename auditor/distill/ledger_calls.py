@@ -39,6 +39,10 @@ def repeat_calls(run: FinishedRun, recipe: Recipe, calls: int, progress: Progres
     from auditor.models.specifier import open_model, parse
 
     _check_recipe(run, recipe)
+    if recipe.method.kind == "embedding":
+        from auditor.distill.embedding_calls import repeat_embeddings
+
+        return repeat_embeddings(run, recipe, calls, progress)
     if recipe.teacher is None or not run.folder.generations.is_file():
         return Clause(name=_NAME, passed=None, detail="the run holds no answers of a teacher")
     spec = recipe.subject(recipe.teacher)

@@ -63,7 +63,7 @@ def test_verify_passes_a_line_a_clause(made: Path) -> None:
     done = auditor("lineage", "verify", made / "run")
     assert done.code == 0, done.out
     lines = done.out.splitlines()
-    assert len(lines) == 14
+    assert len(lines) == 15
     assert all(line.startswith("pass  ") for line in lines)
 
 

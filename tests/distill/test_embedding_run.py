@@ -11,12 +11,14 @@ from sentence_transformers import SentenceTransformer
 from auditor.canon import digest, directory_digests
 from auditor.distill import embedding_targets
 from auditor.distill.finished_run import FinishedRun
+from auditor.distill.ledger_calls import repeat_calls
 from auditor.distill.ledger_check import verify
 from auditor.distill.metrics import MetricsLog
 from auditor.distill.recipe import recipe_from
 from auditor.distill.run import distill, forecast
 from auditor.errors import CaseError
 from auditor.models.encoder import Encoder, open_encoder
+from auditor.progress import Silent
 from auditor.report.distillation import run_html
 
 TEXTS = ["the cat sat on a mat", "rain fell", "old stone walls near green hills"]
@@ -103,6 +105,19 @@ def test_a_changed_embedding_is_found(finished, tmp_path):
     (copy / "embeddings.jsonl").write_bytes(json.dumps(line).encode() + b"\n")
     failed = [clause.name for clause in verify(FinishedRun(copy)) if not clause.passed]
     assert failed == ["files", "embeddings"]
+
+
+def test_the_teacher_gives_its_recorded_embeddings_again(finished, tmp_path):
+    recipe, run, _ = finished
+    clause = repeat_calls(FinishedRun(run), recipe, 10, Silent())
+    assert (clause.passed, clause.detail[:37]) == (True, "the teacher gives 10 embeddings again")
+    copy = tmp_path / "run"
+    shutil.copytree(run, copy)
+    line = json.loads((copy / "embeddings.jsonl").read_bytes())
+    line["vectors"] = "AAAA" + line["vectors"][4:]
+    (copy / "embeddings.jsonl").write_bytes(json.dumps(line).encode() + b"\n")
+    clause = repeat_calls(FinishedRun(copy), recipe, 999, Silent())
+    assert clause.detail == "1 of 60 embeddings differ, the first of text 1"
 
 
 def test_same_recipe_elsewhere_gives_the_same_bytes(finished, tmp_path):

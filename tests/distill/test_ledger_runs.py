@@ -50,7 +50,7 @@ def test_every_kind_is_recorded_in_the_order_of_the_work(made: tuple[Any, Path])
 
 def test_a_finished_run_passes_every_clause(made: tuple[Any, Path]) -> None:
     assert failed(made[1]) == {}
-    assert len(verify(FinishedRun(made[1]))) == 14
+    assert len(verify(FinishedRun(made[1]))) == 15
 
 
 def test_lineage_names_head_length_and_roots(made: tuple[Any, Path]) -> None:
