@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 from auditor.distill.data import TrainingData, part_record
 from auditor.distill.documents import Sources, split_holdout
+from auditor.distill.embedding_folder import EncoderFolder, encoder_tokenizer
 from auditor.distill.held_out import TEXT
 from auditor.distill.recipe_data import Data
 from auditor.distill.sequences import Row, sequences
@@ -72,8 +73,20 @@ def encoder_texts(
     )
 
 
+def check_readable(teacher: EncoderFolder, texts: EncoderTexts) -> None:
+    """Refuse texts of which the teacher would see nothing.
+
+    Raises:
+        RecipeError: there is one.
+    """
+    token_rows(texts.all, encoder_tokenizer(teacher), teacher.max_tokens, "teacher")
+
+
 def token_rows(
-    texts: Sequence[str], tokenizer: "PreTrainedTokenizerFast", max_tokens: int
+    texts: Sequence[str],
+    tokenizer: "PreTrainedTokenizerFast",
+    max_tokens: int | None,
+    reader: str = "student",
 ) -> list[Row]:
     """Return the tokens of each text, as rows of `auditor.distill.sequences`.
 
@@ -83,12 +96,14 @@ def token_rows(
     if not texts:
         return []
     with quiet():
-        encoded = tokenizer(list(texts), truncation=True, max_length=max_tokens)["input_ids"]
+        encoded = tokenizer(list(texts), truncation=max_tokens is not None, max_length=max_tokens)[
+            "input_ids"
+        ]
     special = tokenizer.num_special_tokens_to_add()
     for number, (text, ids) in enumerate(zip(texts, encoded, strict=True), start=1):
         if len(ids) <= max(special, 1):
             raise RecipeError(
-                f"text {number} ({text[:40]!r}) has no token that the student could read",
-                hint="leave it out, or give the student a tokenizer that knows its characters",
+                f"text {number} ({text[:40]!r}) has no token that the {reader} could read",
+                hint=f"leave it out, or take a {reader} whose tokenizer knows its characters",
             )
     return [(ids, 1, True) for ids in encoded]

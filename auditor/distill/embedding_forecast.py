@@ -3,8 +3,14 @@
 from typing import Any
 
 from auditor.distill.documents import Sources
-from auditor.distill.embedding_data import encoder_texts
-from auditor.distill.embedding_folder import EncoderFolder, encoder_folder, encoder_tensors
+from auditor.distill.embedding_data import encoder_texts, token_rows
+from auditor.distill.embedding_folder import (
+    EncoderFolder,
+    encoder_folder,
+    encoder_tensors,
+    encoder_tokenizer,
+)
+from auditor.distill.embedding_plan import encoder_plan
 from auditor.distill.embedding_student import bert_config, encoder_from
 from auditor.distill.embedding_subjects import needs_projection, student_width, teacher_folder
 from auditor.distill.embedding_targets import GROUP
@@ -83,19 +89,17 @@ def encoder_shape(recipe: Recipe, subjects: Subjects, teacher: EncoderFolder) ->
 def _data(
     recipe: Recipe, sources: Sources, subjects: Subjects, teacher: EncoderFolder
 ) -> dict[str, Any]:
-    from auditor.distill.embedding_folder import encoder_tokenizer
-
     texts = encoder_texts(
         recipe.data, sources, subjects.student_tokenizer, _most_tokens(recipe, teacher)
     )
+    encoder_plan(recipe, texts)  # refuses steps that are too small
     distinct = list(dict.fromkeys(texts.all))
-    reads = encoder_tokenizer(teacher)(distinct)["input_ids"]
-    limit = teacher.max_tokens or max(map(len, reads))
+    reads = token_rows(distinct, encoder_tokenizer(teacher), teacher.max_tokens, "teacher")
     return {
         "documents": {"train": len(texts.train), "holdout": len(texts.holdout)},
         "text_tokens": texts.data.record["train_targets"],
         "distinct_texts": len(distinct),
-        "teacher_tokens": sum(min(len(ids), limit) for ids in reads),
+        "teacher_tokens": sum(len(ids) for ids, _, _ in reads),
         "filters": filters_part(sources),
     }
 

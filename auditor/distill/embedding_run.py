@@ -2,17 +2,19 @@
 
 import shutil
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
 from auditor.canon import digest, file_digest, pretty_json
 from auditor.case import atomic_write
 from auditor.distill import lineage as record
+from auditor.distill.batches import BatchPlan
 from auditor.distill.documents import Sources
-from auditor.distill.embedding_data import EncoderTexts, encoder_texts
+from auditor.distill.embedding_data import EncoderTexts, check_readable, encoder_texts
 from auditor.distill.embedding_fidelity import EncoderHoldout, neighbours_of
 from auditor.distill.embedding_folder import encoder_reference, read_folder
+from auditor.distill.embedding_plan import encoder_plan
 from auditor.distill.embedding_student import EncoderStudent, build_encoder
 from auditor.distill.embedding_subjects import teacher_folder
 from auditor.distill.embedding_targets import TeacherVectors, embedding_groups
@@ -25,15 +27,13 @@ from auditor.distill.subjects import Subjects
 from auditor.progress import Progress
 from auditor.types import Array
 
-if TYPE_CHECKING:
-    from auditor.distill.batches import BatchPlan
-
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class Lesson:
     """What an encoder is to learn."""
 
     texts: EncoderTexts
+    plan: BatchPlan
     train: Array
     """(N, E) float32: the teacher's embedding of each training text."""
     holdout: Array
@@ -56,12 +56,13 @@ def embed_run(
     with refused_writes(folder.root):
         student = build_encoder(recipe, subjects.student_tokenizer)
     texts = encoder_texts(recipe.data, sources, subjects.student_tokenizer, student.max_tokens)
+    check_readable(teacher_folder(recipe), texts)
     lesson = _lesson(recipe, folder, texts, progress)
     Ledger(folder.ledger).complete("embedding", embedding_groups(folder.embeddings))
     record_training(folder, recipe, sources, [], texts.data)
-    plan = train_encoder(recipe, student, lesson, folder, progress)
+    train_encoder(recipe, student, lesson, folder, progress)
     _save(folder, student)
-    _finish(recipe, subjects, folder, _Trained(student=student, lesson=lesson, plan=plan))
+    _finish(recipe, subjects, folder, _Trained(student=student, lesson=lesson))
     return read_lineage(folder)
 
 
@@ -70,6 +71,7 @@ def _lesson(recipe: Recipe, folder: RunFolder, texts: EncoderTexts, progress: Pr
     from auditor.distill.ranks import rank_device
     from auditor.models.encoder import open_encoder
 
+    plan = encoder_plan(recipe, texts)
     kept = TeacherVectors(folder.embeddings, texts.all)
     if not kept.is_complete:
         source = teacher_folder(recipe)
@@ -80,7 +82,7 @@ def _lesson(recipe: Recipe, folder: RunFolder, texts: EncoderTexts, progress: Pr
         given = [found[digest(text.encode())] for text in part]
         return np.stack(given) if given else np.zeros((0, 0), dtype=np.float32)
 
-    return Lesson(texts=texts, train=rows(texts.train), holdout=rows(texts.holdout))
+    return Lesson(texts=texts, plan=plan, train=rows(texts.train), holdout=rows(texts.holdout))
 
 
 def holdout_of(recipe: Recipe, lesson: Lesson) -> EncoderHoldout | None:
@@ -109,7 +111,6 @@ def _save(folder: RunFolder, student: EncoderStudent) -> None:
 class _Trained:
     student: EncoderStudent
     lesson: Lesson
-    plan: "BatchPlan"
 
 
 def _finish(recipe: Recipe, subjects: Subjects, folder: RunFolder, trained: _Trained) -> None:
@@ -127,7 +128,7 @@ def _finish(recipe: Recipe, subjects: Subjects, folder: RunFolder, trained: _Tra
     outcome = record.Outcome(
         student=student,
         layer_map=trained.student.layer_map,
-        dose=record.dose(trained.plan, recipe.method, metrics.tokens()),
+        dose=record.dose(trained.lesson.plan, recipe.method, metrics.tokens()),
         data={**texts.data.record, "embeddings": embeddings},
         results=encoder_results(metrics, len(texts.holdout)),
         files=record.file_digests(folder.root),

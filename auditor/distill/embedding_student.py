@@ -58,6 +58,8 @@ def build_encoder(recipe: Recipe, tokenizer: "PreTrainedTokenizerFast") -> Encod
             _project(place, teacher)
         module = load_encoder(place)
     module = module.float()
+    # Trained on bare texts, whatever the teacher puts before them: so it must read them later.
+    module.default_prompt_name = None
     limits = (module.max_seq_length, recipe.data.max_length)
     module.max_seq_length = min(limit for limit in limits if limit)
     return EncoderStudent(module=module, max_tokens=module.max_seq_length, layer_map=layers)

@@ -11,16 +11,14 @@ from transformers.trainer_callback import PrinterCallback
 
 from auditor.distill.batches import BatchPlan
 from auditor.distill.embedding_loss import EmbeddingLoss
-from auditor.errors import RecipeError, UndefinedError
+from auditor.distill.embedding_plan import step_texts
+from auditor.errors import UndefinedError
 
 if TYPE_CHECKING:
     from sentence_transformers import (
         SentenceTransformer,
         SentenceTransformerTrainingArguments,
     )
-
-LEAST_COMPARED = 3
-"""Texts of a step for loss similarity: with two there is one other, and nothing to choose."""
 
 
 class PlannedBatches(Sampler[list[int]]):
@@ -107,23 +105,3 @@ class EncoderTrainer(SentenceTransformerTrainer):
     def _save(self, output_dir: str | None = None, state_dict: Any = None) -> None:
         folder = Path(output_dir or str(self.args.output_dir))
         self.model.save_pretrained(str(folder), create_model_card=False)
-
-
-def step_texts(plan: BatchPlan, step: int) -> int:
-    """Return how many texts a step has; steps from 0."""
-    return sum(len(part) for part in plan.members[step * plan.parts : (step + 1) * plan.parts])
-
-
-def check_compared(plan: BatchPlan) -> None:
-    """Refuse steps that are too small to compare texts with each other.
-
-    Raises:
-        RecipeError: a step has fewer than `LEAST_COMPARED` texts.
-    """
-    fewest = min(step_texts(plan, step) for step in range(len(plan.step_targets)))
-    if fewest < LEAST_COMPARED:
-        raise RecipeError(
-            f"loss similarity compares the texts of a step, and a step has {fewest}",
-            hint=f"raise train.batch_tokens until every step has {LEAST_COMPARED}, or lower "
-            "data.max_length",
-        )

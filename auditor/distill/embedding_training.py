@@ -4,16 +4,14 @@ from typing import Any
 
 import torch
 
-from auditor.distill.batches import BatchPlan, plan_steps
 from auditor.distill.embedding_loss import EmbeddingLoss
 from auditor.distill.embedding_run import Lesson, holdout_of
 from auditor.distill.embedding_student import EncoderStudent
-from auditor.distill.embedding_trainer import EncoderTrainer, check_compared
+from auditor.distill.embedding_trainer import EncoderTrainer
 from auditor.distill.ledger_steps import StepLedger
 from auditor.distill.metrics import MetricsLog
 from auditor.distill.recipe import Recipe
 from auditor.distill.run_folder import RunFolder, refused_writes
-from auditor.distill.subjects import step_parts
 from auditor.distill.trainer import Evaluation, RunRecord, training_arguments
 from auditor.distill.training import prepare_resume, save_every
 from auditor.errors import RecipeError
@@ -27,11 +25,11 @@ def train_encoder(
     lesson: Lesson,
     folder: RunFolder,
     progress: Progress,
-) -> BatchPlan:
+) -> None:
     """Train ``student.module`` in place to the last step; continues from a complete checkpoint.
 
     Raises:
-        RecipeError: batches are too small for the texts.
+        RecipeError: it is of another method.
         UndefinedError: the loss became NaN or infinite; checkpoints are kept.
         StorageError: the disk is full; complete checkpoints are kept.
     """
@@ -40,7 +38,6 @@ def train_encoder(
     train, choice = recipe.train, recipe.method.embedding
     if choice is None:
         raise RecipeError("method embedding has no embedding part")
-    plan = encoder_plan(recipe, lesson)
     holdout, metrics = holdout_of(recipe, lesson), MetricsLog(folder.metrics)
     resume_from = prepare_resume(folder, metrics)
     arguments: Any = training_arguments(
@@ -58,7 +55,7 @@ def train_encoder(
             student.module,
             arguments,
             texts=lesson.texts.train,
-            plan=plan,
+            plan=lesson.plan,
             loss=EmbeddingLoss(student.module, torch.from_numpy(lesson.train), choice),
         )
         measure = None if holdout is None else holdout.measure
@@ -68,23 +65,3 @@ def train_encoder(
             StepLedger(folder.ledger, train, lesson.texts.data.train, lambda: trainer.step_targets)
         )
         trainer.train(resume_from_checkpoint=resume_from)
-    return plan
-
-
-def encoder_plan(recipe: Recipe, lesson: Lesson) -> BatchPlan:
-    """Return the steps of a recipe.
-
-    Raises:
-        RecipeError: batches are too small for the texts.
-    """
-    train, choice = recipe.train, recipe.method.embedding
-    plan = plan_steps(
-        lesson.texts.data.train,
-        steps=train.steps,
-        batch_tokens=train.batch_tokens,
-        parts=step_parts(recipe),
-        seed=train.seed,
-    )
-    if choice is not None and choice.loss == "similarity":
-        check_compared(plan)
-    return plan

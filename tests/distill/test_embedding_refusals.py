@@ -130,8 +130,10 @@ def test_a_text_without_a_token_is_refused():
 
 def test_steps_of_two_texts_cannot_be_compared(tmp_path, encoder):
     changes = {"method": method(loss="similarity"), "train": {"steps": 9, "batch_tokens": 100}}
-    with pytest.raises(RecipeError, match="compares the texts of a step, and a step has"):
-        distill(embedding_recipe(tmp_path, encoder, **changes), tmp_path / "run")
+    recipe = embedding_recipe(tmp_path, encoder, **changes)
+    for work in (forecast, lambda recipe: distill(recipe, tmp_path / "run")):
+        with pytest.raises(RecipeError, match="compares the texts of a step, and a step has"):
+            work(recipe)
 
 
 def test_a_teacher_of_nan_is_refused_with_the_text(tmp_path):

@@ -242,6 +242,21 @@ def test_student_from_a_transformer_without_pooling_is_a_mean_over_tokens(encode
     ]
 
 
+def test_a_prompt_of_the_teacher_is_learnt_and_not_repeated(tmp_path):
+    folder = make_encoder(tmp_path / "teacher")
+    prompts = {"prompts": {"query": "rain fell: "}, "default_prompt_name": "query"}
+    (folder / "config_sentence_transformers.json").write_text(json.dumps(prompts))
+    distill(embedding_recipe(tmp_path, folder), tmp_path / "run")
+    student = SentenceTransformer(str(tmp_path / "run" / "student"), device="cpu")
+    assert student.default_prompt_name is None
+    line = json.loads((tmp_path / "run" / "embeddings.jsonl").read_bytes())
+    texts = [f"rain fell: {text}" for text in embedded_texts(tmp_path / "run")]
+    bare = SentenceTransformer(str(folder), device="cpu")
+    bare.default_prompt_name = None
+    expected = bare.encode(texts, show_progress_bar=False)
+    np.testing.assert_allclose(embedding_targets.vectors_of(line), expected, atol=1e-5)
+
+
 def test_report_names_the_method_and_its_numbers(finished):
     page = run_html(finished[1])
     assert "to embed texts as the teacher does" in page
