@@ -120,7 +120,7 @@ def test_other_packages_on_resume_are_recorded(
     distill(recipe, tmp_path / "run")
     ledger = Ledger(tmp_path / "run" / "ledger.jsonl")
     environments = ledger.bodies("environment")
-    assert [len(e["packages"]) for e in environments] == [6, 2]
+    assert [len(e["packages"]) for e in environments] == [7, 2]
     assert json_digest(environments[0]) != json_digest(environments[1])
     assert all(clause.passed for clause in verify(FinishedRun(tmp_path / "run")))
 
