@@ -30,6 +30,7 @@ from auditor.distill.served import served_logits
 from auditor.distill.served_tokens import Taught, TokenIds, taught
 from auditor.errors import AccessError, VocabularyError
 from auditor.kernels.sparse import TopKTargets
+from auditor.models.openai_replies import Reply, shows_raw_bytes
 from auditor.models.vocabulary import vocabulary_of
 from auditor.types import Probe, Sample
 
@@ -37,8 +38,9 @@ if TYPE_CHECKING:
     from auditor.distill.student import Student
     from auditor.models.openai_server import OpenAIServer
 
-_MOST_OTHER = 0.1
-"""Share of tokens that the student's tokenizer may write in another way."""
+_MOST_OTHER = 1 / 3
+"""Share of tokens that the student's tokenizer may write in another way: a 135M-parameter model at
+temperature 1 drew 1 in 15 so, and another tokenizer gives most of them."""
 
 
 def open_teacher(recipe: Recipe, folder: RunFolder, vocabulary: int) -> "OpenAIServer":
@@ -115,16 +117,22 @@ def lesson(
         ServerError: what came are no log-probabilities.
     """
     vocabulary = vocabulary_of(student.tokenizer)
-    ids, show = TokenIds(vocabulary), own_prompts(student)
+    show = own_prompts(student)
     end, sampling = student.tokenizer.eos_token_id, recipe.data.sampling
     cache = recipe.method.cache
     k = min(cache.k if cache else 0, vocabulary.size)
     samples, found = [], []
     with contextlib.closing(open_teacher(recipe, folder, vocabulary.size)) as teacher:
+
+        def recorded(number: int) -> Reply:
+            probe, repeat = prompts[number // sampling.samples], answers[number].repeat
+            return teacher.reply(probe, repeat, decoding_of(sampling), sampling.seed)
+
+        raw = any(shows_raw_bytes(recorded(number)) for number in range(len(answers)))
+        ids = TokenIds(vocabulary, raw=raw)
         for number, sample in enumerate(answers):
             probe = prompts[number // sampling.samples]
-            reply = teacher.reply(probe, sample.repeat, decoding_of(sampling), sampling.seed)
-            rows = taught(reply, ids, end=end, k=k)
+            rows = taught(recorded(number), ids, end=end, k=k)
             found.append(rows)
             # Its own end token is in the answer, if the server weighed it: none is to be added.
             shown = replace(sample, finish_reason="length", token_ids=rows.token_ids)
@@ -147,7 +155,7 @@ def _otherwise_written(
     is not counted.
 
     Raises:
-        VocabularyError: more than one in ten: the two are not one tokenizer.
+        VocabularyError: more than one in three: the two are not one tokenizer.
     """
     other = drawn = 0
     for sample, rows in zip(answers, found, strict=True):

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from auditor.errors import AccessError, ServerError, VocabularyError
-from auditor.models.openai_replies import Likely, Position, Reply
+from auditor.models.openai_replies import REPLACED, Likely, Position, Reply
 from auditor.models.vocabulary import Vocabulary
 from auditor.types import Array
 
@@ -24,7 +24,9 @@ _EXCESS = 1e-3
 class TokenIds:
     """Bytes -> id of a tokenizer."""
 
-    def __init__(self, vocabulary: Vocabulary) -> None:
+    def __init__(self, vocabulary: Vocabulary, *, raw: bool) -> None:
+        """Read a vocabulary; `raw`: the server shows the bytes of its own, not those of strings."""
+        self._raw = raw
         self._pieces = vocabulary.pieces
         self._ids: dict[bytes, int] = {}
         self._twice: set[bytes] = set()
@@ -38,13 +40,17 @@ class TokenIds:
         Raises:
             VocabularyError: its bytes are not known exactly, or are none or two of the tokens.
         """
-        if token.piece is None:
+        if self.is_doubtful(token):
             raise _inexact(token, "is part of a character and shown without its bytes")
         if token.piece in self._twice:
             raise _inexact(token, "has the bytes of two tokens of the student's tokenizer")
         if token.piece not in self._ids:
             raise _inexact(token, "is no token of the student's tokenizer")
         return self._ids[token.piece]
+
+    def is_doubtful(self, token: Likely) -> bool:
+        """Say whether the bytes shown may stand for others."""
+        return REPLACED in token.piece and not self._raw
 
     def places(self, token_ids: Sequence[int]) -> set[tuple[int, int]]:
         """Return (byte offset at its end, id) of each token of a text."""
@@ -86,7 +92,7 @@ def taught(reply: Reply, ids: TokenIds, *, end: int | None, k: int) -> Taught:
     text, at = reply.text.encode(), 0
     chosen: list[int] = []
     for number, position in enumerate(positions):
-        piece = position.chosen.piece
+        piece = b"" if ids.is_doubtful(position.chosen) else position.chosen.piece
         closes = number == len(positions) - 1 and at == len(text) and reply.finish_reason == "stop"
         if piece and text.startswith(piece, at):
             at += len(piece)

@@ -1,8 +1,9 @@
 """The wire format of OpenAI-compatible servers: requests for a reply, and what comes back.
 
 Log-probabilities come in two forms. Chats list ``content`` with the bytes of every token; text
-completions list strings (some servers answer both in the first form). A string that stands for a
-part of a character cannot be told from the sign U+FFFD, so such a token has no exact bytes.
+completions list strings (some servers answer both in the first form). Where a server makes the
+bytes from a string, a part of a character looks like the token for the sign U+FFFD; one that shows
+bytes which are no text has them from its vocabulary: see `shows_raw_bytes`.
 """
 
 import math
@@ -13,7 +14,8 @@ from auditor.errors import ServerError
 from auditor.types import Decoding, Probe
 
 CHAT, TEXT = "/chat/completions", "/completions"
-_UNKNOWN = b"\xef\xbf\xbd"  # U+FFFD
+REPLACED = b"\xef\xbf\xbd"
+"""U+FFFD, which stands for bytes that are no text."""
 _ROUNDING = 1e-3
 """Log-probabilities are rounded by servers: so much above 0 is still a probability of 1."""
 
@@ -22,8 +24,7 @@ _ROUNDING = 1e-3
 class Likely:
     """A token that was likely at a position."""
 
-    piece: bytes | None
-    """Its bytes; None where the server does not show them exactly."""
+    piece: bytes
     shown: str
     """As the server writes it."""
     logprob: float
@@ -99,6 +100,20 @@ def read_reply(content: dict[str, Any]) -> Reply:
     )
 
 
+def shows_raw_bytes(reply: Reply) -> bool:
+    """Say whether a token of the reply has bytes that are no text by themselves."""
+    tokens = (t for at in reply.positions or () for t in (at.chosen, *at.top))
+    return any(not _is_text(token.piece) for token in tokens)
+
+
+def _is_text(piece: bytes) -> bool:
+    try:
+        piece.decode()
+    except UnicodeDecodeError:
+        return False
+    return True
+
+
 def _positions(logprobs: Any) -> tuple[Position, ...] | None:
     if not logprobs:
         return None
@@ -123,7 +138,7 @@ def _chat_position(entry: dict[str, Any]) -> Position:
 def _chat_token(entry: dict[str, Any]) -> Likely:
     shown, raw = entry["token"], entry.get("bytes")
     piece = shown.encode() if raw is None else bytes(raw)
-    return Likely(piece=_exact(piece), shown=shown, logprob=_logprob(entry["logprob"]))
+    return Likely(piece=piece, shown=shown, logprob=_logprob(entry["logprob"]))
 
 
 def _text_position(token: str, value: float, top: dict[str, float] | None) -> Position:
@@ -132,11 +147,7 @@ def _text_position(token: str, value: float, top: dict[str, float] | None) -> Po
 
 
 def _text_token(shown: str, value: float) -> Likely:
-    return Likely(piece=_exact(shown.encode()), shown=shown, logprob=_logprob(value))
-
-
-def _exact(piece: bytes) -> bytes | None:
-    return None if _UNKNOWN in piece else piece
+    return Likely(piece=shown.encode(), shown=shown, logprob=_logprob(value))
 
 
 def _falling(tokens: list[Likely]) -> tuple[Likely, ...]:

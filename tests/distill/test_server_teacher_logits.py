@@ -165,6 +165,16 @@ def test_a_token_that_is_none_of_the_students_is_refused(
     assert "method sequence" in str(caught.value.hint)
 
 
+def test_parts_of_characters_without_their_bytes_are_refused(
+    tmp_path: Path, server: ModelServer
+) -> None:
+    # All 259 tokens are among the likeliest 400, so the bytes from 128 on are, too.
+    values = served_values(tmp_path, server.spec(), cache={"k": 400})
+    server.control(lossy=True)
+    with pytest.raises(VocabularyError, match="part of a character and shown without its bytes"):
+        run(tmp_path, values)
+
+
 def test_a_tokenizer_that_writes_the_answers_otherwise_is_refused(
     tmp_path: Path, server: ModelServer
 ) -> None:

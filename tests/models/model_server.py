@@ -94,6 +94,7 @@ class Served:
             piece = SETTINGS.get("pieces", {}).get(str(index))
             raw = vocabulary.pieces[index] if piece is None else piece.encode()
             text = raw.decode(errors="replace")
+            raw = text.encode() if SETTINGS.get("lossy") else raw
             return {"token": text, "bytes": list(raw), "logprob": float(logprobs[index])}
 
         return {**shown(token), "top_logprobs": [shown(int(index)) for index in likeliest]}
