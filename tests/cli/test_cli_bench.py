@@ -2,12 +2,14 @@
 
 import json
 
+import jsonschema
 import pytest
 from command_line import auditor, failure
 
 from auditor.bench import running
 from auditor.bench.catalogue import CASES
 from auditor.cli import bench
+from auditor.data import data_dir
 
 
 def test_the_json_object_holds_ceilings_rows_and_bars(monkeypatch, tmp_path):
@@ -17,6 +19,8 @@ def test_the_json_object_holds_ceilings_rows_and_bars(monkeypatch, tmp_path):
     assert done.code == 0, done.err
     assert json.loads(path.read_text()) == done.json
     found = done.json
+    schema = json.loads((data_dir("reports") / "schema" / "bench-1.json").read_text())
+    jsonschema.validate(found, schema)
     assert found["schema"] == "auditor/bench/1"
     assert found["environment"]["threads"] == 1
     assert found["ceilings"]["copy_bytes_per_s"] > 0
