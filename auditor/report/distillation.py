@@ -40,9 +40,9 @@ _ENCODER = (
     ("cosine", "Cosine of the student's and the teacher's vector", "cosine"),
     ("spearman", "Rank correlation of the similarities of all pairs of texts", "correlation"),
     ("neighbours", "Nearest neighbours that both have", "share"),
-    ("loss", "Held-out loss", "loss"),
 )
-"""The same for a sentence encoder."""
+"""The same for a sentence encoder, without its loss: each of its losses has its own unit."""
+_ENCODER_LOSSES = {"mse": "squared error", "cosine": "1 - cosine", "similarity": "nats/text"}
 
 _RATIOLESS = ("share", "cosine", "correlation")
 """Units in which half of a value is not half as much."""
@@ -89,8 +89,7 @@ def _rendered(
     board: Row | None,
     added: dict[str, Row | None],
 ) -> str:
-    encoder = lineage["method"]["kind"] == "embedding"
-    described, unit = (_ENCODER, "loss") if encoder else (_HOLDOUT, _loss_unit(lineage))
+    described, unit = _described(lineage)
     plates = (_holdout_plate(rows, *holdout) for holdout in described)
     exhibits = numbered([_training_plate(rows, unit), *plates])
     student = learned(board, added["baseline"], first=len(exhibits) + 1)
@@ -125,6 +124,17 @@ def _rendered(
     )
 
 
+def _described(lineage: Row) -> tuple[Described, str]:
+    """Return what is shown of the held-out part, and the unit of the training loss."""
+    method = lineage["method"]
+    if method["kind"] != "embedding":
+        # Two alignments of other tokens are not in nats.
+        own = lineage["vocabulary"].get("alignment") in ("span-kl", "uld")
+        return _HOLDOUT, "a target" if own else "nats/token"
+    unit = _ENCODER_LOSSES[method["embedding"]["loss"]]
+    return (*_ENCODER, ("loss", "Held-out loss", unit)), unit
+
+
 def summary(lineage: Row) -> str:
     """Return what was done, in one sentence."""
     student, teacher = lineage["student"], lineage["teacher"]
@@ -146,12 +156,6 @@ def _loss(method: Row, vocabulary: Row) -> str:
         return str(method["divergence"])
     inside = f", {method['divergence']}" if alignment == "matched-vocabulary" else ""
     return f"{alignment}{inside}; the teacher has other tokens"
-
-
-def _loss_unit(lineage: Row) -> str:
-    """Return the unit of the training loss: two alignments of other tokens are not in nats."""
-    own = lineage["vocabulary"].get("alignment") in ("span-kl", "uld")
-    return "a target" if own else "nats/token"
 
 
 def _cards(results: Row, described: Described, unit: str) -> list[dict[str, str]]:

@@ -261,6 +261,7 @@ def test_report_names_the_method_and_its_numbers(finished):
     page = run_html(finished[1])
     assert "to embed texts as the teacher does" in page
     assert "Rank correlation of the similarities of all pairs of texts" in page
+    assert "Loss (squared error)" in page
     assert "nats" not in page
 
 
