@@ -8,6 +8,7 @@ what was received. The model is loaded with the first reply.
 import json
 import sys
 import threading
+import time
 from functools import cached_property
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
@@ -154,6 +155,7 @@ class Handler(BaseHTTPRequestHandler):
         if body["model"] != NAME:
             words = f"The model `{body['model']}` does not exist."
             return self.send(404, {"error": {"message": words, "code": "model_not_found"}})
+        time.sleep(SETTINGS.get("seconds", 0))
         return self.send(200, self.served.answer(self.path, body))
 
     def fail(self, fault: dict[str, Any]) -> None:
