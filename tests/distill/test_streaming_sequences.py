@@ -2,6 +2,7 @@
 
 import resource
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -106,19 +107,23 @@ def test_interrupted_packing_leaves_nothing_and_is_done_again(tmp_path):
     assert not packed.is_complete
 
 
-@pytest.fixture
+@contextmanager
 def small_disk() -> Iterator[None]:
-    """No file may grow beyond 20 kB: writes fail as on a full disk, with EFBIG."""
+    """No file may grow beyond 20 kB: writes fail as on a full disk, with EFBIG.
+
+    No fixture, which would still hold when pytest writes the result: perhaps to a longer file.
+    """
     before = resource.getrlimit(resource.RLIMIT_FSIZE)
     resource.setrlimit(resource.RLIMIT_FSIZE, (20_000, before[1]))
-    yield
-    resource.setrlimit(resource.RLIMIT_FSIZE, before)
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
 
 
-@pytest.mark.usefixtures("small_disk")
 def test_full_disk_is_named_and_leaves_no_half_file(tmp_path):
     rows = (([1] * 100, 1, False) for _ in range(100))
-    with pytest.raises(StorageError, match="no space left") as caught:
+    with small_disk(), pytest.raises(StorageError, match="no space left") as caught:
         PackedSequences(tmp_path, "a").write(rows)
     assert "repeat the command" in (caught.value.hint or "")
     assert not list(tmp_path.iterdir())
