@@ -1,5 +1,6 @@
 """Distillation losses forward and backward, from hidden states, dense and sparse targets."""
 
+from dataclasses import replace
 from typing import Any
 
 import torch
@@ -18,6 +19,8 @@ from auditor.kernels import distillation_loss
 
 NAIVE = "torch autograd"
 _COMPUTES = "loss, both gradients"
+_CHUNK = 512
+"""Positions whose logits exist at once: the larger, the faster the products."""
 Pair = tuple[Tensor, Tensor]
 """Hidden states (T, D) and head (V, D) of one model."""
 
@@ -50,10 +53,10 @@ def _naive_jsd(student: Pair, teacher: Pair) -> Outputs:
 
 
 def _our_jsd(student: Pair, teacher: Pair, implementation: str) -> Run:
-    """Return the loss as training calls it: with tables kept from step to step."""
+    """Return the loss with tables of logits that are kept from call to call."""
     options: dict[str, Any] = {
         "once": True,
-        "chunk": 512,
+        "chunk": _CHUNK,
         "workspace": kernels.Workspace(),
         "implementation": implementation,
     }
@@ -75,11 +78,13 @@ def jsd(settings: Settings) -> Experiment:
     teacher = states[1], heads[1]
     names = loss_implementations()
     first = f"{OURS} {names[0]}"
+    found = [ours(name, _our_jsd(student, teacher, name), _COMPUTES) for name in names]
+    kept = 2 * min(_CHUNK, positions) * vocabulary * heads[0].element_size()
     return Experiment(
         title="JSD distillation loss forward and backward, float32",
         shape={"T": positions, "Hs": widths[0], "Ht": widths[1], "V": vocabulary},
         candidates=(
-            *(ours(name, _our_jsd(student, teacher, name), _COMPUTES) for name in names),
+            *(replace(one, kept_bytes=kept) for one in found),
             _naive(lambda: _naive_jsd(student, teacher)),
             *peers_liger.chunked_jsd(states, heads),
             peers_trl.chunked_jsd(states, heads),

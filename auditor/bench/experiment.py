@@ -57,6 +57,8 @@ class Candidate:
     package: Package = AUDITOR
     compiles: bool = False
     """Whether the first run compiles for many seconds."""
+    kept_bytes: int = 0
+    """Memory that it keeps from run to run: counted as part of the peak of each."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

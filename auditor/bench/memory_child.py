@@ -22,7 +22,7 @@ def answer(request: dict[str, Any]) -> dict[str, Any]:
         size = extra_bytes(chosen.prepare(), settings.device, compiles=chosen.compiles)
     except KernelUnavailableError as error:
         return {"extra_bytes": None, "reason": error.message}
-    return {"extra_bytes": size, "reason": None}
+    return {"extra_bytes": size + chosen.kept_bytes, "reason": None}
 
 
 if __name__ == "__main__":
