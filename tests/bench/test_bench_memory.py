@@ -2,11 +2,12 @@
 
 import subprocess
 import sys
+from dataclasses import asdict
 
 import pytest
 import torch
 
-from auditor.bench import memory
+from auditor.bench import memory, memory_child
 from auditor.bench.experiment import Settings
 from auditor.bench.memory import extra_bytes, measured_apart
 from auditor.errors import KernelUnavailableError
@@ -67,3 +68,11 @@ def test_a_system_that_does_not_tell_is_unavailable(monkeypatch, tmp_path):
     monkeypatch.setattr(memory, "_MARK", tmp_path / "missing" / "clear_refs")
     with pytest.raises(KernelUnavailableError, match="cannot be measured"):
         extra_bytes(dict, "cpu")
+
+
+def test_tables_that_are_kept_between_runs_count(monkeypatch):
+    settings = asdict(Settings(small=True, threads=torch.get_num_threads()))
+    request = {"case": "losses", "key": "jsd", "candidate": "auditor chunked", "settings": settings}
+    monkeypatch.setattr(memory_child, "extra_bytes", lambda *_, **__: 1000)
+    # Two tables of 16 positions x 257 tokens in float32.
+    assert memory_child.answer(request) == {"extra_bytes": 1000 + 2 * 16 * 257 * 4, "reason": None}
