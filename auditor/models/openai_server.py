@@ -5,22 +5,19 @@ What the server does before the model (chat template, start token) is not visibl
 
 import hashlib
 import threading
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from concurrent.futures import CancelledError, Future, ThreadPoolExecutor
-from typing import TYPE_CHECKING, Never
+from typing import TYPE_CHECKING
 
 from auditor.errors import AccessError
-from auditor.models.base import Encoded, Head
 from auditor.models.exchange_log import ExchangeLog
 from auditor.models.openai_replies import Reply, read_reply, request_body
-from auditor.models.recorded import prompt_text
+from auditor.models.replies_only import RepliesOnly
 from auditor.models.server_address import server_address
 from auditor.models.server_client import Patience, ServerClient
-from auditor.types import Access, Array, Decoding, ModelRef, Probe, Sample, Score
+from auditor.types import Access, Decoding, ModelRef, Probe, Sample
 
 if TYPE_CHECKING:
-    import torch
-
     from auditor.models.specifier import Specifier
 
 _USE_TEXT = "learn from its text alone: method sequence"
@@ -54,7 +51,7 @@ def open_server(
     )
 
 
-class OpenAIServer:
+class OpenAIServer(RepliesOnly):
     """Implements `auditor.models.base.Model` at access TEXT or TOPK: it can only reply."""
 
     def __init__(
@@ -70,20 +67,6 @@ class OpenAIServer:
     def ref(self) -> ModelRef:
         """Identity: name and address; a server shows no digest."""
         return self._ref
-
-    @property
-    def longest(self) -> int | None:
-        """None: the server does not say."""
-        return None
-
-    @property
-    def shares_prefixes(self) -> bool:
-        """False."""
-        return False
-
-    def render(self, probe: Probe) -> str:
-        """Return the contents of the probe: the server's template is not known."""
-        return prompt_text(probe)
 
     def sample(
         self, probes: Sequence[Probe], n: int, decoding: Decoding, seed: int
@@ -136,36 +119,6 @@ class OpenAIServer:
             _check_logprobs(self._ref.spec, reply, self._k)
         return reply
 
-    def encode(self, text: str) -> Encoded:
-        """Refuse."""
-        del text
-        self._refuse("token ids")
-
-    def score(self, texts: Sequence[str]) -> Iterator[Score]:
-        """Refuse."""
-        del texts
-        self._refuse("log-probabilities of given text")
-
-    def hidden(self, sequences: Sequence[Sequence[int]]) -> "Iterator[torch.Tensor]":
-        """Refuse."""
-        del sequences
-        self._refuse("hidden states")
-
-    def hidden_after(
-        self, prefix: Sequence[int], endings: Sequence[Sequence[int]]
-    ) -> "list[torch.Tensor]":
-        """Refuse."""
-        del prefix, endings
-        self._refuse("hidden states")
-
-    def head(self) -> Head:
-        """Refuse."""
-        self._refuse("an unembedding")
-
-    def tensors(self) -> Iterable[tuple[str, Array]]:
-        """Refuse."""
-        self._refuse("weights")
-
     def close(self) -> None:
         """Close the connections."""
         self._client.close()
@@ -181,8 +134,9 @@ class OpenAIServer:
             finish_reason=reply.finish_reason,
         )
 
-    def _refuse(self, what: str) -> Never:
-        raise AccessError(
+    def refusal(self, what: str) -> AccessError:
+        """Return the error for something that a server does not show."""
+        return AccessError(
             f"{self._ref.spec} is behind a server and shows no {what}",
             hint="name the model itself, or use what needs text only",
         )

@@ -8,18 +8,15 @@ messages joined by newlines.
 
 import json
 from collections import Counter
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Never
+from typing import Any, Never
 
 from auditor.canon import digest
 from auditor.errors import AccessError, RecordsError
-from auditor.models.base import Encoded, Head
-from auditor.types import Access, Array, Decoding, ModelRef, Probe, Sample, Score
-
-if TYPE_CHECKING:
-    import torch
+from auditor.models.replies_only import RepliesOnly, prompt_text
+from auditor.types import Access, Decoding, ModelRef, Probe, Sample
 
 _LINE_HINT = 'a line is like {"probe_id": "arith-0001", "text": "the reply", "repeat": 0}'
 
@@ -73,14 +70,7 @@ def read_records_file(path: Path) -> RecordsFile:
     return RecordsFile(replies=tuple(replies), digest=digest(raw))
 
 
-def prompt_text(probe: Probe) -> str:
-    """Return what a recorded ``prompt`` is matched with."""
-    if probe.text is not None:
-        return probe.text
-    return "\n".join(message.content for message in probe.messages)
-
-
-class RecordedModel:
+class RecordedModel(RepliesOnly):
     """Implements `auditor.models.base.Model` at access TEXT: it can only repeat."""
 
     def __init__(self, path: Path) -> None:
@@ -100,15 +90,11 @@ class RecordedModel:
         """Identity: the digest is that of the file."""
         return self._ref
 
-    @property
-    def longest(self) -> int | None:
-        """None: nothing is read here."""
-        return None
-
-    @property
-    def shares_prefixes(self) -> bool:
-        """False."""
-        return False
+    def refusal(self, what: str) -> AccessError:
+        """Return the error for something that no record holds."""
+        return AccessError(
+            f"recorded outputs offer no {what}", hint="give a model whose weights are at hand"
+        )
 
     def missing(self, probes: Sequence[Probe], n: int = 1) -> tuple[tuple[str, int], ...]:
         """Return the (probe id, repeat) that were asked for and not recorded, in order."""
@@ -123,10 +109,6 @@ class RecordedModel:
         """Return the probes with all of n repeats recorded, in order."""
         lacking = {probe_id for probe_id, _ in self.missing(probes, n)}
         return tuple(probe for probe in probes if probe.id not in lacking)
-
-    def render(self, probe: Probe) -> str:
-        """Return the contents of the probe: the template it was sent through is not known."""
-        return prompt_text(probe)
 
     def sample(
         self, probes: Sequence[Probe], n: int, decoding: Decoding, seed: int
@@ -151,36 +133,6 @@ class RecordedModel:
             for repeat in range(n):
                 yield self._sample(probe, repeat)
 
-    def encode(self, text: str) -> Encoded:
-        """Refuse."""
-        del text
-        self._refuse("token ids")
-
-    def score(self, texts: Sequence[str]) -> Iterator[Score]:
-        """Refuse."""
-        del texts
-        self._refuse("log-probabilities")
-
-    def hidden(self, sequences: Sequence[Sequence[int]]) -> "Iterator[torch.Tensor]":
-        """Refuse."""
-        del sequences
-        self._refuse("hidden states")
-
-    def hidden_after(
-        self, prefix: Sequence[int], endings: Sequence[Sequence[int]]
-    ) -> "list[torch.Tensor]":
-        """Refuse."""
-        del prefix, endings
-        self._refuse("hidden states")
-
-    def head(self) -> Head:
-        """Refuse."""
-        self._refuse("an unembedding")
-
-    def tensors(self) -> Iterable[tuple[str, Array]]:
-        """Refuse."""
-        self._refuse("weights")
-
     def close(self) -> None:
         """Forget the replies."""
         self._by_id.clear()
@@ -199,11 +151,6 @@ class RecordedModel:
             token_ids=(),
             text=self._text(probe, repeat) or "",
             finish_reason="unknown",
-        )
-
-    def _refuse(self, what: str) -> Never:
-        raise AccessError(
-            f"recorded outputs offer no {what}", hint="give a model whose weights are at hand"
         )
 
 
