@@ -8,10 +8,9 @@ same bytes.
 import torch
 from torch import Tensor
 
-from auditor.kernels.first_pass import SideSums
-from auditor.kernels.order import Ordered
+from auditor.kernels.first_pass import SideSums, slices
 from auditor.kernels.pairs import Fields, LogitPair, Wanted, difference_origins
-from auditor.kernels.row_sums import RowSums, slices
+from auditor.kernels.row_sums import RowSums
 from auditor.kernels.second_pass import Block, DivergenceSums
 
 _BLOCK_ELEMENTS = 1 << 19
@@ -48,53 +47,71 @@ class _Work(RowSums):
 
     def add(self, rows: slice) -> None:
         """Fill in `rows`, or mark those that need the reference as bad."""
-        loaded = self.load(rows)
-        if loaded is None:
+        if bool(self.bad[rows].all()):
             return
-        a, b = loaded
-        first_a, first_b = self.order(a, b, rows)
+        (a, maxima_a), (b, maxima_b) = self._load(rows)
+        first_a, first_b = self.order(a, b, rows, (maxima_a, maxima_b))
+        beside = self.a.counts(a, first_a, rows), self.b.counts(b, first_b, rows)
+        choice = self.choice(b, first_b, rows) if self.full else None
+        counted = [pair for pair in zip((*beside, choice), (a, b, b), strict=True) if pair[0]]
+        ratio = _LogRatio(self.a.peak[rows], self.b.peak[rows])
         for part in slices(len(a), self._step):
-            firsts = first_a[part], first_b[part]
-            place = slice(rows.start + part.start, rows.start + part.stop)
-            self._add_block((a[part], b[part]), firsts, place)
+            for counts, table in counted:
+                counts.add(table[part], part, self._buffers[0][: part.stop - part.start])
+            self._add_block(a[part], b[part], ratio, part, rows.start)
+        self.a.rank(beside[0], rows)
+        self.b.rank(beside[1], rows)
+        if choice:
+            self.above_choice[rows] = choice.above
+
+    def _load(self, rows: slice) -> tuple[tuple[Tensor, Tensor], tuple[Tensor, Tensor]]:
+        """Return float32 logits of `rows` and their group maxima; zeros in bad rows."""
+        loaded = self.a.load(rows, self._step), self.b.load(rows, self._step)
+        bad = ~torch.isfinite(self.a.total[rows] + self.b.total[rows])
+        if bool(bad.any()):
+            self.bad[rows] = bad
+            loaded = self.a.load_without(bad, rows), self.b.load_without(bad, rows)
+        return loaded
 
     def _add_block(
-        self, logits: tuple[Tensor, Tensor], firsts: tuple[Ordered, Ordered], rows: slice
+        self, a: Tensor, b: Tensor, ratio: "_LogRatio", part: slice, start: int
     ) -> None:
-        a, b = logits
-        d, s, y, w, v = self._scratch(a.shape[0])
-        centred = self.a.centred(a, rows, w), self.b.centred(b, rows, w)
-        torch.sum(torch.mul(*centred, out=w), 1, out=self.cross[rows])
-        self.a.rank(a, firsts[0], rows, w)
-        self.b.rank(b, firsts[1], rows, w)
-        if self.full:
-            self.find_choice(b, firsts[1], rows, w)
+        """Add the logits of `part` of the rows from `start` on."""
+        d, s, y, w, v = (buffer[: len(a)] for buffer in self._buffers)
+        rows = slice(start + part.start, start + part.stop)
+        centred_a, centred_b = self.a.centred(a, rows), self.b.centred(b, rows)
+        torch.sum(torch.mul(centred_a, centred_b, out=w), 1, out=self.cross[rows])
+        self.a.add_square(centred_a, rows)
+        self.b.add_square(centred_b, rows)
         p, root_p = self.a.normalise(a, rows, w)
         q, root_q = self.b.normalise(b, rows, w)
-        self._log_ratio(a, b, rows, out=d, scratch=s)
+        norms = self.a.log_norm(rows) - self.b.log_norm(rows)
+        ratio.write(a, b, norms, part, out=d, scratch=s)
         block = Block(p=p, q=q, root_p=root_p, root_q=root_q, d=d, s=s, y=y, w=w, v=v)
         if not self._sums.add(block, rows):
             self.bad[rows] = True
 
     def finish(self) -> None:
         """Add the rows that wait for others like them."""
-        d, s, y, w, v = self._scratch(len(self._buffers[0]))
+        d, s, y, w, v = self._buffers
         self._sums.finish(Block(p=d, q=d, root_p=d, root_q=d, d=d, s=s, y=y, w=w, v=v))
 
-    def _scratch(self, rows: int) -> list[Tensor]:
-        return [buffer[:rows] for buffer in self._buffers]
 
-    def _log_ratio(
-        self, a: Tensor, b: Tensor, rows: slice, *, out: Tensor, scratch: Tensor
+class _LogRatio:
+    """log p - log q of R rows, exactly 0 for equal logits, with as few roundings as can be."""
+
+    def __init__(self, peak_a: Tensor, peak_b: Tensor) -> None:
+        self._from_a, self._from_b = difference_origins(peak_a, peak_b)
+        self._left = (peak_a - self._from_a).double() - (peak_b - self._from_b).double()
+        self._moved = bool(self._from_a.any() or self._from_b.any())
+
+    def write(
+        self, a: Tensor, b: Tensor, norms: Tensor, part: slice, *, out: Tensor, scratch: Tensor
     ) -> None:
-        """Write log p - log q, exactly 0 for equal logits, with as few roundings as can be."""
-        peak_a, peak_b = self.a.peak[rows], self.b.peak[rows]
-        norms = self.a.log_norm[rows] - self.b.log_norm[rows]
-        from_a, from_b = difference_origins(peak_a, peak_b)
-        if bool(from_a.any() or from_b.any()):
-            torch.sub(a, from_a[:, None], out=out)
-            out.sub_(torch.sub(b, from_b[:, None], out=scratch))
+        """Write it for the logits (n, V) of `part`, of whose norms (n,) this is the difference."""
+        if self._moved:
+            torch.sub(a, self._from_a[part, None], out=out)
+            out.sub_(torch.sub(b, self._from_b[part, None], out=scratch))
         else:
             torch.sub(a, b, out=out)  # one pass instead of three
-        left = (peak_a - from_a).double() - (peak_b - from_b).double()
-        out.sub_((norms + left).float()[:, None])
+        out.sub_((norms + self._left[part]).float()[:, None])

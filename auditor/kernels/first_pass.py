@@ -3,7 +3,7 @@
 import torch
 from torch import Tensor
 
-from auditor.kernels.order import Ordered, counts_beside
+from auditor.kernels.order import CountsBeside, Ordered, group_maxima
 from auditor.kernels.pairs import Fields, LogitPair
 
 _HALF_LOG2_E = 0.7213475204444817
@@ -30,9 +30,11 @@ class SideSums:
         """Sum of squared distances from the mean logit."""
         self.peak = torch.zeros(positions, device=device)
         """Largest logit."""
-        self.entropy = torch.zeros(positions, device=device, dtype=torch.float64)
-        self.log_norm = torch.zeros(positions, device=device, dtype=torch.float64)
-        """lse - peak."""
+        self.others = torch.zeros(positions, device=device)
+        """Sum of exp(logit - peak) over all ids but the argmax: of a sum like 1 + 1e-9, float32
+        would keep only the 1."""
+        self.mean = torch.zeros(positions, device=device)
+        """Mean of logit - peak under the model's own distribution."""
         self.above = torch.zeros(positions, device=device, dtype=torch.int64)
         """Number of ids above the token that came next."""
         self.equal = torch.zeros(positions, device=device, dtype=torch.int64)
@@ -51,24 +53,38 @@ class SideSums:
         logits = self.table[rows]
         return self._copy[: logits.shape[0]].copy_(logits) if self._copied else logits
 
-    def load(self, rows: slice) -> Tensor:
-        """Return float32 logits (R, V) of `rows`, and set their totals."""
-        logits = self.logits(rows)
-        torch.sum(logits, 1, out=self.total[rows])
-        return logits
+    def log_norm(self, rows: slice = slice(None)) -> Tensor:
+        """Return lse - peak of `rows`, float64."""
+        if self.lse is None:
+            return torch.log1p(self.others[rows].double())
+        return self.lse[rows] - self.peak[rows].double()
 
-    def load_without(self, bad: Tensor, rows: slice) -> Tensor:
-        """Return the logits of `rows` with zeros in the `bad` ones (R,), and set their totals."""
+    def load(self, rows: slice, step: int) -> tuple[Tensor, Tensor]:
+        """Return float32 logits (R, V) of `rows` and their group maxima, and set their totals.
+
+        Both are taken of `step` rows at a time, so that these are read from memory once.
+        """
+        logits, total = self.logits(rows), self.total[rows]
+        maxima = []
+        for part in slices(len(logits), step):
+            maxima.append(group_maxima(logits[part]))
+            torch.sum(logits[part], 1, out=total[part])
+        return logits, torch.cat(maxima)
+
+    def load_without(self, bad: Tensor, rows: slice) -> tuple[Tensor, Tensor]:
+        """Return the same with zeros in the `bad` rows (R,)."""
         logits = self.table[rows].float().masked_fill(bad[:, None], 0.0)
         torch.sum(logits, 1, out=self.total[rows])
-        return logits
+        return logits, group_maxima(logits)
 
-    def centred(self, logits: Tensor, rows: slice, scratch: Tensor) -> Tensor:
-        """Return logits minus their mean (R, V), and set their sum of squares."""
+    def centred(self, logits: Tensor, rows: slice) -> Tensor:
+        """Return logits minus their mean (R, V), in the place of the probabilities."""
         mean = self.total[rows, None] / logits.shape[1]
-        centred = torch.sub(logits, mean, out=self.probabilities[: logits.shape[0]])
-        torch.sum(torch.mul(centred, centred, out=scratch), 1, out=self.square[rows])
-        return centred
+        return torch.sub(logits, mean, out=self.probabilities[: logits.shape[0]])
+
+    def add_square(self, centred: Tensor, rows: slice) -> None:
+        """Set the sum of squares of what `centred` returned, which is used up."""
+        torch.sum(centred.square_(), 1, out=self.square[rows])
 
     def choose(self, first: Ordered, rows: slice) -> None:
         """Set argmax and peak."""
@@ -76,40 +92,47 @@ class SideSums:
         self.peak[rows] = first.logits[:, 0]
 
     def normalise(self, logits: Tensor, rows: slice, scratch: Tensor) -> tuple[Tensor, Tensor]:
-        """Return the probabilities (R, V) and their roots, and set normaliser and entropy."""
+        """Return the probabilities (R, V) and their roots, and set normaliser and mean."""
         root, p = self.roots[: len(logits)], self.probabilities[: len(logits)]
         half = torch.sub(logits, self.peak[rows, None], out=scratch)
         half.mul_(_HALF_LOG2_E).clamp_(min=_LOWEST)
         torch.exp2(half, out=root)  # twice as fast as exp
         torch.mul(root, root, out=p)
         if self.lse is None:
-            # Without the argmax: of a sum like 1 + 1e-9, float32 would keep only the 1.
             at = self.argmax[rows, None]
-            others = p.scatter_(1, at, 0.0).sum(1)
+            others = torch.sum(p.scatter_(1, at, 0.0), 1, out=self.others[rows])
             p.scatter_(1, at, 1.0)
-            self.log_norm[rows] = torch.log1p(others.double())
+            scale = torch.reciprocal(others + 1.0)
         else:
-            self.log_norm[rows] = self.lse[rows] - self.peak[rows].double()
-        norm = self.log_norm[rows]
-        p.mul_(torch.exp(-norm).float()[:, None])
-        root.mul_(torch.exp(-norm / 2).float()[:, None])
-        mean = torch.sum(half.mul_(p), 1).double() / _HALF_LOG2_E  # E_p (logit - peak)
-        self.entropy[rows] = norm - mean
+            scale = torch.exp(-self.log_norm(rows)).float()
+        p.mul_(scale[:, None])
+        root.mul_(scale.sqrt_()[:, None])
+        torch.sum(half.mul_(p), 1, out=self.mean[rows]).div_(_HALF_LOG2_E)
         return p, root
 
-    def rank(self, logits: Tensor, first: Ordered, rows: slice, scratch: Tensor) -> None:
-        """Count the ids above and level with the token that came next, if there is one."""
+    def counts(self, logits: Tensor, first: Ordered, rows: slice) -> CountsBeside | None:
+        """Return the counts beside the token that came next in `rows`, if there is one.
+
+        Args:
+            logits: (R, V) of `rows`.
+            first: of the same rows.
+            rows: where they are.
+        """
         if self.tokens is None:
-            return
-        own = logits.gather(1, self.tokens[rows, None])
-        self.above[rows], self.equal[rows] = counts_beside(logits, own, first, scratch)
+            return None
+        return CountsBeside(logits.gather(1, self.tokens[rows, None]), first)
+
+    def rank(self, counts: CountsBeside | None, rows: slice) -> None:
+        """Set how many ids are above and level with the token that came next in `rows`."""
+        if counts is not None:
+            self.above[rows], self.equal[rows] = counts.above, counts.equal
 
     def fields(self) -> Fields:
         """Return the outputs that need this model alone, by name; floats as float64."""
-        peak, log_norm = self.peak.double(), self.log_norm
+        peak, log_norm = self.peak.double(), self.log_norm()
         fields = {
             "lse": peak + log_norm,
-            "entropy": self.entropy.clamp(min=0.0),
+            "entropy": (log_norm - self.mean.double()).clamp(min=0.0),
             "argmax": self.argmax,
         }
         if self.tokens is not None:
@@ -118,3 +141,8 @@ class SideSums:
             fields["rank"] = self.above + 1
             fields["ties"] = self.equal - 1
         return {f"{name}_{self.name}": values for name, values in fields.items()}
+
+
+def slices(total: int, step: int) -> list[slice]:
+    """Return consecutive slices of at most `step` that cover `total`."""
+    return [slice(i, min(i + step, total)) for i in range(0, total, step)]

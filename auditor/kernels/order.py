@@ -12,7 +12,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-GROUP = 32
+GROUP = 64
 """Neighbouring columns in a group."""
 _TOGETHER = 4
 """Groups whose maxima are joined for the bound: a selection among fewer is faster, and the bound
@@ -34,16 +34,37 @@ class Ordered:
         return Ordered(self.ids[rows], self.logits[rows])
 
 
-def first_ids(table: Tensor, k: int) -> Ordered:
-    """Return the first min(k, V) ids of each row of a (R, V) table without NaN; k >= 1."""
+def first_ids(table: Tensor, k: int, maxima: Tensor | None = None) -> Ordered:
+    """Return the first min(k, V) ids of each row of a (R, V) table without NaN; k >= 1.
+
+    Args:
+        table: (R, V).
+        k: how many ids.
+        maxima: what `group_maxima` gave for the same table, where it is known already.
+    """
     k = min(k, int(table.shape[1]))
     if table.dtype == torch.float64:
         return _sorted_ids(table, k)
     table = table.float()
-    ids = _ids_from_groups(table, k)
+    ids = None
+    if len(table) and table.shape[1] // GROUP >= max(2 * k, GROUP):
+        ids = _ids_from_groups(table, k, group_maxima(table) if maxima is None else maxima)
     if ids is None:
         ids = _ids_from_row(table, k)
     return Ordered(ids, table.gather(1, ids))
+
+
+def group_maxima(table: Tensor) -> Tensor:
+    """Return (R, V // GROUP): the largest logit of each group of columns.
+
+    The V % GROUP last columns belong to the first groups, one each.
+    """
+    rows, width = table.shape
+    count = width // GROUP
+    maxima = table[:, : count * GROUP].view(rows, count, GROUP).amax(2)
+    rest = table[:, count * GROUP :][:, :count]
+    torch.maximum(maxima[:, : rest.shape[1]], rest, out=maxima[:, : rest.shape[1]])
+    return maxima
 
 
 def _sorted_ids(table: Tensor, k: int) -> Ordered:
@@ -58,23 +79,18 @@ def _ids_from_row(table: Tensor, k: int) -> Tensor:
     return _ids_of(_keys(table, columns).topk(k, dim=1).values)
 
 
-def _ids_from_groups(table: Tensor, k: int) -> Tensor | None:
-    """Return the first ids (R, k), or None where there are few groups or many candidates."""
+def _ids_from_groups(table: Tensor, k: int, maxima: Tensor) -> Tensor | None:
+    """Return the first ids (R, k), or None where there are many candidates."""
     rows, width = table.shape
     count = width // GROUP
-    if count < max(2 * k, GROUP) or not rows:
-        return None
-    groups = table[:, : count * GROUP].view(rows, count, GROUP)
-    maxima = groups.amax(2)
-    rest = table[:, count * GROUP :]  # (R, V % GROUP): one more column each for the first groups
-    torch.maximum(maxima[:, : rest.shape[1]], rest, out=maxima[:, : rest.shape[1]])
     least = _bound(maxima, k)
     if bool(torch.isnan(least).any()):
         return None
     row, group = torch.nonzero(maxima >= least, as_tuple=True)
     if len(row) > _CROWDED * k * rows:
         return None
-    logits = groups[row, group]  # (n, GROUP)
+    logits = _groups(table, row, group)  # (n, GROUP)
+    rest = table[:, count * GROUP :]
     if rest.shape[1]:
         logits = torch.cat([logits, _rest_of_groups(rest, row, group)[:, None]], 1)
     place, step = torch.nonzero(logits >= least[row], as_tuple=True)
@@ -83,6 +99,20 @@ def _ids_from_groups(table: Tensor, k: int) -> Tensor | None:
     ids = torch.where(step < GROUP, group[place] * GROUP + step, count * GROUP + group[place])
     keys = _keys(logits[place, step], ids)
     return _ids_of(_table_of(keys, row[place], rows).sort(1, descending=True).values[:, :k])
+
+
+def _groups(table: Tensor, row: Tensor, group: Tensor) -> Tensor:
+    """Return (n, GROUP): the logits of some groups.
+
+    Read through a view of every GROUP neighbouring logits, wherever they start: selecting rows of
+    that is twenty times as fast as indexing by two axes.
+    """
+    if table.stride(1) != 1:
+        table = table.contiguous()
+    stride = table.stride(0)
+    last = (table.shape[0] - 1) * stride + table.shape[1]
+    runs = table.as_strided((last - GROUP + 1, GROUP), (1, 1))
+    return runs.index_select(0, row * stride + group * GROUP)
 
 
 def _bound(maxima: Tensor, k: int) -> Tensor:
@@ -120,26 +150,42 @@ def _ids_of(keys: Tensor) -> Tensor:
     return 0x7FFFFFFF - (keys & 0x7FFFFFFF)
 
 
-def counts_beside(
-    table: Tensor, values: Tensor, first: Ordered, scratch: Tensor
-) -> tuple[Tensor, Tensor]:
-    """Return (R,) int64 numbers of logits larger than, and equal to, one value a row.
+class CountsBeside:
+    """How many logits of each row are larger than, and equal to, one value of the row.
 
-    A value above the last of the first ids is counted among those; only the others cost a pass.
-
-    Args:
-        table: (R, V) float32, V < 2^24.
-        values: (R, 1).
-        first: of the same table.
-        scratch: (R, V) float32, overwritten.
+    A value above the last of the first ids is counted among those; only the others cost passes
+    over the row, which `add` makes for some rows at a time.
     """
-    above = (first.logits > values).sum(1)
-    equal = (first.logits == values).sum(1)
-    rest = torch.nonzero(values[:, 0] <= first.logits[:, -1])[:, 0]
-    if len(rest):
-        everywhere = len(rest) == len(table)
-        some, limit = (table, values) if everywhere else (table[rest], values[rest])
-        work = scratch[: len(some)]
-        above[rest] = torch.gt(some, limit, out=work).sum(1).to(torch.int64)
-        equal[rest] = torch.eq(some, limit, out=work).sum(1).to(torch.int64)
-    return above, equal
+
+    def __init__(self, values: Tensor, first: Ordered) -> None:
+        """Count what the first ids tell.
+
+        Args:
+            values: (R, 1).
+            first: of the same R rows, of V < 2^24 logits.
+        """
+        self._values = values
+        self.above = (first.logits > values).sum(1)
+        """(R,) int64."""
+        self.equal = (first.logits == values).sum(1)
+        """(R,) int64."""
+        self._open: list[bool] = (values[:, 0] <= first.logits[:, -1]).tolist()
+
+    def add(self, table: Tensor, rows: slice, scratch: Tensor) -> None:
+        """Count over the whole of those of `rows` that need it.
+
+        Args:
+            table: (n, V) float32: the logits of `rows`.
+            rows: where they are among all R.
+            scratch: (n, V) float32, overwritten.
+        """
+        places = [i for i, needed in enumerate(self._open[rows]) if needed]
+        if not places:
+            return
+        values, at = self._values[rows], rows
+        if len(places) < len(table):
+            picked = torch.tensor(places, device=table.device)
+            table, values, at = table[picked], values[picked], picked + rows.start
+        work = scratch[: len(table)]
+        self.above[at] = torch.gt(table, values, out=work).sum(1).long()
+        self.equal[at] = torch.eq(table, values, out=work).sum(1).long()

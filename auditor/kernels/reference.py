@@ -145,12 +145,12 @@ def _orders(a: Tensor, b: Tensor, argmax_a: Tensor, topk: tuple[int, ...]) -> Fi
 
 def overlaps(order_a: Tensor, order_b: Tensor, topk: tuple[int, ...]) -> Tensor:
     """Return (T, K): share of the first min(k, V) ids of one order among those of the other."""
-    found = (order_a[:, :, None] == order_b[:, None, :]).float()  # each id matches at most once
-    place = torch.arange(order_a.shape[1], device=order_a.device)
-    sizes = torch.tensor(topk, device=place.device).clamp(max=order_a.shape[1])  # (K,)
-    inside = (place < sizes[:, None]).float()  # (K, k)
-    shared = ((inside @ found) * inside).sum(2)  # (K, k) @ (T, k, k) -> (T, K, k) -> (T, K)
-    return shared.double() / sizes
+    rows, size = order_a.shape
+    row, i, j = torch.nonzero(order_a[:, :, None] == order_b[:, None, :], as_tuple=True)
+    # An id counts from the size on that takes in both of its places.
+    shared = torch.bincount(row * size + torch.maximum(i, j), minlength=rows * size)
+    sizes = torch.tensor(topk, device=order_a.device).clamp(max=size)  # (K,)
+    return shared.view(rows, size).cumsum(1)[:, sizes - 1].double() / sizes
 
 
 def rank_of(table: Tensor, ids: Tensor) -> Tensor:

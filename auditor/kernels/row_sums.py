@@ -13,7 +13,7 @@ from torch import Tensor
 
 from auditor.kernels import reference
 from auditor.kernels.first_pass import SideSums
-from auditor.kernels.order import Ordered, counts_beside, first_ids
+from auditor.kernels.order import CountsBeside, Ordered, first_ids
 from auditor.kernels.pairs import Fields, LogitPair, Wanted
 
 _REDO_ELEMENTS = 1 << 15
@@ -24,6 +24,9 @@ _NEARLY_DISJOINT = 1e-4
 """Bhattacharyya coefficient below which the floor of `first_pass` would show."""
 _NEARLY_CONSTANT = 3.6e-7
 """Variance over squared mean below which centring in float32 would show."""
+
+
+Maxima = tuple[Tensor | None, Tensor | None]
 
 
 class Divergences(Protocol):
@@ -54,27 +57,19 @@ class RowSums:
         self.bad = torch.full((positions,), careful, device=device)
         """Rows beyond float32 sums."""
 
-    def load(self, rows: slice) -> tuple[Tensor, Tensor] | None:
-        """Return float32 logits (R, V) of `rows`, zeros in bad ones; None if all are."""
-        if bool(self.bad[rows].all()):
-            return None
-        a, b = self.a.load(rows), self.b.load(rows)
-        bad = ~torch.isfinite(self.a.total[rows] + self.b.total[rows])
-        if bool(bad.any()):
-            self.bad[rows] = bad
-            a, b = self.a.load_without(bad, rows), self.b.load_without(bad, rows)
-        return a, b
-
-    def order(self, a: Tensor, b: Tensor, rows: slice) -> tuple[Ordered, Ordered]:
+    def order(
+        self, a: Tensor, b: Tensor, rows: slice, maxima: Maxima = (None, None)
+    ) -> tuple[Ordered, Ordered]:
         """Set the largest logits and their overlap; return the first ids of both (R, k).
 
         Args:
             a: (R, V) float32.
             b: (R, V) float32.
             rows: where they are.
+            maxima: of the groups of both, where known already.
         """
         k = max(self.wanted.topk, default=1) if self.full else 1
-        first_a, first_b = first_ids(a, k), first_ids(b, k)
+        first_a, first_b = first_ids(a, k, maxima[0]), first_ids(b, k, maxima[1])
         self.a.choose(first_a, rows)
         self.b.choose(first_b, rows)
         if self.full:
@@ -82,10 +77,9 @@ class RowSums:
             self.overlap[rows] = overlap.float()
         return first_a, first_b
 
-    def find_choice(self, b: Tensor, first_b: Ordered, rows: slice, scratch: Tensor) -> None:
-        """Set the rank of a's argmax under b (R, V), whose first ids these are."""
-        choice = b.gather(1, self.a.argmax[rows, None])
-        self.above_choice[rows], _ = counts_beside(b, choice, first_b, scratch)
+    def choice(self, b: Tensor, first_b: Ordered, rows: slice) -> CountsBeside:
+        """Return the counts beside b's logit of a's argmax, in `rows` (R, V) of b."""
+        return CountsBeside(b.gather(1, self.a.argmax[rows, None]), first_b)
 
     def fields(self) -> Fields:
         """Return the outputs of all rows: floats as float32, counts as int64."""
@@ -119,11 +113,6 @@ class RowSums:
             limit = _NEARLY_CONSTANT * side.total.double() ** 2 / self.pair.vocabulary
             flat |= side.square.double() <= limit
         return flat
-
-
-def slices(total: int, step: int) -> list[slice]:
-    """Return consecutive slices of at most `step` that cover `total`."""
-    return [slice(i, min(i + step, total)) for i in range(0, total, step)]
 
 
 def _redo(

@@ -28,6 +28,8 @@ _ROOT_SCALE = 2.0**50
 _DIRECT_BC = 0.9
 """Squared Hellinger distance up to which 1 - H^2 keeps the digits of the coefficient."""
 _LN2 = math.log(2.0)
+_SAMPLE = 256
+"""Columns that tell nearly always whether |d| exceeds NEAR somewhere."""
 
 # Coefficients of y^1, y^2, ... with y = d^2 = 4 x^2.
 TX = (1 / 4, -1 / 48, 2 / 960, -17 / 80640)
@@ -100,27 +102,34 @@ class DivergenceSums:
         self._waiting = _Waiting(torch.empty((3, rows, vocabulary), device=device))
 
     def add(self, block: Block, rows: slice) -> bool:
-        """Set the sums of `rows` from p, q and d; False, with nothing set, if d is too large.
+        """Set the sums of `rows` from p, q and d; False, with sums of no use, if d is too large.
 
         Rows that need both forms wait until there is a block of them; `finish` adds the last.
+        Everything in the block is overwritten.
         """
         self._rows = rows
-        size = torch.abs(block.d, out=block.y)
-        largest = float(size.amax())
-        if not math.isfinite(largest * largest):
+        if _largest(block.d[:, :_SAMPLE]) < NEAR:
+            largest = _largest(block.d)
+            if largest < NEAR:
+                torch.add(block.p, block.q, out=block.s)
+                self._near(block, _terms_for(largest))
+                return True
+        apart = self._apart(block, rows)
+        close = torch.nonzero(~apart)[:, 0]
+        if len(close) and not math.isfinite(_largest(block.d) ** 2):
             return False
-        torch.add(block.p, block.q, out=block.s)
-        if largest < NEAR:
-            self._near(block, _terms_for(largest))
-            return True
-        close = torch.nonzero(~self._direct(block, rows))[:, 0]
         if len(close) == len(block.p):
             self._both_forms(block)
-        elif len(close):
+            return True
+        if len(close):
             if self._waiting.count + len(close) > len(self._waiting.rows):
                 self.finish(block)
+                self._rows = rows
             self._waiting.take(block, close, rows.start)
-        return True
+        self._direct(block)
+        if len(close):
+            self._table[_DIRECT:, rows] *= apart
+        return bool(torch.isfinite(self._table[_DIRECT:, rows].sum()))
 
     def finish(self, scratch: Block) -> None:
         """Add the rows that wait; s, y, w and v of a block are overwritten."""
@@ -146,36 +155,38 @@ class DivergenceSums:
         else:
             self.sums[name][self._rows] = table.sum(1)
 
-    def _direct(self, block: Block, rows: slice) -> Tensor:
-        """Add direct sums over all tokens; return the rows (R,) for which they do, 0 elsewhere.
+    def _apart(self, block: Block, rows: slice) -> Tensor:
+        """Set the sums of (sqrt p - sqrt q)^2; return the rows (R,) for which direct sums do.
 
-        Overwrites s, y, w, v.
+        For small differences it is a quarter of the sum of both KL, and never more than half.
         """
-        p, q, d, w, v = block.p, block.q, block.d, block.w, block.v
-        self._sum("all_pd", torch.mul(p, d, out=v))
-        self._sum("all_qd", torch.mul(q, d, out=v))
-        apart = self.sums["all_pd"][rows] - self.sums["all_qd"][rows] >= APART
-        if bool(apart.any()):
-            self._sum("all_gap", torch.sub(p, q, out=w))
-            self._sum("all_h2", torch.sub(block.root_p, block.root_q, out=v).square_())
-            if float(self.sums["all_h2"][rows].amax()) > 2 * _DIRECT_BC:
-                self._sum("far_root", torch.mul(block.root_p, block.root_q, out=v))
-                self.sums["far_root"][rows] *= _ROOT_SCALE
-            if self.full:
-                self._direct_js(block)
-        self._table[_DIRECT:, rows] *= apart
-        return apart
+        self._sum("all_h2", block.root_p.sub_(block.root_q).square_())
+        return self.sums["all_h2"][rows] >= APART / 4
+
+    def _direct(self, block: Block) -> None:
+        """Add direct sums over all tokens of all rows."""
+        p, q, d = block.p, block.q, block.d
+        if float(self.sums["all_h2"][self._rows].amax()) > 2 * _DIRECT_BC:
+            self._far_root(block)
+        if self.full:
+            torch.add(p, q, out=block.s)
+        gap = torch.sub(p, q, out=block.w)
+        self._sum("all_gap", gap)
+        self._sum("all_pd", p.mul_(d))
+        self._sum("all_qd", q.mul_(d))
+        if self.full:
+            self._direct_js(block)
 
     def _direct_js(self, block: Block) -> None:
-        """Add sum |p - q| and twice the Jensen-Shannon divergence, from w = p - q and y = |d|.
+        """Add sum |p - q| and twice the Jensen-Shannon divergence, from w = p - q.
 
         With h = |t| = |p - q| / s each token adds s (ln(1 + h) - (1 - h) |d| / 2) / 2.
         """
-        gap = block.w.abs_()
+        gap, size = block.w.abs_(), block.d.abs_()
         self._sum("all_size", gap)
         h = gap.div_(block.s)
         gain = torch.log1p(h, out=block.v)
-        gain.addcmul_(block.y, h.sub_(1.0), value=0.5)
+        gain.addcmul_(size, h.sub_(1.0), value=0.5)
         self._sum("all_js", gain.mul_(block.s))
 
     def _near(self, block: Block, terms: int) -> None:
@@ -261,6 +272,12 @@ def _series(
 ) -> Tensor:
     terms = [c * sums[f"{kind}{first + i}"] for i, c in enumerate(coefficients)]
     return torch.stack(terms).sum(0)
+
+
+def _largest(table: Tensor) -> float:
+    """Return the largest absolute value."""
+    low, high = torch.aminmax(table)
+    return max(-float(low), float(high))
 
 
 def _terms_for(largest: float) -> int:

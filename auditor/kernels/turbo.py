@@ -15,9 +15,9 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from auditor.kernels.first_pass import SideSums
+from auditor.kernels.first_pass import SideSums, slices
 from auditor.kernels.pairs import Fields, LogitPair, Wanted, difference_origins
-from auditor.kernels.row_sums import RowSums, slices
+from auditor.kernels.row_sums import RowSums
 from auditor.kernels.second_pass import JS, NEAR, SECH, TX, X_MINUS_T, T
 
 ROWS = 64
@@ -118,7 +118,9 @@ class _Work(RowSums):
         count = rows.stop - rows.start
         _, first_b = self.order(a[:count], b[:count], rows)
         if self.full:
-            self.find_choice(b[:count], first_b, rows, torch.empty_like(b[:count]))
+            choice = self.choice(b[:count], first_b, rows)
+            choice.add(b[:count], slice(0, count), torch.empty_like(b[:count]))
+            self.above_choice[rows] = choice.above
         self._single(a, b, rows)
         self._paired(a, b, rows)
 
@@ -130,9 +132,7 @@ class _Work(RowSums):
         sums = _over_vocabulary(_first_loop, a, b, *peaks, *own)[:, : rows.stop - rows.start]
         for (side, _), part in zip(sides, torch.split(sums, 5), strict=True):
             side.total[rows], others, level, above, equal = part
-            given = side.lse
-            norm = torch.log1p(others.double() + (level.double() - 1.0))
-            side.log_norm[rows] = norm if given is None else given[rows] - side.peak[rows].double()
+            side.others[rows] = others + (level - 1.0)
             side.above[rows], side.equal[rows] = above.to(torch.int64), equal.to(torch.int64)
         self.bad[rows] |= ~torch.isfinite(self.a.total[rows] + self.b.total[rows])
 
@@ -148,16 +148,16 @@ class _Work(RowSums):
         peak_a, peak_b = one.peak[rows], two.peak[rows]
         from_a, from_b = difference_origins(peak_a, peak_b)
         left = (peak_a - from_a).double() - (peak_b - from_b).double()
-        shift = (one.log_norm[rows] - two.log_norm[rows] + left).float()
+        norms = one.log_norm(rows), two.log_norm(rows)
+        shift = (norms[0] - norms[1] + left).float()
         width = a.shape[1]
         scalars = [peak_a, peak_b, from_a, from_b, shift]
-        scalars += [torch.exp(-side.log_norm[rows]).float() for side in (one, two)]
+        scalars += [torch.exp(-norm).float() for norm in norms]
         scalars += [side.total[rows] / width for side in (one, two)]
         found = _over_vocabulary(_second_loop, a, b, *(_padded(x) for x in scalars))
         found = found[:, : rows.stop - rows.start]
         one.square[rows], two.square[rows], self.cross[rows] = found[:3]
-        for side, mean in ((one, found[3]), (two, found[4])):
-            side.entropy[rows] = side.log_norm[rows] - mean.double()
+        one.mean[rows], two.mean[rows] = found[3:5]
         self._sums.sums[:, rows] = found[5:]
         self.bad[rows] |= ~torch.isfinite(found).all(0)
 
