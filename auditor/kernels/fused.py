@@ -16,7 +16,7 @@ from torch.autograd.function import once_differentiable
 from auditor.errors import InputError, KernelUnavailableError
 from auditor.kernels.divergences import Mixture
 from auditor.kernels.loss_terms import cross_entropy, divergence, tempered, tempered_softmax
-from auditor.kernels.projection import Projection, weight_tiles
+from auditor.kernels.projection import Projection
 from auditor.kernels.sparse import SparseTargets
 from auditor.kernels.sparse_terms import sparse_divergence
 from auditor.kernels.workspace import Workspace
@@ -205,8 +205,8 @@ class _Accumulated:
         d_hidden = None
         if self.d_hidden is not None:
             d_hidden = gradient.new_zeros((len(rows), self.d_hidden.shape[1]))
-        for start, tile in weight_tiles(student.weight, student.dtype):
-            part = gradient[:, start : start + tile.shape[0]]  # (C, <= TILE)
+        for start, tile in student.tiles():
+            part = gradient[:, start : start + tile.shape[0]]  # (C, n)
             if d_hidden is not None:
                 d_hidden.addmm_(part, tile)
             if self.d_weight is not None and hidden is not None:

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from auditor.errors import InputError, VocabularyError
-from auditor.kernels.projection import Projection, weight_tiles
+from auditor.kernels.projection import TILE, Projection, weight_tiles
 
 _CHUNK = 4096
 """Positions at a time."""
@@ -53,7 +53,7 @@ class LogitGrams:
                 hint="cut both heads to the real token ids of a common tokenizer",
             )
         total: list[Tensor] | None = None
-        tiles_a, tiles_b = (weight_tiles(w, torch.float64) for w in (w_a, w_b))
+        tiles_a, tiles_b = (weight_tiles(w, torch.float64, TILE) for w in (w_a, w_b))
         for (start, a), (_, b) in zip(tiles_a, tiles_b, strict=True):
             x, y = _with_bias(a, bias[0], start), _with_bias(b, bias[1], start)
             part = [x.T @ x, y.T @ y, x.T @ y, x.sum(0), y.sum(0)]

@@ -10,7 +10,7 @@ from auditor.errors import InputError, VocabularyError
 from auditor.kernels.order import first_ids
 from auditor.kernels.pairs import LogitPair, checked_pair, checked_wanted, refuse_unusable
 from auditor.kernels.pairwise import Agreement, agreement_of, chosen_implementation, joined
-from auditor.kernels.projection import Projection
+from auditor.kernels.projection import Projection, alike
 
 Biases = tuple[Tensor | None, Tensor | None]
 
@@ -25,7 +25,7 @@ def linear_agreement(
     bias: Biases = (None, None),
     softcap: tuple[float | None, float | None] = (None, None),
     scale: tuple[float, float] = (1.0, 1.0),
-    chunk: int = 256,
+    chunk: int = 512,
     tier: str = "full",
     topk: tuple[int, ...] = (1, 5, 10, 50),
     implementation: str = "auto",
@@ -54,6 +54,7 @@ def linear_agreement(
         for i, (n, h, w) in enumerate((("a", h_a, w_a), ("b", h_b, w_b)))
     ]
     _check_sides(sides[0], sides[1], chunk)
+    sides = alike(sides)
     wanted = checked_wanted(tier, topk)
     chosen_implementation(implementation)  # refuses a wrong name before any product
     if tokens is not None and tokens.shape != (sides[0].positions,):

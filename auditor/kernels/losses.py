@@ -13,7 +13,7 @@ from auditor.kernels.divergences import (
     divergence_loss,
 )
 from auditor.kernels.fused import FusedLoss, Job, chosen_implementation
-from auditor.kernels.projection import Projection
+from auditor.kernels.projection import Projection, alike
 from auditor.kernels.sparse import SparseTargets, checked_targets
 from auditor.kernels.workspace import Workspace
 
@@ -109,9 +109,10 @@ def distillation_loss(
     labels = _checked_labels(labels, sides[0]) if hard else None
     if chunk < 1:
         raise InputError(f"chunk must be at least 1 position, found {chunk}")
+    student, *teachers = alike(sides[:1] if hard or targets is not None else _checked(sides))
     job = Job(
-        student=sides[0],
-        teacher=None if hard or targets is not None else _checked_teacher(sides),
+        student=student,
+        teacher=teachers[0] if teachers else None,
         mixture=mixture,
         tau=tau,
         weights=_checked_weights(weights, labels, sides[0]),
@@ -145,7 +146,8 @@ def _check_sparse(
     checked_targets(targets, sides[0].positions, sides[0].vocabulary)
 
 
-def _checked_teacher(sides: list[Projection]) -> Projection:
+def _checked(sides: list[Projection]) -> list[Projection]:
+    """Return student and teacher after checks of the teacher."""
     if len(sides) < 2:
         raise InputError("a divergence needs the teacher's h_t and w_t", hint="give both")
     student, teacher = sides
@@ -159,7 +161,7 @@ def _checked_teacher(sides: list[Projection]) -> Projection:
             f"w_s has {student.vocabulary} token ids and w_t {teacher.vocabulary}",
             hint="cut both heads to the real token ids of a common tokenizer",
         )
-    return teacher
+    return sides
 
 
 def _checked_labels(labels: Tensor | None, student: Projection) -> Tensor:

@@ -149,7 +149,7 @@ def overlaps(order_a: Tensor, order_b: Tensor, topk: tuple[int, ...]) -> Tensor:
     row, i, j = torch.nonzero(order_a[:, :, None] == order_b[:, None, :], as_tuple=True)
     # An id counts from the size on that takes in both of its places.
     shared = torch.bincount(row * size + torch.maximum(i, j), minlength=rows * size)
-    sizes = torch.tensor(topk, device=order_a.device).clamp(max=size)  # (K,)
+    sizes = torch.tensor(topk, dtype=torch.int64, device=order_a.device).clamp(max=size)  # (K,)
     return shared.view(rows, size).cumsum(1)[:, sizes - 1].double() / sizes
 
 
