@@ -73,9 +73,7 @@ class _Work(RowSums):
             loaded = self.a.load_without(bad, rows), self.b.load_without(bad, rows)
         return loaded
 
-    def _add_block(
-        self, a: Tensor, b: Tensor, ratio: "_LogRatio", part: slice, start: int
-    ) -> None:
+    def _add_block(self, a: Tensor, b: Tensor, ratio: "_LogRatio", part: slice, start: int) -> None:
         """Add the logits of `part` of the rows from `start` on."""
         d, s, y, w, v = (buffer[: len(a)] for buffer in self._buffers)
         rows = slice(start + part.start, start + part.stop)

@@ -3,7 +3,7 @@
 import torch
 from torch import Tensor
 
-from auditor.kernels.order import CountsBeside, Ordered, group_maxima
+from auditor.kernels.order import GROUP, CountsBeside, Ordered, group_maxima
 from auditor.kernels.pairs import Fields, LogitPair
 
 _HALF_LOG2_E = 0.7213475204444817
@@ -65,11 +65,11 @@ class SideSums:
         Both are taken of `step` rows at a time, so that these are read from memory once.
         """
         logits, total = self.logits(rows), self.total[rows]
-        maxima = []
+        maxima = logits.new_empty((len(logits), logits.shape[1] // GROUP))
         for part in slices(len(logits), step):
-            maxima.append(group_maxima(logits[part]))
+            group_maxima(logits[part], out=maxima[part])
             torch.sum(logits[part], 1, out=total[part])
-        return logits, torch.cat(maxima)
+        return logits, maxima
 
     def load_without(self, bad: Tensor, rows: slice) -> tuple[Tensor, Tensor]:
         """Return the same with zeros in the `bad` rows (R,)."""

@@ -54,14 +54,15 @@ def first_ids(table: Tensor, k: int, maxima: Tensor | None = None) -> Ordered:
     return Ordered(ids, table.gather(1, ids))
 
 
-def group_maxima(table: Tensor) -> Tensor:
-    """Return (R, V // GROUP): the largest logit of each group of columns.
+def group_maxima(table: Tensor, out: Tensor | None = None) -> Tensor:
+    """Return (R, V // GROUP): the largest logit of each group of columns, in `out` if given.
 
     The V % GROUP last columns belong to the first groups, one each.
     """
     rows, width = table.shape
     count = width // GROUP
-    maxima = table[:, : count * GROUP].view(rows, count, GROUP).amax(2)
+    maxima = table.new_empty((rows, count)) if out is None else out
+    torch.amax(table[:, : count * GROUP].view(rows, count, GROUP), 2, out=maxima)
     rest = table[:, count * GROUP :][:, :count]
     torch.maximum(maxima[:, : rest.shape[1]], rest, out=maxima[:, : rest.shape[1]])
     return maxima

@@ -19,6 +19,7 @@ from torch import Tensor
 
 from auditor.errors import InputError
 from auditor.kernels.draws import Draws, Points
+from auditor.kernels.median import median
 from auditor.types import Array
 
 _STRIPES = 4
@@ -246,10 +247,9 @@ def _checked_bandwidth(bandwidth: float | None, distance2: Tensor) -> float:
         if not 0.0 < bandwidth < float("inf"):
             raise InputError(f"bandwidth must be positive, found {bandwidth}")
         return float(bandwidth)
-    n = distance2.shape[0]
-    pairs = np.triu_indices(n, 1)
-    between = distance2.cpu().numpy()[pairs]
-    middle = float(np.median(between))
+    table = distance2.cpu().numpy()
+    between = np.concatenate([row[i + 1 :] for i, row in enumerate(table)])
+    middle = median(between)
     if middle == 0.0 and between.any():
-        middle = float(np.median(between[between > 0]))
+        middle = median(between[between > 0])
     return middle**0.5 if middle > 0 else 1.0  # all points equal: every bandwidth says the same
