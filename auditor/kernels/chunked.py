@@ -53,7 +53,8 @@ class _Work(RowSums):
         first_a, first_b = self.order(a, b, rows, (maxima_a, maxima_b))
         beside = self.a.counts(a, first_a, rows), self.b.counts(b, first_b, rows)
         choice = self.choice(b, first_b, rows) if self.full else None
-        counted = [pair for pair in zip((*beside, choice), (a, b, b), strict=True) if pair[0]]
+        tables = zip((*beside, choice), (a, b, b), strict=True)
+        counted = [(counts, table) for counts, table in tables if counts is not None]
         ratio = _LogRatio(self.a.peak[rows], self.b.peak[rows])
         for part in slices(len(a), self._step):
             for counts, table in counted:
@@ -61,7 +62,7 @@ class _Work(RowSums):
             self._add_block(a[part], b[part], ratio, part, rows.start)
         self.a.rank(beside[0], rows)
         self.b.rank(beside[1], rows)
-        if choice:
+        if choice is not None:
             self.above_choice[rows] = choice.above
 
     def _load(self, rows: slice) -> tuple[tuple[Tensor, Tensor], tuple[Tensor, Tensor]]:
