@@ -17,6 +17,7 @@ CORE = {
     "canon",
     "data",
     "case",
+    "merkle",
     "outputs",
     "panel",
     "pairing",

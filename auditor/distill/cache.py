@@ -20,9 +20,9 @@ from auditor.canon import digest, file_digest, leaf_hash, pretty_json
 from auditor.case import atomic_write
 from auditor.distill.cache_rows import Arrays, id_bits
 from auditor.distill.cache_shard import Shard, sequence_key, write_shard
-from auditor.distill.ledger_merkle import merkle_root
 from auditor.distill.sequences import Sequences
 from auditor.errors import CaseError
+from auditor.merkle import merkle_root
 
 SCHEMA = "auditor/logit-cache/1"
 SHIFT = "row i: distribution of token first_target + i, given all tokens before it"

@@ -15,8 +15,8 @@ import numpy as np
 
 from auditor.canon import canonical_json, digest, leaf_hash
 from auditor.case import atomic_write, storage_errors
-from auditor.distill.ledger_merkle import merkle_root
 from auditor.errors import CaseError, UndefinedError
+from auditor.merkle import merkle_root
 from auditor.progress import Progress
 from auditor.types import Array
 

@@ -17,8 +17,8 @@ from typing import Any
 
 from auditor.canon import canonical_json, leaf_hash
 from auditor.case import atomic_write, storage_errors
-from auditor.distill.ledger_merkle import merkle_root
 from auditor.errors import CaseError
+from auditor.merkle import merkle_root
 
 KINDS = (
     "environment",

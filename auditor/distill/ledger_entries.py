@@ -15,7 +15,6 @@ from auditor.distill.data import TrainingData
 from auditor.distill.documents import Sources
 from auditor.distill.generate import GROUP
 from auditor.distill.ledger import SEGMENT, Ledger, segment_roots
-from auditor.distill.ledger_merkle import merkle_root
 from auditor.distill.ledger_samples import (
     sample_digests,
     samples_root,
@@ -25,6 +24,7 @@ from auditor.distill.ledger_samples import (
 from auditor.distill.recipe import Recipe
 from auditor.distill.run_folder import RunFolder
 from auditor.distill.subjects import Subjects
+from auditor.merkle import merkle_root
 from auditor.types import ModelRef, Sample
 
 

@@ -22,9 +22,9 @@ from auditor.case import atomic_stream
 from auditor.distill.cache import key_of
 from auditor.distill.digests import Digests, digests_of
 from auditor.distill.documents import Sources, split_holdout
-from auditor.distill.ledger_merkle import inclusion_path, leads_to_root, merkle_root, text_leaf
 from auditor.distill.sequences import Sequences
 from auditor.errors import InputError
+from auditor.merkle import inclusion_path, leads_to_root, merkle_root, text_leaf
 from auditor.types import Array, Probe, Sample
 
 PROOF = "auditor/sample-proof/1"

@@ -7,8 +7,8 @@ import pytest
 
 from auditor.canon import canonical_json, leaf_hash
 from auditor.distill.ledger import SEGMENT, Ledger, parse, segment_roots
-from auditor.distill.ledger_merkle import merkle_root
 from auditor.errors import CaseError
+from auditor.merkle import merkle_root
 
 
 @pytest.fixture

@@ -5,7 +5,7 @@ import hashlib
 import pytest
 
 from auditor.canon import leaf_hash
-from auditor.distill.ledger_merkle import EMPTY, inclusion_path, leads_to_root, merkle_root
+from auditor.merkle import EMPTY, inclusion_path, leads_to_root, merkle_root
 
 SIZES = range(1, 34)
 # The leaves of the test of the Certificate Transparency reference log, and its roots.
