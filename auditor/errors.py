@@ -11,6 +11,7 @@ AuditorError
 │   ├── BaselineError         a run is not the baseline of another: data or student differ
 │   ├── PlanError             an audit plan is malformed, incomplete, or not the locked one
 │   ├── PermissionRefusedError  there is no permission to train on a teacher
+│   ├── SigningKeyError       a key cannot be read, or is not of the kind that signs
 │   ├── CaseError             a folder holds another case, or a broken one
 │   └── GateError             a --fail-on expression cannot be understood
 ├── StorageError              the disk refused a write; what was written before is intact
@@ -76,6 +77,10 @@ class PermissionRefusedError(InputError):
 
 class CaseError(InputError):
     """A folder holds another case, or one that cannot be continued."""
+
+
+class SigningKeyError(InputError):
+    """A key cannot be read, is protected, or is not of the kind that signs."""
 
 
 class GateError(InputError):

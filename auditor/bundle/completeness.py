@@ -1,0 +1,97 @@
+"""What a case lacks before it may be sealed: nothing that was planned is silently missing."""
+
+import json
+import re
+from collections.abc import Iterator
+from typing import Any
+
+from auditor.case import Case
+from auditor.errors import CaseError
+from auditor.stored import iterate_records
+
+_STAGES = {
+    "subjects.json": "collect",
+    "environment.json": "collect",
+    "errors.jsonl": "collect",
+    "custody.jsonl": "collect",
+    "statistics.json": "measure",
+    "conclusion.json": "judge",
+}
+"""Files that every case has in the end, and the command that writes them."""
+_REQUEST = ("subject", "suite", "probe_id", "repeat", "attempt")
+_COMMIT = re.compile(r"@[0-9a-f]{40}$")
+
+
+def check_complete(case: Case) -> None:
+    """Refuse a case that lacks something.
+
+    Raises:
+        CaseError: a stage has not ended, a planned reply is neither there nor in errors.jsonl,
+            something unplanned is there, or a hub model is not pinned to a commit.
+    """
+    plan = case.read_json("plan.json")
+    for name, stage in _expected(plan):
+        if not (case.data / name).is_file():
+            raise CaseError(
+                f"the case is incomplete: data/{name} is missing",
+                hint=f"`auditor {stage} {case.root}` writes it",
+            )
+    _check_pinned(plan)
+    _check_replies(case, plan)
+
+
+def _expected(plan: dict[str, Any]) -> Iterator[tuple[str, str]]:
+    yield from _STAGES.items()
+    for subject in plan["subjects"]:
+        yield f"collected/{subject['name']}.json", "collect"
+    if plan.get("marks"):
+        yield "marks.json", "collect"
+    if plan.get("declared") is not None:
+        yield "deviations.json", "judge"
+
+
+def _check_pinned(plan: dict[str, Any]) -> None:
+    for subject in plan["subjects"]:
+        spec = subject["spec"]
+        if spec.startswith("hf:") and not _COMMIT.search(spec):
+            raise CaseError(
+                f"{spec} is not pinned: a branch or a tag of a hub can be moved",
+                hint="audit hf:org/name@COMMIT with the 40 hex digits of a commit",
+            )
+
+
+def _check_replies(case: Case, plan: dict[str, Any]) -> None:
+    """Compare the planned replies with the records, and the failed ones with errors.jsonl."""
+    names = [subject["name"] for subject in plan["subjects"]]
+    records = case.data / "records"
+    planned = {
+        f"{name}/{suite['name']}@{suite['version']}.jsonl"
+        for name in names
+        for suite in plan["suites"]
+    }
+    found = {p.relative_to(records).as_posix() for p in records.rglob("*") if p.is_file()}
+    if found - planned:
+        raise CaseError(f"records/{min(found - planned)} was not planned", hint=_EXTRA)
+    failed = {
+        tuple(record[key] for key in _REQUEST): record["error"]
+        for name in names
+        for record in iterate_records(case, name)
+        if record["outcome"] == "error"
+    }
+    if failed != _listed_errors(case):
+        raise CaseError(
+            "errors.jsonl does not list exactly the replies that failed",
+            hint="restore the file: `auditor collect` wrote it",
+        )
+
+
+_EXTRA = "take it out of the case, or plan it"
+
+
+def _listed_errors(case: Case) -> dict[tuple[Any, ...], Any]:
+    lines = (case.data / "errors.jsonl").read_bytes().splitlines()
+    try:
+        rows = [json.loads(line) for line in lines]
+        return {tuple(row[key] for key in _REQUEST): row["error"] for row in rows}
+    except (ValueError, KeyError, TypeError) as error:
+        raise CaseError(f"errors.jsonl cannot be read: {error}") from error

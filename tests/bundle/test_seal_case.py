@@ -1,0 +1,106 @@
+"""A sealed case: what is in it, and that standard tools agree."""
+
+import hashlib
+import json
+import subprocess
+import sys
+
+import bagit
+from seal_world import copy_of, files_of, lines_of
+
+from auditor.bundle.bag import TAG_FILES
+from auditor.canon import json_digest
+from auditor.case import Case
+from auditor.merkle import merkle_root
+from auditor.sealing import seal_case
+
+
+def test_every_file_is_indexed_with_its_digest_and_size(sealed):
+    data = sealed.root / "data"
+    found = files_of(data)
+    index = json.loads(found.pop("evidence.json"))
+    assert sorted(index["files"]) == sorted(found)
+    for name, content in found.items():
+        entry = index["files"][name]
+        assert entry["sha256"] == hashlib.sha256(content).hexdigest(), name
+        assert entry["bytes"] == len(content), name
+        assert entry["role"] != "other", name
+    assert index["case_id"] == json_digest(json.loads(found["plan.json"]))
+    assert (index["parent"], index["withheld"]) == (None, {})
+
+
+def test_chained_files_have_the_merkle_root_of_their_lines(sealed):
+    files = sealed.evidence["files"]
+    chained = {name for name, entry in files.items() if "merkle_root" in entry}
+    assert chained == {n for n in files if n.startswith("records/")} | {"custody.jsonl"}
+    for name in chained:
+        lines = (sealed.root / "data" / name).read_bytes().splitlines()
+        # RFC 9162: a leaf is hashed after a zero byte.
+        leaves = [hashlib.sha256(b"\0" + line).hexdigest() for line in lines]
+        assert files[name]["lines"] == len(leaves) > 0
+        assert files[name]["merkle_root"] == merkle_root(leaves)
+        assert files[name]["last"] == leaves[-1]
+
+
+def test_the_draft_stays_as_it_was_and_only_custody_grows_in_the_copy(finished, sealed):
+    before, after = files_of(finished.data), files_of(sealed.root / "data")
+    assert before["custody.jsonl"] != after["custody.jsonl"]
+    assert after.pop("custody.jsonl").startswith(before.pop("custody.jsonl"))
+    added = {name for name in after if name not in before}
+    assert added - {"replay.py"} == {"evidence.json"}
+    assert {name: after[name] for name in before} == before
+    event = lines_of(sealed.root / "data" / "custody.jsonl")[-1]
+    assert event["event"] == "seal"
+    assert event["time"] <= sealed.evidence["sealed"]
+    assert not (sealed.root / "work").exists()
+
+
+def test_only_the_four_tag_files_and_data_are_there(sealed):
+    assert sorted(path.name for path in sealed.root.iterdir()) == sorted([*TAG_FILES, "data"])
+
+
+def test_copied_files_are_files_of_their_own(finished, sealed):
+    source, copy = finished.data / "plan.json", sealed.root / "data" / "plan.json"
+    assert source.stat().st_ino != copy.stat().st_ino
+    assert copy.stat().st_nlink == 1
+
+
+def test_sha256sum_accepts_both_manifests(sealed):
+    for name in ("manifest-sha256.txt", "tagmanifest-sha256.txt"):
+        command = ["sha256sum", "--check", "--strict", "--quiet", name]
+        done = subprocess.run(command, cwd=sealed.root, capture_output=True, text=True)
+        assert (done.returncode, done.stdout) == (0, ""), done.stderr
+
+
+def test_bagit_accepts_the_bag_and_refuses_it_changed(sealed, tmp_path):
+    bag = bagit.Bag(str(sealed.root))
+    bag.validate()
+    sizes = [len(content) for content in files_of(sealed.root / "data").values()]
+    assert bag.info["Payload-Oxum"] == f"{sum(sizes)}.{len(sizes)}"
+    assert bag.info["External-Identifier"] == sealed.evidence["case_id"]
+    changed = copy_of(Case(sealed.root), tmp_path / "changed")
+    for name in TAG_FILES:
+        (changed.root / name).write_bytes((sealed.root / name).read_bytes())
+    path = changed.data / "conclusion.json"
+    path.write_bytes(path.read_bytes().replace(b"inconclusive", b"replication_"))
+    assert not bagit.Bag(str(changed.root)).is_valid()
+
+
+def test_the_same_draft_gives_the_same_bytes_but_for_the_times(finished, sealed, tmp_path):
+    again = seal_case(finished, tmp_path / "again.evidence")
+    first, second = files_of(sealed.root / "data"), files_of(again.root / "data")
+    differing = {name for name in first if first[name] != second.get(name)}
+    assert differing == {"custody.jsonl", "evidence.json"}
+
+
+def test_the_command_prints_where_the_sealed_case_is(finished, tmp_path):
+    command = [sys.executable, "-m", "auditor", "seal", str(finished.root), "--json"]
+    out = tmp_path / "deep" / "x.evidence"
+    done = subprocess.run([*command, "--out", str(out)], capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    printed = json.loads(done.stdout)
+    manifest = (out / "manifest-sha256.txt").read_bytes()
+    assert printed["bundle"] == str(out)
+    assert printed["manifest_sha256"] == hashlib.sha256(manifest).hexdigest()
+    assert printed["signatures"] == []
+    assert "not signed" not in done.stdout
