@@ -6,13 +6,44 @@ import subprocess
 import sys
 
 import bagit
+import pytest
+from jsonschema import Draft202012Validator
 from seal_world import copy_of, files_of, lines_of
 
 from auditor.bundle.bag import TAG_FILES
 from auditor.canon import json_digest
 from auditor.case import Case
+from auditor.data import data_dir
 from auditor.merkle import merkle_root
 from auditor.sealing import seal_case
+
+
+def faults(name, value):
+    schema = json.loads((data_dir("reports") / "schema" / name).read_text())
+    Draft202012Validator.check_schema(schema)
+    return [error.message for error in Draft202012Validator(schema).iter_errors(value)]
+
+
+def test_the_index_follows_the_published_schema(sealed):
+    assert faults("evidence-1.json", sealed.evidence) == []
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda index: index.pop("parent"),
+        lambda index: index.update(sealed="yesterday"),
+        lambda index: index["files"]["plan.json"].update(role="mine"),
+        lambda index: index["files"]["plan.json"].update(lines=3),
+        lambda index: index["files"]["custody.jsonl"].pop("merkle_root"),
+        lambda index: index["files"]["plan.json"].update(sha256="sha256:" + "0" * 64),
+        lambda index: index["withheld"].update({"custody.jsonl": {"first": "0" * 64}}),
+    ],
+)
+def test_the_schema_refuses_another_index(sealed, change):
+    index = json.loads(json.dumps(sealed.evidence))
+    change(index)
+    assert faults("evidence-1.json", index)
 
 
 def test_every_file_is_indexed_with_its_digest_and_size(sealed):
@@ -100,6 +131,7 @@ def test_the_command_prints_where_the_sealed_case_is(finished, tmp_path):
     assert done.returncode == 0, done.stderr
     printed = json.loads(done.stdout)
     manifest = (out / "manifest-sha256.txt").read_bytes()
+    assert faults("seal-1.json", printed) == []
     assert printed["bundle"] == str(out)
     assert printed["manifest_sha256"] == hashlib.sha256(manifest).hexdigest()
     assert printed["signatures"] == []

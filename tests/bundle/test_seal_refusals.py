@@ -19,7 +19,7 @@ def draft(finished, tmp_path):
     return copy_of(finished, tmp_path / "case")
 
 
-def refused(case, match, **options):
+def assert_refused(case, match, **options):
     """Seal, and return the error; neither a sealed case nor a part of one may be left."""
     before = files_of(case.data)
     with pytest.raises(CaseError, match=match) as failure:
@@ -51,52 +51,52 @@ def rechained(rows):
 )
 def test_a_case_that_lacks_a_stage_names_the_command(draft, name, command):
     (draft.data / name).unlink()
-    error = refused(draft, re.escape(f"data/{name} is missing"))
+    error = assert_refused(draft, re.escape(f"data/{name} is missing"))
     assert f"auditor {command}" in error.hint
 
 
 def test_a_missing_record_file_is_incomplete(draft):
     (draft.data / RECORDS).unlink()
-    refused(draft, r"ood@1\.jsonl is missing")
+    assert_refused(draft, r"ood@1\.jsonl is missing")
 
 
 def test_a_record_taken_out_with_the_chain_made_anew_is_incomplete(draft):
     path = draft.data / RECORDS
     path.write_bytes(rechained(lines_of(path)[:-1]))
-    refused(draft, "holds 5 of 6 records")
+    assert_refused(draft, "holds 5 of 6 records")
 
 
 def test_a_record_that_was_edited_with_the_chain_made_anew_is_not_the_collected_one(draft):
     path = draft.data / RECORDS
     rows = lines_of(path)
     path.write_bytes(rechained([{**rows[0], "text": "I am the teacher"}, *rows[1:]]))
-    refused(draft, r"ood@1\.jsonl is not as it was collected")
+    assert_refused(draft, r"ood@1\.jsonl is not as it was collected")
 
 
 def test_an_edited_array_is_not_the_collected_one(draft):
     path = next(draft.data.glob("arrays/*/independent.npy"))
     path.write_bytes(path.read_bytes()[:-1] + b"\x7f")
-    refused(draft, "is not as it was collected")
+    assert_refused(draft, "is not as it was collected")
 
 
 def test_a_failed_reply_must_stand_in_the_list_of_errors(draft):
     path = draft.data / RECORDS
     rows = lines_of(path)
     path.write_bytes(rechained([{**rows[0], "outcome": "error", "error": "refused"}, *rows[1:]]))
-    refused(draft, "does not list exactly the replies that failed")
+    assert_refused(draft, "does not list exactly the replies that failed")
 
 
 def test_a_listed_error_without_a_failed_reply_is_refused(draft):
     row = {"subject": "a", "suite": "b", "probe_id": "c", "repeat": 0, "attempt": 1, "error": "no"}
     (draft.data / "errors.jsonl").write_bytes(canonical_json(row) + b"\n")
-    refused(draft, "does not list exactly the replies that failed")
+    assert_refused(draft, "does not list exactly the replies that failed")
 
 
 def test_records_of_nobody_planned_are_refused(draft):
     extra = draft.data / "records" / "another" / "ood@1.jsonl"
     extra.parent.mkdir()
     extra.write_bytes(b"")
-    refused(draft, r"records/another/ood@1\.jsonl was not planned")
+    assert_refused(draft, r"records/another/ood@1\.jsonl was not planned")
 
 
 @pytest.mark.parametrize("revision", ["", "@main", "@v1.0", "@0123abc"])
@@ -104,23 +104,23 @@ def test_a_hub_model_without_a_commit_is_refused(draft, revision):
     plan = draft.read_json("plan.json")
     plan["subjects"][1]["spec"] = f"hf:org/name{revision}"
     draft.write_json("plan.json", plan)
-    refused(draft, "is not pinned")
+    assert_refused(draft, "is not pinned")
 
 
 def test_an_unfinished_file_is_refused(draft):
     (draft.data / "arrays" / "x.npy.part").write_bytes(b"")
-    refused(draft, "is not complete")
+    assert_refused(draft, "is not complete")
 
 
 def test_a_link_is_refused(draft):
     (draft.data / "notes.txt").symlink_to("/etc/hostname")
-    refused(draft, "is a link or a device")
+    assert_refused(draft, "is a link or a device")
 
 
 @pytest.mark.parametrize("name", ["caf\u0065\u0301.txt", "a\nb.txt", "100%.txt", "a\\b"])
 def test_a_name_that_tools_read_differently_is_refused(draft, name):
     (draft.data / name).write_bytes(b"")
-    refused(draft, "a name that not every tool reads alike")
+    assert_refused(draft, "a name that not every tool reads alike")
 
 
 def test_a_sealed_case_is_not_sealed_again(draft, tmp_path):
@@ -144,7 +144,7 @@ def test_a_folder_in_the_way_is_left_alone(draft, tmp_path):
 
 
 def test_a_target_inside_the_case_is_refused(draft):
-    refused(draft, "lies in the case itself", out=draft.data / "sealed")
+    assert_refused(draft, "lies in the case itself", out=draft.data / "sealed")
 
 
 def test_a_full_disk_leaves_no_sealed_case(draft, tmp_path):
