@@ -10,6 +10,7 @@ from auditor.distill.aligned import AlignedRows
 from auditor.distill.aligned_objective import AlignedObjective
 from auditor.distill.batches import padded_batch
 from auditor.distill.captured import STATES
+from auditor.distill.fidelity import evaluated
 from auditor.distill.objective import cross_entropy, scored_states
 from auditor.distill.sequences import Sequences
 from auditor.models.base import Head
@@ -49,16 +50,13 @@ class AlignedHoldout:
         their tokens. These two are None where no text is in a span. ``kl``, ``top1`` and
         ``teacher_loss`` are None: they compare the same tokens.
         """
-        training = module.training
-        module.train(False)
-        try:
-            with torch.no_grad():
-                parts = [
-                    self._measured(module, number, members)
-                    for number, members in enumerate(self._batches)
-                ]
-        finally:
-            module.train(training)
+        parts = evaluated(
+            module,
+            lambda: [
+                self._measured(module, number, members)
+                for number, members in enumerate(self._batches)
+            ],
+        )
         sums = {name: math.fsum(part[name] for part in parts) for name in parts[0]}
         return {"kl": None, "top1": None, "teacher_loss": None, **_means(sums)}
 

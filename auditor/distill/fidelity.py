@@ -1,8 +1,7 @@
 """How close the student is to the teacher on the held-out part, and how well it predicts text."""
 
-from collections.abc import Iterator
-from contextlib import contextmanager
-from typing import TYPE_CHECKING, Any
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import numpy as np
 import torch
@@ -17,6 +16,7 @@ from auditor.distill.objective import (
     teacher_states,
 )
 from auditor.distill.sequences import Sequences
+from auditor.distill.sharding import inside
 from auditor.kernels import Agreement, linear_agreement
 from auditor.models.base import Head
 from auditor.models.batching import plan_batches
@@ -27,6 +27,7 @@ if TYPE_CHECKING:
 
     from auditor.distill.captured import CapturedTeacher
 
+T = TypeVar("T")
 _MEASURED: tuple[str, ...] = ("loss", "kl", "top1", "teacher_loss")
 SMALLEST_GAP = 0.01
 """Nats a token; a share of less than this is a share of noise."""
@@ -75,8 +76,10 @@ class Holdout:
         the teacher's cross-entropy. The last three are None without a teacher's distribution to
         compare with, and `kl` where a token that the teacher allows is impossible for the student.
         """
-        with _evaluating(module):
-            parts = [self._measured(module, number) for number in range(len(self._batches))]
+        parts = evaluated(
+            module,
+            lambda: [self._measured(module, number) for number in range(len(self._batches))],
+        )
         means = {
             name: torch.cat([part[name] for part in parts]).double().mean()
             for name in _MEASURED
@@ -101,22 +104,24 @@ class Holdout:
         `shuffled` gives each target what the student said at another one, half the held-out part
         further on: right in style and in frequencies, and nothing to do with the text.
         """
-        with _evaluating(module):
-            read = [self._read(module, members) for members in self._batches]
-            states = [found for _, found in read]
-            if shuffled:
-                states = list(
-                    torch.split(_half_further(torch.cat(states)), [len(s) for s in states])
-                )
-            parts = [
-                self._compared(module, number, read[number][0], states[number])
-                for number in range(len(read))
-            ]
+        parts = evaluated(module, lambda: self._all_compared(module, shuffled))
         order = self._order()
         return {
             name: torch.cat([part[name] for part in parts]).double().cpu().numpy()[order]
             for name in parts[0]
         }
+
+    def _all_compared(
+        self, module: "PreTrainedModel", shuffled: bool
+    ) -> list[dict[str, torch.Tensor]]:
+        read = [self._read(module, members) for members in self._batches]
+        states = [found for _, found in read]
+        if shuffled:
+            states = list(torch.split(_half_further(torch.cat(states)), [len(s) for s in states]))
+        return [
+            self._compared(module, number, read[number][0], states[number])
+            for number in range(len(read))
+        ]
 
     def _order(self) -> Array:
         """Return (N,) where each target, in the order of the sequences, is among the batches."""
@@ -186,14 +191,16 @@ class Holdout:
         )
 
 
-@contextmanager
-def _evaluating(module: "PreTrainedModel") -> Iterator[None]:
-    """Read a module without gradients and dropout, and leave its mode as it was."""
+def evaluated(module: "PreTrainedModel", compute: Callable[[], T]) -> T:
+    """Return ``compute()``, which reads a module, without gradients and dropout.
+
+    The module keeps its mode. One that is sharded is to be read by every rank.
+    """
     training = module.training
     module.train(False)
     try:
         with torch.no_grad():
-            yield
+            return inside(module, compute)
     finally:
         module.train(training)
 

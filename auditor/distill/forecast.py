@@ -12,6 +12,7 @@ from auditor.distill.forecast_cost import (
     memory,
     seconds,
 )
+from auditor.distill.launch import check_launch
 from auditor.distill.recipe import Recipe
 from auditor.distill.sequences import document_rows
 from auditor.distill.subjects import Subjects, check_step, check_subjects
@@ -34,6 +35,7 @@ def forecast(recipe: Recipe, accept_unknown: str | None = None) -> dict[str, Any
         RecipeError, PermissionRefusedError, VocabularyError, AccessError, SubjectError: as
             `auditor.distill.run.distill`.
     """
+    check_launch(recipe)
     check_step(recipe)
     sources = read_sources(recipe)
     subjects = check_subjects(recipe, accept_unknown)

@@ -13,6 +13,7 @@ from auditor.distill.cost import Stopwatch, write_cost
 from auditor.distill.data_record import data_record
 from auditor.distill.documents import Sources, read_sources
 from auditor.distill.forecast import forecast
+from auditor.distill.launch import check_launch
 from auditor.distill.ledger_entries import (
     record_answers,
     record_start,
@@ -57,6 +58,7 @@ def distill(
         StorageError: the disk refused a write; finished work is kept.
         UndefinedError: the loss became NaN or infinite.
     """
+    check_launch(recipe)
     check_step(recipe)
     folder = RunFolder(Path(out))
     sources = read_sources(recipe)

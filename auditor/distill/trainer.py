@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any, Protocol
 
 import torch
-from transformers import PreTrainedModel, Trainer, TrainerCallback, TrainingArguments
+from transformers import PreTrainedModel, TrainerCallback, TrainingArguments
 from transformers.trainer_callback import PrinterCallback
 
 from auditor.distill.batches import MicroBatches
@@ -23,6 +23,7 @@ from auditor.distill.on_policy import OnPolicy
 from auditor.distill.ranks import trains_on_cpu
 from auditor.distill.recipe_train import Train
 from auditor.distill.rollouts import Rollouts
+from auditor.distill.sharded_trainer import ShardedTrainer
 from auditor.errors import UndefinedError
 from auditor.progress import Task
 
@@ -39,7 +40,7 @@ class Evaluation:
     every: int | None
 
 
-class StudentTrainer(Trainer):
+class StudentTrainer(ShardedTrainer):
     """Trains a student on the micro-batches of a plan, in order."""
 
     loss_is_scaled_for_ga = True  # compute_loss divides by the targets of the whole step
@@ -78,9 +79,7 @@ class StudentTrainer(Trainer):
     ) -> torch.Tensor:
         """Return the micro-batch's share of the step's mean loss, a scalar."""
         with self.accelerator.autocast():
-            total = _call_inside(
-                model, self.accelerator.unwrap_model(model), self._sum_of_losses, inputs
-            )
+            total = _call_inside(model, self.model, self._sum_of_losses, inputs)
         # Ranks average their gradients; the sum over ranks is wanted.
         self.step_targets = int(inputs["step_targets"])
         loss = total * (self.accelerator.num_processes / self.step_targets)

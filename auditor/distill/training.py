@@ -1,7 +1,7 @@
 """One training from student to student: objective, evaluation, checkpoints, resume."""
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from auditor.distill.aligned_fidelity import AlignedHoldout
@@ -21,6 +21,7 @@ from auditor.distill.recipe import Recipe
 from auditor.distill.rollouts import Rollouts
 from auditor.distill.run_folder import RunFolder, refused_writes
 from auditor.distill.scored_run import keep_untouched, record_scores
+from auditor.distill.sharding import in_training, own_copy, shard
 from auditor.distill.student import Student
 from auditor.distill.subjects import step_parts
 from auditor.distill.supervision import supervision
@@ -78,11 +79,12 @@ def train_student(
         refused_writes(folder.root),
         quiet(),
         adapted(student.module, train.lora, train.seed),
-        supervision(recipe, student, form, pupil.teacher, aligned) as asked,
+        in_training(student.module) as module,
+        supervision(recipe, replace(student, module=module), form, pupil.teacher, aligned) as asked,
         shown.task("train student", train.steps) as task,
     ):
         trainer = StudentTrainer(
-            student.module,
+            shard(module),
             training_arguments(train, folder.checkpoints, save_every=save_every(recipe)),
             sum_of_losses=asked.sum_of_losses,
             batches=MicroBatches(data.train, plan, _rows_of(pupil)),
@@ -97,11 +99,11 @@ def train_student(
             StepLedger(folder.ledger, train, data.train, lambda: trainer.step_targets)
         )
         if resume_from is None:
-            keep_untouched(holdout, student.module, folder)
+            keep_untouched(holdout, module, folder)
         trainer.train(resume_from_checkpoint=resume_from)
     # Trainer switches it off for training, and the student's folder would keep that.
     student.module.config.use_cache = True
-    record_scores(holdout, student.module, data.categories, folder)
+    record_scores(holdout, shard(own_copy(student.module)), data.categories, folder)
     return plan
 
 
