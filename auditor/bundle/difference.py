@@ -73,8 +73,9 @@ def _leaves(value: Any, key: str = "") -> Iterator[tuple[str, str | tuple[str, .
 def _shown(value: str | tuple[str, ...] | None, other: str | tuple[str, ...] | None) -> str | None:
     if not isinstance(value, tuple):
         return value
-    own = [item for item in value if not isinstance(other, tuple) or item not in other]
-    return ", ".join(own or value) or "none"
+    if not isinstance(other, tuple) or sorted(other) == sorted(value):
+        return ", ".join(value) or "none"
+    return ", ".join(item for item in value if item not in other) or "none"
 
 
 def _subjects(case: Case) -> dict[str, Any]:

@@ -49,6 +49,7 @@ def test_a_list_is_held_against_its_other_by_items_and_names(finished, tmp_path)
 
     def change(plan) -> None:
         plan["suites"][0]["probes"][0] = "inst-9999"
+        plan["suites"][1]["probes"].append("ood-9999")
         plan["subjects"][1]["family"] = "cousins"
 
     edited(other, "plan.json", change)
@@ -57,6 +58,7 @@ def test_a_list_is_held_against_its_other_by_items_and_names(finished, tmp_path)
     assert checked(finished, other)["plan"] == [
         {"key": f"subjects[{subject['name']}].family", "a": subject["family"], "b": "cousins"},
         {"key": f"suites[{suite['name']}].probes", "a": suite["probes"][0], "b": "inst-9999"},
+        {"key": f"suites[{plan['suites'][1]['name']}].probes", "a": "none", "b": "ood-9999"},
     ]
 
 
