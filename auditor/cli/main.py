@@ -31,6 +31,10 @@ COMMANDS = {
     "sign": ("seal", "Add a signature to a sealed case."),
     "keys": ("keys", "Make keys that sign sealed cases."),
     "report": ("report", "Write a case's report: HTML, Markdown, JSON, JUnit, SARIF."),
+    "certify": (
+        "certify",
+        "Draft certificates and checklists from a sealed case.",
+    ),
     "diff": ("diff", "Show what differs between two cases, and by how much."),
     "controls": ("controls", "Make control models of known relation to another model."),
     "probes": ("probes", "List, show, check and digest probe suites."),
