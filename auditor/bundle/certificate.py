@@ -44,8 +44,8 @@ class Facts:
     """Lines of errors.jsonl: refusals, failures, retries, exclusions."""
     statistics: int
     undefined: int
-    readings: list[tuple[str, dict[str, Any]]]
-    """(sentence, conclusion) of each suspect."""
+    readings: list[tuple[str, str, dict[str, Any]]]
+    """(name, sentence, conclusion) of each suspect."""
     deviations: list[Any] | None
     """None where no plan was locked beforehand."""
     signatures: list[str]
@@ -109,7 +109,7 @@ def _line_count(path: Path) -> int:
         return sum(1 for _ in lines)
 
 
-def _readings(case: Case, plan: dict[str, Any]) -> Iterator[tuple[str, dict[str, Any]]]:
+def _readings(case: Case, plan: dict[str, Any]) -> Iterator[tuple[str, str, dict[str, Any]]]:
     reference = plan["subjects"][0]["name"]
     for suspect, conclusion in case.read_json("conclusion.json")["suspects"].items():
-        yield reading_sentence(conclusion, suspect, reference), conclusion
+        yield suspect, reading_sentence(conclusion, suspect, reference), conclusion

@@ -35,6 +35,7 @@ COMMANDS = {
         "certify",
         "Draft certificates and checklists from a sealed case.",
     ),
+    "export": ("export", "Give a sealed case to other tools: CycloneDX, RO-Crate."),
     "diff": ("diff", "Show what differs between two cases, and by how much."),
     "controls": ("controls", "Make control models of known relation to another model."),
     "probes": ("probes", "List, show, check and digest probe suites."),

@@ -1,0 +1,47 @@
+"""`auditor export`."""
+
+import json
+from pathlib import Path
+
+import click
+
+from auditor.cli import output
+
+
+@click.command()
+@click.argument("bundle", metavar="CASE", type=click.Path(path_type=Path, file_okay=False))
+@click.option(
+    "--to",
+    "form",
+    type=click.Choice(["cyclonedx", "ro-crate"]),
+    required=True,
+    help="cyclonedx: a bill of the models with the readings as claims; ro-crate: a folder with the "
+    "case and its description.",
+)
+@click.option(
+    "--out",
+    type=click.Path(path_type=Path),
+    help="cyclonedx: the new file, printed otherwise; ro-crate: the new folder, required.",
+)
+def export(bundle: Path, form: str, out: Path | None) -> None:
+    """Give the sealed CASE to other tools, after reading all its files; CASE is not changed."""
+    from auditor.bundle.bill import bill_of_materials
+    from auditor.bundle.crate import write_crate
+    from auditor.case import atomic_write
+    from auditor.errors import InputError
+
+    if form == "ro-crate":
+        if out is None:
+            raise InputError("a crate is a new folder", hint="give --out FOLDER")
+        click.echo(write_crate(bundle, out))
+        return
+    if out is not None and (out.exists() or out.resolve().is_relative_to(bundle.resolve())):
+        raise InputError(
+            f"{out} exists or lies in the case", hint="give another --out; nothing is replaced"
+        )
+    text = json.dumps(bill_of_materials(bundle), indent=2, ensure_ascii=False, allow_nan=False)
+    if out is None:
+        click.echo(text)
+        return
+    atomic_write(out, text.encode() + b"\n")
+    output.say(f"written to {out}")
