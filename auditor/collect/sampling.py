@@ -13,6 +13,7 @@ from typing import Any
 
 from auditor.canon import json_digest
 from auditor.collect.collection import Collection
+from auditor.collect.salt import LineSalts
 from auditor.collect.store import Closing, RecordWriter
 from auditor.errors import (
     AccessError,
@@ -109,7 +110,8 @@ class _SuiteRecords(Closing):
         self._place = {probe.id: index for index, probe in enumerate(suite.probes)}
         if not self.path.is_file():
             ends = [sum(sizes[: i + 1]) * wanted.repeats for i in range(len(sizes))]
-            self.writer = RecordWriter(self.path, ends)
+            salts = LineSalts(run.case, self.path)
+            self.writer = RecordWriter(self.path, ends, salt=salts.of_line)
             run.log_cut(self.path, self.writer.cut)
 
     def has(self, part: Sequence[Probe]) -> bool:

@@ -7,7 +7,7 @@ Plain writes, never a memory map: a full disk must raise an error, not kill the 
 
 import os
 from abc import ABC, abstractmethod
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
@@ -106,18 +106,27 @@ class Closing(ABC):
 class RecordWriter(Closing):
     """Record lines of one file, each chained to the one before it by ``seq`` and ``prev``."""
 
-    def __init__(self, path: Path, ends: Sequence[int] | None = None, *, part: bool = True) -> None:
+    def __init__(
+        self,
+        path: Path,
+        ends: Sequence[int] | None = None,
+        *,
+        part: bool = True,
+        salt: Callable[[int], str] | None = None,
+    ) -> None:
         """Open `path` for appending after its longest run of whole batches.
 
         Args:
             path: final name.
             ends: number of lines after each batch; None where every line is a batch.
             part: write to ``<name>.part`` until `finish`; otherwise to `path` itself.
+            salt: from the number of a line to its salt; None for lines without.
 
         Raises:
             CaseError: the chain is broken before the torn end.
         """
         self._final = path
+        self._salt = salt
         self._path = part_path(path) if part else path
         size, self.lines, self.last = _whole_batches(self._path, ends)
         self._file = Appender(self._path)
@@ -134,7 +143,8 @@ class RecordWriter(Closing):
         """
         number, previous, lines = self.lines, self.last, []
         for row in batch:
-            line = canonical_json({**row, "seq": number, "prev": previous})
+            salted = {} if self._salt is None else {"salt": self._salt(number)}
+            line = canonical_json({**row, **salted, "seq": number, "prev": previous})
             lines.append(line + b"\n")
             number, previous = number + 1, leaf_hash(line)
         self._file.write(b"".join(lines))

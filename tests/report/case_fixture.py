@@ -187,6 +187,7 @@ def _write_records(case: Case, name: str, probes: list[dict[str, Any]], subject:
         record = {
             "seq": number,
             "prev": previous,
+            "salt": digest(f"{name}|{number}".encode())[-32:],
             "suite": "instructions@1",
             "probe_id": probe["id"],
             "probe_digest": json_digest(probe),
