@@ -12,6 +12,7 @@ AuditorError
 │   ├── PlanError             an audit plan is malformed, incomplete, or not the locked one
 │   ├── PermissionRefusedError  there is no permission to train on a teacher
 │   ├── SigningKeyError       a key cannot be read, or is not of the kind that signs
+│   ├── TimestampError        a time stamp is refused, broken, or over something else
 │   ├── CaseError             a folder holds another case, or a broken one
 │   └── GateError             a --fail-on expression cannot be understood
 ├── StorageError              the disk refused a write; what was written before is intact
@@ -81,6 +82,10 @@ class CaseError(InputError):
 
 class SigningKeyError(InputError):
     """A key cannot be read, is protected, or is not of the kind that signs."""
+
+
+class TimestampError(InputError):
+    """A time stamp is refused, broken, or over something else."""
 
 
 class GateError(InputError):

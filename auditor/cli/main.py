@@ -30,6 +30,7 @@ COMMANDS = {
     "seal": ("seal", "Close a finished case so that strangers can verify it."),
     "sign": ("seal", "Add a signature to a sealed case."),
     "keys": ("keys", "Make keys that sign sealed cases."),
+    "timestamp": ("timestamp", "Ask for a trusted time, and keep the answer, offline."),
     "report": ("report", "Write a case's report: HTML, Markdown, JSON, JUnit, SARIF."),
     "certify": (
         "certify",

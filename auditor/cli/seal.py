@@ -36,6 +36,12 @@ _JSON = click.option("--json", "as_json", is_flag=True, help="Print one JSON obj
     type=_FILE,
     help="File with a secret that must not be in the case; may be repeated.",
 )
+@click.option(
+    "--plan-tsr",
+    "plan_stamp",
+    type=_FILE,
+    help="Time stamp over the plan's lock, from `auditor timestamp attach`; goes into the case.",
+)
 @_JSON
 def seal(
     folder: Path,
@@ -43,6 +49,7 @@ def seal(
     key: Path | None,
     role: str,
     secret_files: tuple[Path, ...],
+    plan_stamp: Path | None,
     as_json: bool,
 ) -> None:
     """Close a finished CASE: a new folder that others can verify; CASE stays as it was.
@@ -55,7 +62,7 @@ def seal(
 
     case = existing_case(folder)
     signing = None if key is None else Signing(key=private_key(key), role=role)
-    sealed = seal_case(case, out, signing, secret_files)
+    sealed = seal_case(case, out, signing, secret_files, plan_stamp)
     if as_json:
         output.emit_json(as_object(sealed))
         return

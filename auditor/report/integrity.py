@@ -5,9 +5,9 @@ from dataclasses import dataclass
 from auditor.canon import file_digest
 from auditor.case import Case
 
-# The custody log grows whenever the case is touched, the seal adds its index and the program that
-# recomputes it; the rest is written by the report itself.
-_NOT_LISTED = ("custody.jsonl", "evidence.json", "replay.py")
+# The custody log grows whenever the case is touched, the seal adds its index, the program
+# that recomputes it and a time stamp; the rest is written by the report itself.
+_NOT_LISTED = ("custody.jsonl", "evidence.json", "plan.tsr", "replay.py")
 _WRITTEN_HERE = ("report", "result")
 
 

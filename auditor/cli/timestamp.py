@@ -1,0 +1,42 @@
+"""`auditor timestamp`: trusted time over a plan's lock or a signature, by files alone."""
+
+from pathlib import Path
+
+import click
+
+_FILE = click.Path(path_type=Path, dir_okay=False)
+
+
+@click.group()
+def timestamp() -> None:
+    """Ask for a trusted time (RFC 3161), and keep the answer; nothing is sent from here."""
+
+
+@timestamp.command()
+@click.argument("file", type=_FILE)
+@click.option("--out", type=_FILE, help="The request. [default: FILE with the ending .tsq]")
+def request(file: Path, out: Path | None) -> None:
+    """Write the request for a time stamp over FILE: plan.lock.json, or ROLE.sigstore.json.
+
+    Send it to an authority, for example by: curl -H 'Content-Type: application/timestamp-query'
+    --data-binary @FILE.tsq URL > FILE.tsr. It learns a hash.
+    """
+    from auditor.bundle.timestamp import write_request
+
+    target = out or file.with_suffix(".tsq")
+    write_request(file, target)
+    click.echo(target)
+
+
+@timestamp.command()
+@click.argument("file", type=_FILE)
+@click.argument("response", type=_FILE)
+def attach(file: Path, response: Path) -> None:
+    """Keep the authority's RESPONSE with FILE, after checking that it is over FILE.
+
+    It goes into a signature, and beside any other file. Whether to believe the authority is for the
+    verifier to say.
+    """
+    from auditor.bundle.timestamp import attach as keep
+
+    click.echo(keep(file, response))
