@@ -61,7 +61,7 @@ def run(folder: Path, job: dict[str, Any]) -> None:
 
 
 if __name__ == "__main__":
-    faulthandler.dump_traceback_later(240, exit=True)  # a test that hangs says where
+    faulthandler.dump_traceback_later(600, exit=True)  # a test that hangs says where
     torch.set_num_threads(1)
     work = Path(sys.argv[1])
     keep_shares(work)

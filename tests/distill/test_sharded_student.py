@@ -40,7 +40,7 @@ def launched(folder: Path, jobs: list[dict[str, Any]]) -> "subprocess.CompletedP
     ]
     environment = {**os.environ, "HF_HUB_OFFLINE": "1", "OMP_NUM_THREADS": "1"}
     return subprocess.run(
-        command, capture_output=True, text=True, timeout=300, check=False, env=environment
+        command, capture_output=True, text=True, timeout=600, check=False, env=environment
     )
 
 
@@ -77,18 +77,19 @@ def assert_equal_runs(two: Path, one: Path) -> None:
 
 
 def recipes(folder: Path, teacher: Path) -> dict[str, dict[str, Any]]:
-    """Tied and untied heads, two parts a rank, projections, no teacher."""
+    """Tied and untied heads, two parts a rank, projections, adapters of one row, no teacher."""
     values = logits_recipe(folder, teacher)
     few = changed(values, "train", steps=3)
     plain = {k: v for k, v in few.items() if k not in ("teacher", "permission")}
     gpt2 = {**NARROW, "architecture": "gpt2", "tokenizer": "bytes"}
     return {
-        "online": changed(values, "train", steps=4, accumulate=2, eval_every=2),
+        "online": changed(values, "train", steps=6, accumulate=2, eval_every=3, save_every=2),
         "cache": changed(few, "method", cache={"scheme": "pps", "k": 8}),
         "hidden": {
             **changed(few, "method", kind="hidden", hidden={}, attention={}),
             "student": {"init": {**NARROW, "tie": False}},
         },
+        "lora": changed(few, "train", lora={"rank": 1}),
         "baseline": {**plain, "method": {"kind": "baseline"}, "student": {"init": gpt2}},
     }
 
@@ -96,30 +97,6 @@ def recipes(folder: Path, teacher: Path) -> dict[str, dict[str, Any]]:
 def writing_values(folder: Path, teacher: Path) -> dict[str, Any]:
     values = sequence_values(folder, teacher, student={"shrink": {"layers": 2}})
     return {**values, "method": {"kind": "on-policy", "on_policy": {"share": 0.5}}}
-
-
-def test_two_ranks_that_part_the_student_do_what_one_process_does(tmp_path: Path) -> None:
-    teacher = make_teacher(tmp_path / "teacher")
-    cases = recipes(tmp_path, teacher)
-    for name, values in cases.items():
-        distill(recipe_from(values, tmp_path), tmp_path / f"{name}-one")
-    jobs = [job(tmp_path, name, values) for name, values in cases.items()]
-    done = launched(tmp_path, [job(tmp_path, "writing", writing_values(tmp_path, teacher)), *jobs])
-    assert done.returncode == 0, done.stderr[-3000:]
-
-    for name in cases:
-        assert_equal_runs(tmp_path / f"{name}-two", tmp_path / f"{name}-one")
-    lineage = json.loads((tmp_path / "online-two" / "lineage.json").read_bytes())
-    assert lineage["environment"]["ranks"] == 2
-    # Rows of 259, 48, 24, ... are halved, to the nearest row.
-    shares = [json.loads((tmp_path / f"shares-{rank}.json").read_bytes()) for rank in (0, 1)]
-    assert all(0.49 < share < 0.51 for of_rank in shares for share in of_rank)
-    assert len(shares[0]) == 2 * len(cases)  # to train, and to score what will be saved
-
-    refused = json.loads((tmp_path / "writing-two.error.json").read_bytes())
-    assert refused["type"] == "RecipeError"
-    assert "--multi_gpu" in refused["hint"]
-    assert not (tmp_path / "writing-two").exists()
 
 
 def stopped_after(step: int, recipe: Recipe, out: Path) -> None:
@@ -137,33 +114,71 @@ def stopped_after(step: int, recipe: Recipe, out: Path) -> None:
             distill(recipe, out)
 
 
-def assert_bound(out: Path, step: int) -> None:
-    found = newest_complete(out / "checkpoints")
-    assert found is not None
-    assert found[1] == step
-    assert bound_head(found[0]) in (out / "ledger.jsonl").read_text()
+@pytest.fixture(scope="module")
+def world(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder of runs NAME-one, NAME-two and NAME-dead, whose last rank died after step 5.
 
+    Of the recipe ``online`` also whole-then-parted and parted-twice, begun and continued.
+    """
+    folder = tmp_path_factory.mktemp("world")
+    teacher = make_teacher(folder / "teacher")
+    cases = recipes(folder, teacher)
+    for name, values in cases.items():
+        distill(recipe_from(values, folder), folder / f"{name}-one")
+    stopped_after(3, recipe_from(cases["online"], folder), folder / "whole-then-parted")
 
-def test_a_run_goes_on_with_parted_and_with_whole_students(tmp_path: Path) -> None:
-    values = changed(
-        logits_recipe(tmp_path, make_teacher(tmp_path / "teacher")), "train", save_every=2, steps=6
-    )
-    recipe = recipe_from(values, tmp_path)
-    distill(recipe, tmp_path / "one")
-    stopped_after(3, recipe, tmp_path / "whole-then-parted")
-    done = launched(tmp_path, [job(tmp_path, "cut", values, "parted-twice", dies=5)])
-    assert done.returncode != 0
-    assert f"exitcode  : {DEAD}" in done.stderr
-    assert_bound(tmp_path / "parted-twice", 4)
-    shutil.copytree(tmp_path / "parted-twice", tmp_path / "parted-then-whole")
-
-    outs = ("parted-twice", "whole-then-parted")
-    done = launched(tmp_path, [job(tmp_path, "cut", values, out) for out in outs])
+    died = launched(folder, [job(folder, "online", cases["online"], "online-dead", dies=5)])
+    assert died.returncode != 0
+    assert f"exitcode  : {DEAD}" in died.stderr
+    shutil.copytree(folder / "online-dead", folder / "parted-twice")
+    begun = [
+        job(folder, "online", cases["online"], out) for out in ("whole-then-parted", "parted-twice")
+    ]
+    jobs = [job(folder, name, values) for name, values in cases.items()]
+    refused = job(folder, "writing", writing_values(folder, teacher))
+    done = launched(folder, [refused, *jobs, *begun])
     assert done.returncode == 0, done.stderr[-3000:]
-    distill(recipe, tmp_path / "parted-then-whole")
-    for out in (*outs, "parted-then-whole"):
-        assert_equal_runs(tmp_path / out, tmp_path / "one")
-        assert all(clause.passed for clause in verify(FinishedRun(tmp_path / out)))
+    return folder
+
+
+@pytest.mark.parametrize("name", ["online", "cache", "hidden", "lora", "baseline"])
+def test_two_ranks_that_part_the_student_do_what_one_process_does(world: Path, name: str) -> None:
+    assert_equal_runs(world / f"{name}-two", world / f"{name}-one")
+    lineage = json.loads((world / f"{name}-two" / "lineage.json").read_bytes())
+    assert lineage["environment"]["ranks"] == 2
+    assert all(clause.passed for clause in verify(FinishedRun(world / f"{name}-two")))
+
+
+def test_each_rank_keeps_half_of_the_student(world: Path) -> None:
+    # To train and to score, 5 + 2 runs. Rows of 259, 48, 24, ... are halved, to the nearest
+    # row; an adapter's one row is the first rank's.
+    shares = [json.loads((world / f"shares-{rank}.json").read_bytes()) for rank in (0, 1)]
+    assert [len(of_rank) for of_rank in shares] == [14, 14]
+    assert all(0.48 < share < 0.52 for of_rank in shares for share in of_rank)
+
+
+def test_a_student_that_writes_is_refused_before_anything_is_written(world: Path) -> None:
+    refused = json.loads((world / "writing-two.error.json").read_bytes())
+    assert refused["type"] == "RecipeError"
+    assert "--multi_gpu" in refused["hint"]
+    assert not (world / "writing-two").exists()
+
+
+def test_the_checkpoint_that_a_dead_rank_leaves_is_whole_and_bound(world: Path) -> None:
+    found = newest_complete(world / "online-dead" / "checkpoints")
+    assert found is not None
+    assert found[1] == 4
+    assert bound_head(found[0]) in (world / "online-dead" / "ledger.jsonl").read_text()
+
+
+def test_a_run_goes_on_with_parted_and_with_whole_students(world: Path) -> None:
+    shutil.copytree(world / "online-dead", world / "parted-then-whole")
+    distill(
+        recipe_from(recipes(world, world / "teacher")["online"], world), world / "parted-then-whole"
+    )
+    for out in ("parted-twice", "whole-then-parted", "parted-then-whole"):
+        assert_equal_runs(world / out, world / "online-one")
+        assert all(clause.passed for clause in verify(FinishedRun(world / out)))
 
 
 def test_a_checkpoint_of_another_student_is_not_loaded() -> None:
