@@ -5,7 +5,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import chain
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, overload
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -14,6 +14,7 @@ from auditor.distill.documents import Sources, Split, document_digest, prompt_te
 from auditor.distill.filter_items import Item, PickedItems
 from auditor.distill.filters import run_filters
 from auditor.distill.held_out import by_category, held_documents
+from auditor.distill.on_demand import OnDemand
 from auditor.distill.recipe_data import Data
 from auditor.distill.sequences import Row, Sequences, document_rows, sequences
 from auditor.types import Access, Array, ModelRef, Probe, Sample
@@ -133,7 +134,7 @@ def _filtered(
     return frozenset(np.delete(written, left.kept).tolist()), left.records
 
 
-class AnswerItems(Sequence[Item]):
+class AnswerItems(OnDemand[Item]):
     """What a filter reads of each answer, fetched when it is asked for."""
 
     def __init__(self, sources: Sources, answers: Sequence[Sample], repeats: int) -> None:
@@ -144,14 +145,8 @@ class AnswerItems(Sequence[Item]):
     def __len__(self) -> int:
         return len(self._answers)
 
-    @overload
-    def __getitem__(self, index: int) -> Item: ...
-    @overload
-    def __getitem__(self, index: slice) -> Sequence[Item]: ...
-    def __getitem__(self, index: int | slice) -> Item | Sequence[Item]:
-        """Return one item, or those of a slice."""
-        if isinstance(index, slice):
-            return PickedItems(self, np.arange(len(self))[index])
+    def member(self, index: int) -> Item:
+        """Return one item."""
         prompt = self._prompts[index // self._repeats]
         return Item(text=self._answers[index].text, prompt=prompt_text(prompt))
 

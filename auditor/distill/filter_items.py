@@ -2,8 +2,8 @@
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import overload
 
+from auditor.distill.on_demand import OnDemand
 from auditor.types import Array
 
 
@@ -16,7 +16,7 @@ class Item:
     """Empty where `text` answers nothing."""
 
 
-class PickedItems(Sequence[Item]):
+class PickedItems(OnDemand[Item]):
     """Some of a list of items, each fetched when it is asked for: texts may be on disk."""
 
     def __init__(self, items: Sequence[Item], positions: Array) -> None:
@@ -27,14 +27,8 @@ class PickedItems(Sequence[Item]):
     def __len__(self) -> int:
         return len(self.positions)
 
-    @overload
-    def __getitem__(self, index: int) -> Item: ...
-    @overload
-    def __getitem__(self, index: slice) -> Sequence[Item]: ...
-    def __getitem__(self, index: int | slice) -> Item | Sequence[Item]:
-        """Return one item, or those of a slice."""
-        if isinstance(index, slice):
-            return PickedItems(self._items, self.positions[index])
+    def member(self, index: int) -> Item:
+        """Return one item."""
         return self._items[int(self.positions[index])]
 
     def __iter__(self) -> Iterator[Item]:

@@ -6,16 +6,17 @@ after a kill the unfinished group is drawn again, and the file ends up the same 
 
 import json
 from array import array
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from itertools import islice
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, overload
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from auditor.canon import canonical_json, json_digest, leaf_hash
 from auditor.case import storage_errors
 from auditor.distill.documents import prompt_digest
+from auditor.distill.on_demand import OnDemand
 from auditor.distill.recipe_data import Sampling
 from auditor.distill.rows import Rows
 from auditor.errors import CaseError
@@ -103,7 +104,7 @@ class Generations:
         return ends if len(ends) == self.wanted else ends[: len(ends) // group * group]
 
 
-class Answers(Sequence[Sample]):
+class Answers(OnDemand[Sample]):
     """Recorded answers, each read when it is asked for: 8 bytes in memory an answer."""
 
     def __init__(self, path: Path, ends: Array) -> None:
@@ -113,15 +114,9 @@ class Answers(Sequence[Sample]):
     def __len__(self) -> int:
         return len(self._ends)
 
-    @overload
-    def __getitem__(self, index: int) -> Sample: ...
-    @overload
-    def __getitem__(self, index: slice) -> Sequence[Sample]: ...
-    def __getitem__(self, index: int | slice) -> Sample | Sequence[Sample]:
-        """Return one answer, or those of a slice."""
-        if isinstance(index, slice):
-            return [self[number] for number in range(len(self))[index]]
-        return _sample(_parsed(self.line(range(len(self))[index])))
+    def member(self, index: int) -> Sample:
+        """Return one answer."""
+        return _sample(_parsed(self.line(index)))
 
     def __iter__(self) -> Iterator[Sample]:
         return (_sample(_parsed(line)) for line in self.lines())

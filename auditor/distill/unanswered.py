@@ -1,19 +1,17 @@
 """Prompts that the student is to answer itself: rows with room for an answer in place of one."""
 
-from collections.abc import Sequence
-from typing import overload
-
 import numpy as np
 
 from auditor.distill.data import own_prompts
 from auditor.distill.documents import Sources, split_holdout
+from auditor.distill.on_demand import OnDemand
 from auditor.distill.recipe import Recipe
 from auditor.distill.student import Student
 from auditor.errors import RecipeError
 from auditor.types import Sample
 
 
-class Unanswered(Sequence[Sample]):
+class Unanswered(OnDemand[Sample]):
     """A sample for each (prompt, repeat), in order, as long as an answer can become.
 
     Its end tokens stand for the answer: a step is then planned for as many tokens as it may train
@@ -45,15 +43,9 @@ class Unanswered(Sequence[Sample]):
     def __len__(self) -> int:
         return len(self._prompts) * self._repeats
 
-    @overload
-    def __getitem__(self, index: int) -> Sample: ...
-    @overload
-    def __getitem__(self, index: slice) -> Sequence[Sample]: ...
-    def __getitem__(self, index: int | slice) -> Sample | Sequence[Sample]:
-        """Return one sample, or those of a slice."""
-        if isinstance(index, slice):
-            return [self[number] for number in range(len(self))[index]]
-        prompt, repeat = divmod(range(len(self))[index], self._repeats)
+    def member(self, index: int) -> Sample:
+        """Return one sample."""
+        prompt, repeat = divmod(index, self._repeats)
         probe = self._prompts[prompt]
         return Sample(
             probe_id=probe.id,

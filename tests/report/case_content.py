@@ -43,3 +43,12 @@ MEASURES: tuple[dict[str, Any], ...] = (
      "value": 1.25e-05, "interval": None, "probes": 1,
      "implementation": "python 3.11", "undefined": None},
 )  # fmt: skip
+
+CONTROLS = [("indep-a", "independent"), ("indep-b", "independent"), ("sib", "sibling")]
+CASES: dict[str, dict[str, Any]] = {
+    "plain": {},
+    "hostile": {"hostile": True, "controls": CONTROLS},
+    "text-only": {"positions": False},
+    "scan": {"suspects": ("student", "tuned-1.5"), "controls": CONTROLS},
+}
+"""Name -> arguments of `build_case`. Not in conftest.py: that name is every folder's."""

@@ -3,19 +3,12 @@
 from collections.abc import Callable
 
 import pytest
+from case_content import CASES
 from case_fixture import build_case
 
 from auditor.case import Case
 from auditor.report import samples
 from auditor.report.render import write_reports
-
-CONTROLS = [("indep-a", "independent"), ("indep-b", "independent"), ("sib", "sibling")]
-CASES = {
-    "plain": {},
-    "hostile": {"hostile": True, "controls": CONTROLS},
-    "text-only": {"positions": False},
-    "scan": {"suspects": ("student", "tuned-1.5"), "controls": CONTROLS},
-}
 
 
 @pytest.fixture(scope="session")

@@ -7,9 +7,8 @@ from xml.etree.ElementTree import Element
 
 import html5lib
 import pytest
-from case_content import HOSTILE
+from case_content import CASES, HOSTILE
 from case_fixture import POSITIONS_MISSING
-from conftest import CASES
 
 from auditor.case import Case
 from auditor.data import data_dir
