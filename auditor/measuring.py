@@ -47,7 +47,9 @@ def measure_case(case: Case, progress: Progress, wanted: Measuring | None = None
             number += 1
             values = tuple(row[index].value for row in control_rows)
             row = replace(measurement, control_values=values).as_json()
-            rows.append({"id": f"S{number:03d}", **row, **_place(row, suspect["name"], who)})
+            place = _place(row, suspect["name"], who)
+            tolerance = _tolerance(measurement.measure)
+            rows.append({"id": f"S{number:03d}", **row, **place, "tolerance": tolerance})
     scopes = {
         suspect["name"]: _scope(pairs.load(subjects[0]["name"], suspect["name"]))
         for suspect in suspects
@@ -56,6 +58,14 @@ def measure_case(case: Case, progress: Progress, wanted: Measuring | None = None
         "statistics.json",
         {"schema": "auditor/statistics/1", "suspects": statistics, "scope": scopes},
     )
+
+
+def _tolerance(measure: str) -> dict[str, float]:
+    """Return how far another implementation may be off: the larger of the two counts."""
+    from auditor.measures._registry import get
+
+    relative, absolute = get(measure).tolerance
+    return {"relative": relative, "absolute": absolute}
 
 
 def _scope(pair: Pair) -> dict[str, list[dict[str, Any]]]:

@@ -39,6 +39,8 @@ Field = Literal[
     "merge",
 ]
 Subsets = Callable[[Pair, Array], Array]
+EXACT = (1e-9, 1e-12)
+"""Tolerance of arithmetic in float64 that adds up nothing but what was stored."""
 
 OwnInterval = Callable[[Pair, int, int], tuple[float, float] | None]
 
@@ -83,6 +85,8 @@ class Measure:
     interval: OwnInterval | None = None
     """Only where `resampled` is False: (pair, seed, resamples) -> the 95 % interval of the value
     over units of its own, such as blocks of weights; None for none."""
+    tolerance: tuple[float, float] = EXACT
+    """Largest relative, and absolute, difference of another implementation that is rounding."""
 
     @property
     def id(self) -> str:
@@ -151,6 +155,7 @@ def measure(
     subsets: Subsets | None = None,
     resampled: bool = True,
     interval: OwnInterval | None = None,
+    tolerance: tuple[float, float] = EXACT,
 ) -> Callable[[Callable[[Pair], Array | float]], Measure]:
     """Turn a pure function of a `Pair` into a `Measure`; see the fields of that class.
 
@@ -176,6 +181,7 @@ def measure(
             subsets=subsets,
             resampled=resampled,
             interval=interval,
+            tolerance=tolerance,
         )
         _check(declared)
         return declared

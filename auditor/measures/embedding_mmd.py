@@ -35,6 +35,8 @@ def subset_discrepancies(pair: Pair, chosen: Array) -> Array:
     needs=("embeddings",),
     reduce="pooled",
     subsets=subset_discrepancies,
+    # Differences of nearly equal sums.
+    tolerance=(1e-7, 1e-9),
 )
 def embedding_mmd(pair: Pair) -> float:
     """Squared maximum mean discrepancy of the two sets of reply embeddings, paired by probe.

@@ -19,6 +19,8 @@ from auditor.types import Access, Array
     needs=("hidden",),
     access=Access.WEIGHTS,
     library="torch",
+    # Cosines are float32: summed in another order, equal ones swap.
+    tolerance=(0.0, 0.01),
 )
 def hidden_mutual_knn(pair: Pair) -> Array:
     """Share of a probe's 10 nearest probes, by final hidden state, that both models have.

@@ -43,6 +43,8 @@ def block_interval(pair: Pair, seed: int, resamples: int) -> tuple[float, float]
     access=Access.WEIGHTS,
     resampled=False,
     interval=block_interval,
+    # Normal equations of a condition up to 1e10.
+    tolerance=(1e-6, 1e-8),
 )
 def merge_share(pair: Pair) -> float:
     """Share of the reference in the mixture of candidate parents that is the suspect's weights.

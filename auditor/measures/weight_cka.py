@@ -22,6 +22,7 @@ from auditor.types import Access
     access=Access.WEIGHTS,
     library="scipy",
     resampled=False,
+    tolerance=(1e-9, 1e-9),
 )
 def weight_cka(pair: Pair) -> float:
     """Mean debiased CKA of query and key weights over the best one-to-one pairing of the layers.
