@@ -90,7 +90,7 @@ def sample_suites(
             lacking = [(files[index], part) for index, part in group if not files[index].has(part)]
             if lacking:
                 # All of the group, even where a part is stored: a draw rounds with its batch.
-                drawn = _draw(model, [probe for _, part in group for probe in part], wanted)
+                drawn = draw(model, [probe for _, part in group for probe in part], wanted)
                 for file, part in lacking:
                     file.append(part, drawn)
             _finish(run, [files[index] for index, _ in group])
@@ -119,7 +119,7 @@ class _SuiteRecords(Closing):
         last = self._place[part[-1].id] + 1
         return self.writer is None or self.writer.lines >= last * self._wanted.repeats
 
-    def append(self, part: Sequence[Probe], drawn: "_Drawn") -> None:
+    def append(self, part: Sequence[Probe], drawn: "Drawn") -> None:
         """Write the lines of the next probes."""
         if self.writer is not None:
             self.writer.append(_records(part, drawn, self._suite.id, self._wanted))
@@ -156,7 +156,7 @@ def _finish(run: Collection, files: Sequence[_SuiteRecords]) -> None:
 
 
 def _records(
-    part: Sequence[Probe], drawn: "_Drawn", suite: str, wanted: Sampling
+    part: Sequence[Probe], drawn: "Drawn", suite: str, wanted: Sampling
 ) -> list[dict[str, Any]]:
     lines = []
     for probe in part:
@@ -216,16 +216,21 @@ def _reply(reply: Sample | None, failure: str | None) -> dict[str, Any]:
 
 
 @dataclass(frozen=True, slots=True)
-class _Drawn:
+class Drawn:
     """Replies by (probe id, repeat), and why a probe lacks some."""
 
     samples: dict[tuple[str, int], Sample]
     failures: dict[str, str]
 
 
-def _draw(model: Model, batch: Sequence[Probe], wanted: Sampling) -> _Drawn:
+def draw(model: Model, batch: Sequence[Probe], wanted: Sampling) -> Drawn:
+    """Return the replies of a model to a group of probes, asked in halves where it fails.
+
+    Raises:
+        AuditorError: the failure is not that of a probe: the server, this machine, a package.
+    """
     try:
-        return _Drawn(_ask(model, batch, wanted.repeats, wanted), {})
+        return Drawn(_ask(model, batch, wanted.repeats, wanted), {})
     except _NOT_OF_A_PROBE:
         raise
     except Exception as error:
@@ -233,23 +238,23 @@ def _draw(model: Model, batch: Sequence[Probe], wanted: Sampling) -> _Drawn:
             return _draw_fewer(model, batch[0], wanted, _probe_failure(error, batch[0]))
     # One bad probe must not cost the others: ask again, in halves.
     middle = len(batch) // 2
-    first, second = _draw(model, batch[:middle], wanted), _draw(model, batch[middle:], wanted)
-    return _Drawn(first.samples | second.samples, first.failures | second.failures)
+    first, second = draw(model, batch[:middle], wanted), draw(model, batch[middle:], wanted)
+    return Drawn(first.samples | second.samples, first.failures | second.failures)
 
 
-def _draw_fewer(model: Model, probe: Probe, wanted: Sampling, failure: str) -> _Drawn:
+def _draw_fewer(model: Model, probe: Probe, wanted: Sampling, failure: str) -> Drawn:
     """Return as many repeats as the model can give: recorded outputs may hold fewer than planned.
 
     A draw depends on its repeat, not on how many are drawn with it.
     """
     for repeats in range(wanted.repeats - 1, 0, -1):
         try:
-            return _Drawn(_ask(model, (probe,), repeats, wanted), {probe.id: failure})
+            return Drawn(_ask(model, (probe,), repeats, wanted), {probe.id: failure})
         except _NOT_OF_A_PROBE:
             raise
         except Exception as error:
             _probe_failure(error, probe)
-    return _Drawn({}, {probe.id: failure})
+    return Drawn({}, {probe.id: failure})
 
 
 def _ask(

@@ -51,7 +51,7 @@ def score_texts(
         for index, batch in enumerate(batches):
             if index >= done:
                 scores = model.score([text.prompt + text.reply for text in batch])
-                rows = [_rows(text, score) for text, score in zip(batch, scores, strict=True)]
+                rows = [score_rows(text, score) for text, score in zip(batch, scores, strict=True)]
                 writer.append(np.concatenate(rows))
             yield len(batch)
         writer.finish()
@@ -100,7 +100,8 @@ def _resume(writer: ArrayWriter, kept: Array, batches: Sequence[Sequence[Referen
     return last
 
 
-def _rows(text: ReferenceText, score: Score) -> Array:
+def score_rows(text: ReferenceText, score: Score) -> Array:
+    """Return (n,) of dtype SCORE: the tokens of the reply, without those of the prompt."""
     scored = score.byte_ends > text.first_byte
     rows = np.zeros(int(scored.sum()), dtype=SCORE)
     rows["probe"] = text.probe

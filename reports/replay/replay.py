@@ -919,21 +919,24 @@ def embedding_cosine(pair):
     return np.clip(1.0 - away / 2.0, -1.0, 1.0).mean(axis=1)
 
 
-def _gram(x):
-    x = x - x.mean(axis=0)
-    gram = x @ x.T
-    np.fill_diagonal(gram, 0.0)
-    return gram
+def _hsic(x, y, weight):
+    """Return (B,) unbiased HSIC (Song et al. 2012, eq. 5) of subsets, and its mean product.
 
-
-def _hsic(k, other, weight):
-    """Return (B,) unbiased HSIC (Song et al. 2012, eq. 5) of subsets, and its mean product."""
+    Rows of the Gram matrices, their diagonals 0, are made a block at a time.
+    """
+    trace, ones_k, ones_l, ones_kl = np.zeros((4, weight.shape[1]))
+    for start in range(0, len(x), 256):
+        rows = np.arange(start, min(start + 256, len(x)))
+        k, other = x[rows] @ x.T, y[rows] @ y.T
+        k[rows - start, rows] = other[rows - start, rows] = 0.0
+        own, kw, lw = weight[rows], k @ weight, other @ weight
+        trace += (own * ((k * other) @ weight)).sum(axis=0)
+        ones_k += (own * kw).sum(axis=0)
+        ones_l += (own * lw).sum(axis=0)
+        ones_kl += (own * kw * lw).sum(axis=0)
     m = weight.sum(axis=0)
-    kw, lw = k @ weight, other @ weight
-    trace = (weight * ((k * other) @ weight)).sum(axis=0)
-    sums = (weight * kw).sum(axis=0) * (weight * lw).sum(axis=0)
-    middle = (weight * kw * lw).sum(axis=0)
-    value = (trace + sums / ((m - 1) * (m - 2)) - 2 * middle / (m - 2)) / (m * (m - 3))
+    both = ones_k * ones_l / ((m - 1) * (m - 2))
+    value = (trace + both - 2 * ones_kl / (m - 2)) / (m * (m - 3))
     return value, trace / (m * (m - 1))
 
 
@@ -944,11 +947,11 @@ def cka(vectors):
         weight = chosen.astype(np.float64).T
         if (weight.sum(axis=0) < 4).any():
             raise UndefinedError("fewer than 4 probes")
-        grams = [_gram(x) for x in vectors(pair)]
-        cross, _ = _hsic(*grams, weight)
+        x, y = (rows - rows.mean(axis=0) for rows in vectors(pair))
+        cross, _ = _hsic(x, y, weight)
         own = []
-        for gram in grams:
-            value, size = _hsic(gram, gram, weight)
+        for rows in (x, y):
+            value, size = _hsic(rows, rows, weight)
             if (value <= 1e-12 * size).any():
                 raise UndefinedError("one vector for all probes")
             own.append(value)
@@ -981,24 +984,22 @@ def mutual_knn(vectors, k=10):
     return value
 
 
-def _mmd_table(pair):
-    """Return (P, P) H of the replies' Gaussian kernel, zero on the diagonal."""
+def _mmd_blocks(pair):
+    """Yield (rows, (b, P) H of these rows): the replies' Gaussian kernel, zero at i = j."""
     x, y = unit_replies(pair)
 
     def kernel(a, b):
-        found = np.empty((len(a), len(b)))
-        flat = b.reshape(-1, b.shape[2])
-        step = max(1, (1 << 22) // max(1, len(flat) * a.shape[1]))
-        for start in range(0, len(a), step):
-            part = a[start : start + step]
-            k = np.exp(np.minimum(part.reshape(-1, a.shape[2]) @ flat.T, 1.0) - 1.0)
-            shaped = k.reshape(len(part), a.shape[1], len(b), b.shape[1])
-            found[start : start + step] = shaped.mean(axis=(1, 3))
-        return found
+        flat = b.reshape(-1, b.shape[2]).T
+        k = np.exp(np.minimum(a.reshape(-1, a.shape[2]) @ flat, 1.0) - 1.0)
+        return k.reshape(len(a), a.shape[1], len(b), b.shape[1]).mean(axis=(1, 3))
 
-    table = kernel(x, x) + kernel(y, y) - kernel(x, y) - kernel(y, x)
-    np.fill_diagonal(table, 0.0)
-    return table
+    step = max(1, (1 << 22) // (len(x) * max(x.shape[1], y.shape[1]) ** 2))
+    for start in range(0, len(x), step):
+        rows = np.arange(start, min(start + step, len(x)))
+        a, b = x[rows], y[rows]
+        table = kernel(a, x) + kernel(b, y) - kernel(a, y) - kernel(b, x)
+        table[rows - start, rows] = 0.0
+        yield rows, table
 
 
 def embedding_mmd(pair):
@@ -1006,14 +1007,15 @@ def embedding_mmd(pair):
     count = len(pair.probes)
     if count < 2:
         raise UndefinedError("1 probe")
-    return float(_mmd_table(pair).sum()) / (count * (count - 1))
+    return math.fsum(float(t.sum()) for _, t in _mmd_blocks(pair)) / (count * (count - 1))
 
 
 def embedding_mmd_subsets(pair, chosen):
     """Return (B,) the same on subsets of the probes."""
     weight = chosen.astype(np.float64).T
+    total = sum((weight[rows] * (table @ weight)).sum(axis=0) for rows, table in _mmd_blocks(pair))
     size = weight.sum(axis=0)
-    return (weight * (_mmd_table(pair) @ weight)).sum(axis=0) / (size * (size - 1))
+    return total / (size * (size - 1))
 
 
 # Is it one and the same model?
