@@ -26,7 +26,7 @@ def subset_values(pair: Pair, chosen: Array) -> Array:
     library="torch",
     subsets=subset_values,
     # Differences of nearly equal sums.
-    tolerance=(1e-7, 1e-9),
+    tolerance=(1e-9, 1e-9),
 )
 def embedding_cka(pair: Pair) -> float:
     """Debiased linear CKA of the reply embeddings: do both place the probes alike to each other.

@@ -36,7 +36,7 @@ def subset_discrepancies(pair: Pair, chosen: Array) -> Array:
     reduce="pooled",
     subsets=subset_discrepancies,
     # Differences of nearly equal sums.
-    tolerance=(1e-7, 1e-9),
+    tolerance=(1e-9, 1e-9),
 )
 def embedding_mmd(pair: Pair) -> float:
     """Squared maximum mean discrepancy of the two sets of reply embeddings, paired by probe.

@@ -27,7 +27,7 @@ def subset_values(pair: Pair, chosen: Array) -> Array:
     library="torch",
     subsets=subset_values,
     # Differences of nearly equal sums.
-    tolerance=(1e-7, 1e-9),
+    tolerance=(1e-9, 1e-9),
 )
 def hidden_cka(pair: Pair) -> float:
     """Debiased linear CKA of the final hidden states on the reference's text, one mean a probe.

@@ -44,7 +44,7 @@ def block_interval(pair: Pair, seed: int, resamples: int) -> tuple[float, float]
     resampled=False,
     interval=block_interval,
     # Normal equations of a condition up to 1e10.
-    tolerance=(1e-6, 1e-8),
+    tolerance=(1e-7, 1e-9),
 )
 def merge_share(pair: Pair) -> float:
     """Share of the reference in the mixture of candidate parents that is the suspect's weights.

@@ -21,7 +21,7 @@ from auditor.types import Access
     library="scipy",
     resampled=False,
     # A p of some 1e-300, from another implementation of Student's t.
-    tolerance=(1e-7, 1e-9),
+    tolerance=(1e-9, 1e-9),
 )
 def neuron_order_weights(pair: Pair) -> float:
     """Base-10 logarithm of the p-value that weights match at the neurons' own places by chance.

@@ -30,7 +30,7 @@ _SMALLEST_P = 1e-300
     library="scipy",
     resampled=False,
     # A p of some 1e-300, from another implementation of Student's t.
-    tolerance=(1e-7, 1e-9),
+    tolerance=(1e-9, 1e-9),
 )
 def palimpsest(pair: Pair) -> float:
     """Base-10 logarithm of the p-value that the suspect's losses ignore the reference's data order.

@@ -36,7 +36,7 @@ def subset_ratios(pair: Pair, chosen: Array) -> Array:
     reduce="pooled",
     subsets=subset_ratios,
     # The weights of the synthetic control are iterated to a step of 1e-12.
-    tolerance=(1e-6, 1e-8),
+    tolerance=(1e-7, 1e-9),
 )
 def sample_llr(pair: Pair) -> float:
     """Log-likelihood ratio of the suspect's own replies: the reference against a synthetic control.

@@ -1898,22 +1898,22 @@ MEASURES = {
 # tolerance of each statistic; one that is larger than this is not accepted.
 TOLERANCES = {
     # Iterated to a step of 1e-12 there, solved on its support here.
-    "sample-llr": {"relative": 1e-6, "absolute": 1e-8},
+    "sample-llr": {"relative": 1e-7, "absolute": 1e-9},
     # Neighbours by float32 cosines: a product summed in another order may swap equal ones.
     "embedding-mutual-knn": {"relative": 0.0, "absolute": 0.01},
     "hidden-mutual-knn": {"relative": 0.0, "absolute": 0.01},
     # Differences of nearly equal sums.
-    "embedding-cka": {"relative": 1e-7, "absolute": 1e-9},
-    "hidden-cka": {"relative": 1e-7, "absolute": 1e-9},
-    "embedding-mmd": {"relative": 1e-7, "absolute": 1e-9},
+    "embedding-cka": {"relative": 1e-9, "absolute": 1e-9},
+    "hidden-cka": {"relative": 1e-9, "absolute": 1e-9},
+    "embedding-mmd": {"relative": 1e-9, "absolute": 1e-9},
     # Solutions of normal equations of a condition up to 1e10.
-    "merge-share": {"relative": 1e-6, "absolute": 1e-8},
+    "merge-share": {"relative": 1e-7, "absolute": 1e-9},
     "weight-cka": {"relative": 1e-9, "absolute": 1e-9},
     # A p-value of some 1e-300 in another implementation of its distribution.
-    "neuron-matching": {"relative": 1e-7, "absolute": 1e-9},
-    "neuron-order-activations": {"relative": 1e-7, "absolute": 1e-9},
-    "neuron-order-weights": {"relative": 1e-7, "absolute": 1e-9},
-    "palimpsest": {"relative": 1e-7, "absolute": 1e-9},
+    "neuron-matching": {"relative": 1e-9, "absolute": 1e-9},
+    "neuron-order-activations": {"relative": 1e-9, "absolute": 1e-9},
+    "neuron-order-weights": {"relative": 1e-9, "absolute": 1e-9},
+    "palimpsest": {"relative": 1e-9, "absolute": 1e-9},
 }
 
 
