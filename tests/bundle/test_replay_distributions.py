@@ -11,10 +11,16 @@ replay = replay_module()
 
 @pytest.mark.parametrize("freedom", [1, 2, 5, 14, 94, 1534])
 def test_the_tail_of_student_t_is_scipys(freedom):
-    t = np.array([-40.0, -3.0, -1e-9, 0.0, 1e-6, 0.5, 1.0, 3.0, 12.8, 40.0, 1393.6])
+    t = np.array([-40.0, -3.0, -0.1, 0.0, 0.1, 0.5, 1.0, 3.0, 12.8, 40.0, 1393.6])
     wanted = special.stdtr(freedom, -t)
     seen = wanted > 1e-290
     assert replay.student_tail(t, freedom)[seen] == pytest.approx(wanted[seen], rel=1e-10)
+
+
+def test_the_tail_near_the_middle_is_that_of_the_closed_form():
+    # One degree of freedom is the Cauchy distribution: 1/2 - arctan(t)/pi.
+    t = np.array([-1e-3, -1e-6, -1e-9, 1e-9, 1e-6, 1e-3])
+    assert replay.student_tail(t, 1) == pytest.approx(0.5 - np.arctan(t) / np.pi, rel=1e-14)
 
 
 @pytest.mark.parametrize("freedom", [1.0, 2.5, 14.0, 200.0])
