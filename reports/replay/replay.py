@@ -1039,16 +1039,29 @@ def _permutation_p(observed, null):
     return math.log10((1 + int((null >= observed - slack).sum())) / (1 + len(null)))
 
 
-def _equal_characters(x, y):
-    """Return (n, n) H of the Hamming kernel of paired rows of code points."""
+def _equal_characters(x, y, rows):
+    """Return (b, n) rows of H of the Hamming kernel of paired rows of code points; H_ii = 0."""
 
     def equal(a, b):
         return np.stack([(b == row).sum(axis=1) for row in a]).astype(float)
 
-    cross = equal(x, y)
-    table = equal(x, x) + equal(y, y) - cross - cross.T
-    np.fill_diagonal(table, 0.0)
+    table = equal(x[rows], x) + equal(y[rows], y) - equal(x[rows], y) - equal(y[rows], x)
+    table[np.arange(len(rows)), rows] = 0.0
     return table
+
+
+def _swapped(x, y, signs):
+    """Return the sum of H, and (B,) of it with partners swapped, a few rows of H at a time."""
+    observed, null = 0.0, np.zeros(len(signs))
+    step = max(1, (1 << 22) // len(x))
+    for start in range(0, len(x), 256):
+        rows = np.arange(start, min(start + 256, len(x)))
+        table = _equal_characters(x, y, rows)
+        observed += float(table.sum())
+        for first in range(0, len(signs), step):
+            e = signs[first : first + step].astype(float)
+            null[first : first + step] += ((e @ table.T) * e[:, rows]).sum(axis=1)
+    return observed, null
 
 
 def equality_mmd(pair):
@@ -1068,23 +1081,14 @@ def equality_mmd(pair):
         for side in sides
     )
     if repeats == 1:
-        table = _equal_characters(x[:, 0], y[:, 0])
         signs = np.concatenate([_swaps(p.id, 1) for p in pair.probes], axis=1)
-        null = [((e @ table) * e).sum(axis=1) for e in _blocks(signs)]
-        return _permutation_p(float(table.sum()), np.concatenate(null))
+        return _permutation_p(*_swapped(x[:, 0], y[:, 0], signs))
     observed, null = 0.0, np.zeros(_RELABELLINGS)
     for probe, a, b in zip(pair.probes, x, y):
-        table = _equal_characters(a, b)
-        e = _swaps(probe.id, repeats).astype(float)
-        observed += float(table.sum())
-        null += ((e @ table) * e).sum(axis=1)
+        own, swapped = _swapped(a, b, _swaps(probe.id, repeats))
+        observed += own
+        null += swapped
     return _permutation_p(observed, null)
-
-
-def _blocks(signs):
-    step = max(1, (1 << 22) // signs.shape[1])
-    for start in range(0, len(signs), step):
-        yield signs[start : start + step].astype(float)
 
 
 def _enough_probes(count):

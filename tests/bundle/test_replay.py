@@ -17,6 +17,7 @@ from auditor.measures._registry import all_measures
 
 replay = replay_module()
 SCHEMA = json.loads((data_dir("reports") / "schema" / "replay-1.json").read_bytes())
+STATISTICS = json.loads((data_dir("reports") / "schema" / "statistics-1.json").read_bytes())
 NO_RATIO = "not replayed: why no likelihood ratio is stated"
 
 
@@ -48,7 +49,9 @@ def differing(case: Case, only: str | None = None) -> dict[str, str]:
 
 def test_two_implementations_agree_on_every_statistic_and_conclusion(tiny):
     found = replay.replayed(tiny.root)
+    jsonschema.validate(tiny.read_json("statistics.json"), STATISTICS)
     statistics = tiny.read_json("statistics.json")["suspects"]
+    assert all("tolerance" in row for rows in statistics.values() for row in rows)
     jsonschema.validate(found, SCHEMA)
     assert [line for line in found["lines"] if line["outcome"] != "ok"] == []
     # Which populations ship is known to the package alone.
