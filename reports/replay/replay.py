@@ -65,6 +65,12 @@ class UnreadableError(Exception):
     """The folder is no case, or a file of it is broken."""
 
 
+_MALFORMED = (KeyError, IndexError, TypeError, ValueError, AttributeError, ArithmeticError)
+"""What values of the wrong kind raise; numpy's LinAlgError is a ValueError."""
+MOST_DRAWS = 100_000
+"""Draws of an interval; a case that states more would only wear the reader's machine out."""
+
+
 # Distributions: what scipy.special would give. ----------------------------------------------------
 
 
@@ -2110,7 +2116,7 @@ class Replay:
             faults = list(self._faults(suspect, row))
         except NotReplayableError as error:
             return "not replayable", str(error)
-        except (KeyError, IndexError, TypeError, ValueError) as error:
+        except _MALFORMED as error:
             return "differs", f"the stored data do not fit together: {error!r}"
         return ("differs", "; ".join(faults)) if faults else ("ok", "")
 
@@ -2161,6 +2167,9 @@ class Replay:
         if (row["interval"] is None) != (drawn is None):
             yield "an interval without its number of draws, or draws without an interval"
         if row["interval"] is None or drawn is None:
+            return
+        if int(drawn[1]) > MOST_DRAWS:
+            yield f"an interval of {drawn[1]} draws; at most {MOST_DRAWS} are made again"
             return
         measure = MEASURES[name]
         seed = derived_seed(self.case.plan["seed"], row["measure"])
@@ -3032,7 +3041,13 @@ def check_conclusions(replay):
         for name in replay.subjects.suspects:
             yield name, "not replayable", f"this file knows no rules {stated.get('rules')!r}"
         return
-    for name, found, open_reasons in conclusions(replay):
+    try:
+        drawn = list(conclusions(replay))
+    except _MALFORMED as error:
+        for name in replay.subjects.suspects:
+            yield name, "differs", f"the stored data do not fit together: {error!r}"
+        return
+    for name, found, open_reasons in drawn:
         theirs = dict(stated["suspects"].get(name, {}))
         note = ""
         if open_reasons:
@@ -3056,13 +3071,18 @@ def replayed(folder):
     data = folder / "data" if (folder / "data" / "plan.json").is_file() else folder
     if not (data / "plan.json").is_file():
         raise UnreadableError(f"{folder} holds no case: there is no data/plan.json")
-    replay = Replay(Case(data))
+    try:
+        replay = Replay(Case(data))
+        if set(replay.statistics["suspects"]) != set(replay.subjects.suspects):
+            raise UnreadableError("statistics.json is on other suspects than the plan")
+    except _MALFORMED as error:
+        raise UnreadableError(f"{data} is malformed: {error!r}") from error
     lines = [
         {
             "id": row["id"],
             "suspect": suspect,
             "measure": row["measure"],
-            "value": row["value"],
+            "value": row["value"] if _finite(row["value"]) else None,
             "outcome": outcome,
             "detail": detail,
         }
@@ -3075,6 +3095,8 @@ def replayed(folder):
             detail = "; ".join(faults)
         except NotReplayableError as error:
             outcome, detail = "not replayable", str(error)
+        except _MALFORMED as error:
+            outcome, detail = "differs", f"the stored data do not fit together: {error!r}"
         lines.append(_line("scope", suspect, outcome, detail))
     for suspect, outcome, detail in check_conclusions(replay):
         lines.append(_line("conclusion", suspect, outcome, detail))
@@ -3086,6 +3108,10 @@ def replayed(folder):
         "lines": lines,
         "counts": {name: counts[name] for name in ("ok", "differs", "not replayable")},
     }
+
+
+def _finite(value):
+    return _number(value) and math.isfinite(value)
 
 
 def _line(kind, suspect, outcome, detail):
@@ -3125,8 +3151,8 @@ def main(arguments=None):
     options = parser.parse_args(arguments)
     try:
         result = replayed(options.folder)
-    except UnreadableError as error:
-        print(printable(str(error)), file=sys.stderr)
+    except (UnreadableError, *_MALFORMED) as error:
+        print(printable(f"{options.folder} cannot be replayed: {error}"), file=sys.stderr)
         return 2
     if options.json:
         print(json.dumps(result, indent=2, ensure_ascii=True, allow_nan=False))

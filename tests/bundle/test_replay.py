@@ -120,6 +120,25 @@ def test_a_changed_array_is_found(copy):
     assert differing(copy, "logit-js")
 
 
+@pytest.mark.parametrize("value", ["0.3", float("nan"), [0.3], True, 1e999])
+def test_a_value_of_another_kind_is_found(copy, value):
+    def change(content):
+        row = next(r for r in content["suspects"]["same-data-03"] if r["measure"] == "logit-js@1")
+        row["value"] = value
+
+    edited(copy, "statistics.json", change)
+    assert len(differing(copy, "logit-js")) == 1
+
+
+def test_more_draws_than_anybody_makes_are_not_made_again(copy):
+    def change(content):
+        row = next(r for r in content["suspects"]["same-data-03"] if r["measure"] == "logit-js@1")
+        row["implementation"] = "numpy 2; 999999999999 bootstrap resamples"
+
+    edited(copy, "statistics.json", change)
+    assert "999999999999 draws" in next(iter(differing(copy, "logit-js").values()))
+
+
 @pytest.mark.parametrize(
     ("field", "value"),
     [("reading", "imitation"), ("cap", None), ("basis", "similar"), ("limits", [])],
@@ -132,6 +151,13 @@ def test_a_changed_conclusion_is_found(copy, field, value):
     again = replay.Replay(replay.Case(copy.data))
     faults = {name: detail for name, outcome, detail in replay.check_conclusions(again) if detail}
     assert f"conclusion.{field}" in faults["same-data-03"]
+
+
+def test_a_case_that_claims_other_suspects_is_refused(copy, numpy_only):
+    edited(copy, "statistics.json", lambda content: content["suspects"].pop("same-data-03"))
+    done = alone(copy.root, numpy_only)
+    assert done.returncode == 2
+    assert "other suspects than the plan" in done.stderr
 
 
 def test_statistics_of_withheld_replies_are_named_and_not_passed(copy):
