@@ -1031,9 +1031,16 @@ _RELABELLINGS = 9999
 
 
 @cache
-def _swaps(probe, repeats):
+def _swapped_bits(probe, repeats):
+    # Kept for every subject as bits: a case may have thousands of probes.
     uniform = _stream(probe, "equality-mmd").random_sample((_RELABELLINGS, repeats))
-    return np.where(uniform < 0.5, np.int8(-1), np.int8(1))
+    return np.packbits(uniform < 0.5, axis=None)
+
+
+def _swaps(probe, repeats):
+    """Return (B, repeats) int8, -1 where partners are swapped."""
+    bits = np.unpackbits(_swapped_bits(probe, repeats), count=_RELABELLINGS * repeats)
+    return np.int8(1) - 2 * bits.astype(np.int8).reshape(_RELABELLINGS, repeats)
 
 
 def _stream(probe, test):
