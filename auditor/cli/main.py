@@ -29,6 +29,7 @@ COMMANDS = {
     "judge": ("stages", "Draw the conclusion of a measured case."),
     "seal": ("seal", "Close a finished case so that strangers can verify it."),
     "sign": ("seal", "Add a signature to a sealed case."),
+    "verify": ("verify", "Check a sealed case: fourteen checks, and a level."),
     "keys": ("keys", "Make keys that sign sealed cases."),
     "timestamp": ("timestamp", "Ask for a trusted time, and keep the answer, offline."),
     "report": ("report", "Write a case's report: HTML, Markdown, JSON, JUnit, SARIF."),
@@ -75,8 +76,8 @@ def cli() -> None:
     records:FILE.jsonl, tiny:teacher or smollm2. Start with: auditor demo
 
     Exit codes: 0 done, 1 internal error, 2 bad input, 3 --fail-on met, 4 inconclusive or
-    incomplete where a gate was asked, 5 verification failed, 130 interrupted (repeat the command
-    to continue).
+    incomplete where a gate was asked, 5 verification failed, 6 intact but not authenticated to
+    the level asked, 130 interrupted (repeat the command to continue).
     """
 
 

@@ -1,9 +1,11 @@
 """Write the reports of a judged case: HTML, Markdown and JSON, the same bytes each time."""
 
+from collections.abc import Iterator
 from pathlib import Path
 
+from auditor.canon import pretty_json
 from auditor.case import Case, atomic_write
-from auditor.report.findings import Findings, read_findings, read_subjects, suspects
+from auditor.report.findings import read_findings, read_subjects, suspects
 from auditor.report.html import html_of, overview_html
 from auditor.report.integrity import listed_files
 from auditor.report.markdown import markdown_of, overview_markdown
@@ -21,28 +23,26 @@ def write_reports(case: Case) -> dict[str, Path]:
         CaseError: the case is not judged.
         StorageError: the disk is full; nothing half-written is left.
     """
+    for name, content in rendered(case):
+        atomic_write(case.data / name, content)
+    return {name: case.data / report_name(case, name) for name in suspects(case)}
+
+
+def rendered(case: Case) -> Iterator[tuple[str, bytes]]:
+    """Yield (name in ``data/``, content) of every report and result, from the stored files.
+
+    Raises:
+        CaseError: the case is not judged.
+    """
     subjects = read_subjects(case)
     files = listed_files(case)
     everything = [read_findings(case, name, subjects) for name in suspects(case)]
-    paths: dict[str, Path] = {}
     for findings in everything:
         name = findings.suspect.name
         view = report_view(findings, files)
-        paths[name] = _write(case, report_name(case, name), html_of(view, case))
-        _write(case, report_name(case, name, "md"), markdown_of(view, case))
-        case.write_json(result_name(case, name), stored_result(case, name))
+        yield report_name(case, name), html_of(view, case).encode()
+        yield report_name(case, name, "md"), markdown_of(view, case).encode()
+        yield result_name(case, name), pretty_json(stored_result(case, name))
     if len(everything) > 1:
-        _write_overview(case, everything)
-    return paths
-
-
-def _write_overview(case: Case, everything: list[Findings]) -> None:
-    files = listed_files(case)
-    _write(case, "report.html", overview_html(case, everything, files))
-    _write(case, "report.md", overview_markdown(case, everything))
-
-
-def _write(case: Case, name: str, text: str) -> Path:
-    path = case.data / name
-    atomic_write(path, text.encode())
-    return path
+        yield "report.html", overview_html(case, everything, files).encode()
+        yield "report.md", overview_markdown(case, everything).encode()

@@ -1,9 +1,12 @@
 """A finished case and a sealed copy of it, made once; tests must not change them."""
 
+from types import SimpleNamespace
+
 import pytest
 from seal_world import finished_case
 
-from auditor.sealing import seal_case
+from auditor.bundle.keys import load_private_key, new_key
+from auditor.sealing import Signing, seal_case
 
 
 @pytest.fixture(scope="session")
@@ -16,3 +19,13 @@ def finished(tmp_path_factory):
 def sealed(finished, tmp_path_factory):
     """Return the draft, sealed and not signed."""
     return seal_case(finished, tmp_path_factory.mktemp("sealed") / "case.evidence")
+
+
+@pytest.fixture(scope="session")
+def signed(finished, tmp_path_factory):
+    """Return the draft, sealed and signed: ``root``, and the ``public`` and ``private`` key."""
+    folder = tmp_path_factory.mktemp("signed")
+    pair = new_key(folder)
+    signing = Signing(key=load_private_key(pair.private))
+    root = seal_case(finished, folder / "case.evidence", signing).root
+    return SimpleNamespace(root=root, public=pair.public, private=pair.private)

@@ -1,0 +1,35 @@
+"""Completeness (V08): what was planned is there, and nothing else."""
+
+from collections.abc import Iterator
+
+from auditor.bundle.check import Check, judged
+from auditor.bundle.completeness import check_complete
+from auditor.bundle.evidence import changed_since
+from auditor.case import Case
+
+
+def check_completeness(case: Case) -> Check:
+    """V08: every planned reply is recorded or listed as failed; arrays are the collected ones."""
+    check_complete(case)
+    return judged("V08", _collected_faults(case))
+
+
+def _collected_faults(case: Case) -> Iterator[str]:
+    files = case.read_json("evidence.json")["files"]
+    planned = [subject["name"] for subject in case.read_json("plan.json")["subjects"]]
+    listed = [subject["name"] for subject in case.read_json("subjects.json")["subjects"]]
+    if sorted(planned) != sorted(listed):
+        yield "subjects.json does not list the planned subjects"
+    owned: set[str] = set()
+    for subject in planned:
+        digests = case.read_json(f"collected/{subject}.json")["digests"]
+        owned |= digests.keys()
+        for name in changed_since(digests, files):
+            yield f"data/{name} is not as it was collected from {subject}"
+    for name in sorted(files):
+        if name.startswith("collected/") and name[10:-5] not in planned:
+            yield f"data/{name} is of no planned subject"
+        elif name.startswith("arrays/") and name not in owned:
+            yield f"data/{name} was collected from no planned subject"
+        elif files[name]["role"] == "other":
+            yield f"data/{name} is written by no stage of an audit"

@@ -1,0 +1,173 @@
+"""`auditor verify`: fourteen checks of a sealed case, and the level that they establish.
+
+Nothing of the case is executed, no key in it is trusted, nothing on the disk is changed.
+"""
+
+import tempfile
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from auditor.bundle.archive import ArchiveError, is_archive, read_entries, unpack
+from auditor.bundle.check import TITLES, Check, guarded, judged, skipped
+from auditor.bundle.check_bag import check_bag, check_closed
+from auditor.bundle.check_chain import check_chains, check_times
+from auditor.bundle.check_complete import check_completeness
+from auditor.bundle.check_content import check_content
+from auditor.bundle.check_index import another_version, check_schemas
+from auditor.bundle.check_plan import check_plan
+from auditor.bundle.check_references import check_references
+from auditor.bundle.check_replay import check_replay
+from auditor.bundle.check_report import check_report
+from auditor.bundle.check_signature import check_signatures
+from auditor.bundle.check_words import check_words
+from auditor.bundle.evidence import FILE
+from auditor.bundle.listing import Listing, list_folder
+from auditor.bundle.scan import Scanned, scan
+from auditor.case import Case
+from auditor.errors import CaseError
+
+if TYPE_CHECKING:
+    from cryptography.hazmat.primitives.asymmetric.ec import EllipticCurvePublicKey
+
+SCHEMA = "auditor/verify/1"
+LEVELS = {
+    "L0": "invalid",
+    "L1": "intact",
+    "L2": "intact, signer known",
+    "L3": "intact, signer known, time trusted",
+    "L4": "intact, signer known, replayed",
+}
+"""L5, collected again from the models, is `auditor reproduce`."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Verification:
+    """What the checks of a sealed case found."""
+
+    case: Path
+    checks: tuple[Check, ...]
+
+    @property
+    def level(self) -> str:
+        """The highest of `LEVELS` that is established."""
+        outcome = {check.id: check.outcome for check in self.checks}
+        if "fail" in outcome.values():
+            return "L0"
+        if outcome["V05"] != "pass":
+            return "L1"
+        if outcome["V12"] == "pass":
+            return "L4"
+        return "L3" if outcome["V06"] == "pass" else "L2"
+
+    def as_json(self) -> dict[str, Any]:
+        """Return what `auditor verify --json` prints."""
+        return {
+            "schema": SCHEMA,
+            "case": str(self.case),
+            "level": self.level,
+            "established": LEVELS[self.level],
+            "checks": [check.as_json() for check in self.checks],
+        }
+
+
+def verify(
+    path: Path, keys: Sequence["EllipticCurvePublicKey"] = (), *, replay: bool = False
+) -> Verification:
+    """Return what the checks find in a sealed case, a folder or a zip of one.
+
+    Args:
+        path: of the folder or zip.
+        keys: public keys that the verifier trusts; each must have signed.
+        replay: recompute the statistics and the conclusion too.
+
+    Raises:
+        CaseError: it is no sealed case at all: a draft, an unfinished seal, or something else.
+    """
+    if path.is_file():
+        return _verify_archive(path, keys, replay=replay)
+    _refuse_draft(path)
+    listing = list_folder(path)
+    if listing.faults:
+        return _unsafe(path, listing.faults)
+    return Verification(case=path, checks=_checks(path, listing, keys, replay=replay))
+
+
+def _refuse_draft(root: Path) -> None:
+    if not root.is_dir():
+        raise CaseError(f"{root} does not exist", hint="give the folder or zip of a sealed case")
+    if root.name.endswith(".part"):
+        raise CaseError(f"{root} is an unfinished seal", hint="repeat `auditor seal`")
+    if (root / "bagit.txt").exists() or (root / "data" / FILE).exists():
+        return
+    if (root / "data" / "plan.json").exists():
+        raise CaseError(f"{root} is a draft, not evidence", hint="`auditor seal CASE` closes it")
+    raise CaseError(f"{root} is no sealed case", hint="`auditor seal CASE` makes one")
+
+
+def _verify_archive(
+    path: Path, keys: Sequence["EllipticCurvePublicKey"], *, replay: bool
+) -> Verification:
+    if not is_archive(path):
+        raise CaseError(f"{path} is neither a folder nor a zip", hint="give a sealed case")
+    with tempfile.TemporaryDirectory(prefix="auditor-verify-") as folder:
+        try:
+            entries = read_entries(path)
+            unpack(path, entries, Path(folder))
+        except ArchiveError as error:
+            return _unsafe(path, [str(error)])
+        root = _only_folder(Path(folder))
+        _refuse_draft(root)
+        found = verify(root, keys, replay=replay)
+    return Verification(case=path, checks=found.checks)
+
+
+def _only_folder(folder: Path) -> Path:
+    """Return the one folder that a zip holds, or the place itself where the bag is at the top."""
+    inside = list(folder.iterdir())
+    return inside[0] if len(inside) == 1 and inside[0].name != "data" else folder
+
+
+def _unsafe(path: Path, faults: Sequence[str]) -> Verification:
+    rest = [skipped(name, "not safe to read: see V01") for name in list(TITLES)[1:]]
+    return Verification(case=path, checks=(judged("V01", faults), *rest))
+
+
+def _checks(
+    root: Path, listing: Listing, keys: Sequence["EllipticCurvePublicKey"], *, replay: bool
+) -> tuple[Check, ...]:
+    case, scanned = Case(root), scan(root, listing.sizes)
+    checks: dict[str, Callable[[], Check]] = {
+        "V01": lambda: judged("V01", ()),
+        "V02": lambda: check_schemas(root, scanned),
+        "V03": lambda: check_bag(root, scanned),
+        "V04": lambda: check_closed(case.read_json(FILE)["files"], scanned),
+        "V05": lambda: check_signatures(root, scanned, keys),
+        "V06": lambda: check_times(case, scanned),
+        "V07": lambda: check_chains(case, scanned),
+        "V08": lambda: check_completeness(case),
+        "V09": lambda: check_plan(case),
+        "V10": lambda: check_references(case),
+        "V11": lambda: check_report(case),
+        "V12": lambda: check_replay(case, wanted=replay),
+        "V13": lambda: check_words(case),
+        "V14": lambda: check_content(root, scanned),
+    }
+    return tuple(_made(root, name, check, scanned) for name, check in checks.items())
+
+
+def _made(
+    root: Path, name: str, check: Callable[[], Check], scanned: Mapping[str, Scanned]
+) -> Check:
+    readable = f"data/{FILE}" in scanned and not _of_another_version(root)
+    if name not in ("V01", "V02", "V03", "V05", "V14") and not readable:
+        return skipped(name, "the index is missing or of another version: see V02")
+    return guarded(name, check)
+
+
+def _of_another_version(root: Path) -> bool:
+    try:
+        return another_version(root)
+    except (ValueError, RecursionError):
+        return True
