@@ -91,6 +91,10 @@ class EncoderTrainer(SentenceTransformerTrainer):
         self.step_loss += loss.detach()
         return loss
 
+    def odd_sequences(self) -> list[int]:
+        """Return none: `compute_loss` names them itself, before the step ends."""
+        return []
+
     def get_batch_sampler(self, *_: Any, **__: Any) -> Any:
         """Return the plan in place of the library's own shuffling."""
         return PlannedBatches(self._plan)

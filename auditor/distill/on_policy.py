@@ -67,7 +67,11 @@ class OnPolicy:
             {name: values.to(module.device) for name, values in rollouts.batch.items()}
             for rollouts in drawn
         ]
-        return [{**batch, "step_targets": total} for batch in moved], drawn
+        named = [batch[DRAWS] for batch in batches]
+        return [
+            {**batch, DRAWS: draws, "step_targets": total}
+            for batch, draws in zip(moved, named, strict=True)
+        ], drawn
 
 
 def prompts_in(batch: dict[str, Any]) -> list[list[int]]:

@@ -19,7 +19,7 @@ from transformers.trainer_callback import PrinterCallback
 
 from auditor.distill.batches import MicroBatches
 from auditor.distill.metrics import MetricsLog
-from auditor.distill.on_policy import OnPolicy
+from auditor.distill.on_policy import DRAWS, OnPolicy
 from auditor.distill.ranks import trains_on_cpu
 from auditor.distill.recipe_train import Train
 from auditor.distill.rollouts import Rollouts
@@ -69,6 +69,7 @@ class StudentTrainer(ShardedTrainer):
         """Targets of the current step, over accumulation and ranks."""
         self.step_loss = torch.zeros((), device=arguments.device)
         """Loss of the current step so far: its mean over targets, nats."""
+        self._parts: list[tuple[torch.Tensor, torch.Tensor]] = []
 
     def compute_loss(
         self,
@@ -84,7 +85,13 @@ class StudentTrainer(ShardedTrainer):
         self.step_targets = int(inputs["step_targets"])
         loss = total * (self.accelerator.num_processes / self.step_targets)
         self.step_loss += loss.detach()
+        self._parts.append((loss.detach(), inputs[DRAWS]))
         return loss
+
+    def odd_sequences(self) -> list[int]:
+        """Return the numbers of the step's sequences in micro-batches whose loss is no number."""
+        odd = [draws for loss, draws in self._parts if not bool(torch.isfinite(loss))]
+        return sorted({int(row) for draws in odd for row in draws[:, 0]})
 
     def get_batch_samples(
         self, epoch_iterator: Any, num_batches: int, device: torch.device
@@ -93,6 +100,7 @@ class StudentTrainer(ShardedTrainer):
 
         Drawn here, not in the data set: a loader reads ahead, with weights that are out of date.
         """
+        self._parts.clear()
         batches, items = super().get_batch_samples(epoch_iterator, num_batches, device)
         if self._on_policy is None or not batches:
             return batches, items
@@ -124,6 +132,10 @@ class Stepping(Protocol):
 
     def is_world_process_zero(self) -> bool:
         """Say whether this process writes."""
+        ...
+
+    def odd_sequences(self) -> list[int]:
+        """Return the numbers of the step's sequences in micro-batches whose loss is no number."""
         ...
 
 
@@ -160,9 +172,11 @@ class RunRecord(TrainerCallback):
         trainer.step_loss.zero_()
         self._lr = float(given["lr_scheduler"].get_last_lr()[0])
         if not math.isfinite(self._loss):
+            named = ", ".join(map(str, trainer.odd_sequences()[:8])) or "of another rank"
             raise UndefinedError(
-                f"the loss of step {state.global_step + 1} is {self._loss}",
-                hint="lower train.lr; the last complete checkpoint is kept",
+                f"the loss of step {state.global_step + 1} is {self._loss}: a batch with the "
+                f"sequences {named}",
+                hint="lower train.lr, or leave the texts out; the last complete checkpoint is kept",
             )
 
     def on_step_end(self, args: Any, state: Any, control: Any, **_: Any) -> None:

@@ -1,6 +1,7 @@
 import json
 import math
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -154,8 +155,16 @@ def test_two_ranks_train_the_student_of_one(tmp_path, teacher):
 
 def test_loss_that_is_no_number_stops_the_run_and_names_the_step(tmp_path):
     recipe = baseline(tmp_path, lr=1e30, steps=6, warmup=0.0, schedule="constant")
-    with pytest.raises(UndefinedError, match=r"the loss of step \d is (nan|inf)"):
+    words = r"the loss of step (\d) is (nan|inf): a batch with the sequences ([\d, ]+)"
+    with pytest.raises(UndefinedError, match=words) as caught:
         distill(recipe, tmp_path / "run")
+    found = re.search(words, caught.value.message)
+    student = build_student(recipe, None, byte_tokenizer())
+    texts = read_sources(recipe).documents
+    store = sequences(document_rows(texts, student.tokenizer, 48, packing=False))
+    plan = plan_steps(store, steps=6, batch_tokens=192, parts=1, seed=recipe.train.seed)
+    named = {int(number) for number in found[3].split(", ")}
+    assert named == set(sorted(plan.members[int(found[1]) - 1].tolist())[:8])
     assert not (tmp_path / "run" / "lineage.json").exists()
 
 
