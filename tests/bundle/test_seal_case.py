@@ -88,6 +88,9 @@ def test_the_draft_stays_as_it_was_and_only_custody_grows_in_the_copy(finished, 
 
 def test_only_the_four_tag_files_and_data_are_there(sealed):
     assert sorted(path.name for path in sealed.root.iterdir()) == sorted([*TAG_FILES, "data"])
+    # The manifest of tags covers the three others: nothing of the bag is left out.
+    tags = [line[66:] for line in (sealed.root / TAG_FILES[3]).read_text().splitlines()]
+    assert tags == ["bag-info.txt", "bagit.txt", "manifest-sha256.txt"]
 
 
 def test_copied_files_are_files_of_their_own(finished, sealed):
