@@ -71,6 +71,7 @@ def distill(
 
         show(forecast(loaded, accept_unknown), as_json=as_json)
         return
+    from auditor.distill.ranks import is_first_rank
     from auditor.distill.run import distill as train
     from auditor.report.distillation import write_run_report
 
@@ -78,6 +79,8 @@ def distill(
     lineage = train(
         loaded, folder, progress=output.progress(), resume=resume, accept_unknown=accept_unknown
     )
+    if not is_first_rank():
+        return  # the others trained beside it
     added = _added(loaded, folder, baseline, accept_unknown, audit_lineage=audit_lineage)
     page = write_run_report(folder)
     if as_json:

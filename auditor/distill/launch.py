@@ -9,8 +9,8 @@ from auditor.distill.recipe import Recipe
 from auditor.errors import InputError, RecipeError
 
 _ASKED = "ACCELERATE_USE_FSDP"
-# transformers leaves the weights of every rank but the first empty where this is set, the
-# teacher's too.
+# Where this is set, transformers counts on the first rank to hand its weights to the others, the
+# teacher's too; nobody does that here.
 _EMPTY_RANKS = "FSDP_CPU_RAM_EFFICIENT_LOADING"
 _REFUSED = {
     "FSDP_OFFLOAD_PARAMS": "offload_params",

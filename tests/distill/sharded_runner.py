@@ -1,7 +1,8 @@
 """Run by every rank of a launcher: distill the recipes of FOLDER/jobs.json one after another.
 
-A job with ``dies`` loses its last rank after that step, without a farewell. Beside the runs each
-rank writes which share of the student's numbers it kept, and the errors of refused recipes.
+A job with ``dies`` loses its last rank after that step, without a farewell; one with ``command`` is
+run as `auditor distill`. Beside the runs each rank writes which share of the student's numbers it
+kept, and the errors of refused recipes.
 """
 
 import faulthandler
@@ -13,6 +14,7 @@ from typing import Any
 
 import torch
 
+from auditor.cli.main import cli
 from auditor.distill import training
 from auditor.distill.ledger_steps import StepLedger
 from auditor.distill.ranks import is_first_rank, rank_count
@@ -52,8 +54,12 @@ def lose_a_rank_after(step: int) -> None:
 def run(folder: Path, job: dict[str, Any]) -> None:
     if "dies" in job:
         lose_a_rank_after(job["dies"])
+    recipe, out = folder / job["recipe"], folder / job["out"]
+    if "command" in job:
+        cli.main(["distill", str(recipe), "--out", str(out)], standalone_mode=False)
+        return
     try:
-        distill(load_recipe(folder / job["recipe"]), folder / job["out"])
+        distill(load_recipe(recipe), out)
     except AuditorError as error:
         if is_first_rank():
             found = {"type": type(error).__name__, "message": error.message, "hint": error.hint}
@@ -61,7 +67,7 @@ def run(folder: Path, job: dict[str, Any]) -> None:
 
 
 if __name__ == "__main__":
-    faulthandler.dump_traceback_later(600, exit=True)  # a test that hangs says where
+    faulthandler.dump_traceback_later(280, exit=True)  # a test that hangs says where
     torch.set_num_threads(1)
     work = Path(sys.argv[1])
     keep_shares(work)

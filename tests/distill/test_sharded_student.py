@@ -26,6 +26,7 @@ from auditor.distill.sharding import load_whole
 from auditor.errors import CaseError, InputError, RecipeError
 
 RUNNER = Path(__file__).with_name("sharded_runner.py")
+pytestmark = pytest.mark.timeout(600)  # two launches of two ranks, on one core
 EQUAL = 1e-5
 NARROW = {"architecture": "llama", "hidden": 16, "layers": 2, "heads": 2, "max_length": 64}
 
@@ -40,7 +41,7 @@ def launched(folder: Path, jobs: list[dict[str, Any]]) -> "subprocess.CompletedP
     ]
     environment = {**os.environ, "HF_HUB_OFFLINE": "1", "OMP_NUM_THREADS": "1"}
     return subprocess.run(
-        command, capture_output=True, text=True, timeout=600, check=False, env=environment
+        command, capture_output=True, text=True, timeout=300, check=False, env=environment
     )
 
 
@@ -136,8 +137,10 @@ def world(tmp_path_factory: pytest.TempPathFactory) -> Path:
     ]
     jobs = [job(folder, name, values) for name, values in cases.items()]
     refused = job(folder, "writing", writing_values(folder, teacher))
+    jobs[-1]["command"] = True
     done = launched(folder, [refused, *jobs, *begun])
     assert done.returncode == 0, done.stderr[-3000:]
+    (folder / "stdout.txt").write_text(done.stdout)
     return folder
 
 
@@ -155,6 +158,12 @@ def test_each_rank_keeps_half_of_the_student(world: Path) -> None:
     shares = [json.loads((world / f"shares-{rank}.json").read_bytes()) for rank in (0, 1)]
     assert [len(of_rank) for of_rank in shares] == [14, 14]
     assert all(0.48 < share < 0.52 for of_rank in shares for share in of_rank)
+
+
+def test_one_rank_writes_and_prints_the_outcome_of_the_command(world: Path) -> None:
+    report = world / "baseline-two" / "report.html"
+    assert report.is_file()
+    assert (world / "stdout.txt").read_text().count(str(report)) == 1
 
 
 def test_a_student_that_writes_is_refused_before_anything_is_written(world: Path) -> None:
