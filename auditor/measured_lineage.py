@@ -11,8 +11,7 @@ from typing import Any
 
 from auditor.canon import file_digest, json_digest, pretty_json
 from auditor.case import Case, atomic_write
-from auditor.distill.finished_run import FinishedRun
-from auditor.errors import CaseError
+from auditor.distill.finished_run import FinishedRun, unchanged
 from auditor.plan import AuditRequest, ControlSpec
 from auditor.progress import Progress, Silent
 from auditor.types import Decoding
@@ -76,8 +75,8 @@ def measure_lineage(
         reason = "of the teacher only recorded answers are known; name it with --teacher"
         outcome = Outcome(word=NOT_MEASURABLE, reason=reason)
     else:
-        spec = _unchanged(teacher or declared["teacher"]["spec"], declared["teacher"]["digest"])
-        _unchanged(f"local:{finished.folder.student}", finished.lineage["student"]["digest"])
+        spec = unchanged(teacher or declared["teacher"]["spec"], declared["teacher"]["digest"])
+        unchanged(f"local:{finished.folder.student}", finished.lineage["student"]["digest"])
         request = _request(finished.folder.student, spec, controls, probes)
         found["case"] = f"audit/{_tag(request)}"
         conclusion = _conclusion(request, run / found["case"], progress or Silent())
@@ -158,17 +157,6 @@ def _agrees(reason: str) -> Outcome:
 
 def _differs(reason: str) -> Outcome:
     return Outcome(word=CONTRADICTED, reason=reason)
-
-
-def _unchanged(spec: str, digest: str | None) -> str:
-    from auditor.models.specifier import identify
-
-    if digest is not None and identify(spec).digest != digest:
-        raise CaseError(
-            f"{spec} is not the model that lineage.json names: its weights differ",
-            hint="restore it, or say where it is now (--teacher)",
-        )
-    return spec
 
 
 def _request(

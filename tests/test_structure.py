@@ -69,6 +69,8 @@ ALLOWED = {
     "mark_tests": {"distill", "kernels", "models"},
     "measured_lineage": {"audit", "distill", "models", "plan"},
     "reproduction": {"collect"},
+    "error_table": {"judge", "kernels"},
+    "inherited_errors": {"collect", "distill", "error_table", "models"},
     "doctor": {"collect"},
     "bench": {"kernels", "models", "distill"},
     "cli": {"*"},

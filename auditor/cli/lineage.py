@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from auditor.cli import output
+from auditor.cli.lineage_errors import errors, of_all
 
 if TYPE_CHECKING:
     from auditor.distill.ledger_check import Clause
@@ -27,9 +28,14 @@ def show(run: Path, as_json: bool) -> None:
     """Show what RUN used and made: teacher, data, dose, student, and the ledger's length."""
     from auditor.cli.distill import show as print_values
     from auditor.distill.finished_run import FinishedRun
+    from auditor.report.added import read_added
 
     finished = FinishedRun(run)
-    print_values(summary(finished.lineage, finished.kinds()), as_json=as_json)
+    shown = summary(finished.lineage, finished.kinds())
+    found = read_added(run, finished.folder.inherited_errors.name)
+    if found is not None:
+        shown["inherited_errors"] = of_all(found)
+    print_values(shown, as_json=as_json)
 
 
 def summary(lineage: dict[str, Any], kinds: dict[str, int]) -> dict[str, Any]:
@@ -255,6 +261,9 @@ def measure(
     write_run_report(run)
     print_values(found, as_json=as_json)
     return output.VERIFICATION_FAILED if found["outcome"] == CONTRADICTED else output.DONE
+
+
+lineage.add_command(errors)
 
 
 def _json(path: Path) -> Any:

@@ -63,3 +63,20 @@ class FinishedRun:
     def recipe(self) -> Recipe:
         """Return the recipe as used; files it names are not looked for."""
         return recipe_from(self.lineage["recipe"]["content"])
+
+
+def unchanged(spec: str, digest: str | None) -> str:
+    """Return a specifier whose model is the one that the lineage names; any where it names none.
+
+    Raises:
+        CaseError: it is another model.
+        SubjectError: it cannot be found.
+    """
+    from auditor.models.specifier import identify
+
+    if digest is not None and identify(spec).digest != digest:
+        raise CaseError(
+            f"{spec} is not the model that lineage.json names: its weights differ",
+            hint="restore it, or say where it is now (--teacher)",
+        )
+    return spec

@@ -69,8 +69,8 @@ class Generations:
             prev = leaf_hash(line)
         return answers
 
-    def draw(self, teacher: "Model", progress: Progress) -> None:
-        """Add the answers that are missing.
+    def draw(self, teacher: "Model", progress: Progress, who: str = "teacher") -> None:
+        """Add the answers that are missing; `who` answers is shown with the progress.
 
         Raises:
             StorageError: the disk is full; whole groups are kept.
@@ -81,7 +81,7 @@ class Generations:
         decoding = decoding_of(self._sampling)
         seq = len(ends)
         prev = leaf_hash(Answers(self._path, ends).line(seq - 1)) if seq else ""
-        with progress.task("teacher answers prompts", self.wanted) as task:
+        with progress.task(f"{who} answers prompts", self.wanted) as task:
             task.advance(seq)
             for start in range(seq // self._sampling.samples, len(self._prompts), GROUP):
                 group = tuple(self._prompts[start : start + GROUP])

@@ -33,10 +33,17 @@ from auditor.distill.recipe import Recipe
 from auditor.errors import CaseError, StorageError
 
 SCHEMA = "auditor/run-inputs/1"
-ADDED = ("report.html", "baseline.json", "cost.json", "measured-lineage.json")
-"""The report, the comparison with a baseline run, what the run cost, what an audit of it found."""
+ADDED = (
+    "report.html",
+    "baseline.json",
+    "cost.json",
+    "measured-lineage.json",
+    "inherited-errors.json",
+)
+"""The report, the comparison with a baseline run, what the run cost, what an audit of it found, and
+the teacher's wrong answers that the student repeats."""
 AUDIT = "audit/"
-"""Folder of the case of that audit."""
+"""Folder of the case of that audit, and of the answers to questions with a known answer."""
 # torch and safetensors lose the error number of a refused write; these are their texts.
 _REFUSED = (
     "No space left",
@@ -73,6 +80,7 @@ class RunFolder:
         self.baseline = root / "baseline.json"
         self.cost = root / "cost.json"
         self.measured_lineage = root / "measured-lineage.json"
+        self.inherited_errors = root / "inherited-errors.json"
         self.packed = root / "work" / "sequences"
 
     def finished(self, inputs: dict[str, Any]) -> dict[str, Any] | None:

@@ -10,6 +10,7 @@ from auditor.case import atomic_write
 from auditor.errors import CaseError
 from auditor.report import words
 from auditor.report.added import cost_facts, lineage_table, read_added
+from auditor.report.inherited import inherited_section
 from auditor.report.integrity import ListedFile, checksum_lines
 from auditor.report.learned import learned, numbered, share_card
 from auditor.report.plates import Plate, Table
@@ -47,7 +48,7 @@ _ENCODER_LOSSES = {"mse": "squared error", "cosine": "1 - cosine", "similarity":
 _RATIOLESS = ("share", "cosine", "correlation")
 """Units in which half of a value is not half as much."""
 
-_ADDED = ("baseline", "measured-lineage", "cost")
+_ADDED = ("baseline", "measured-lineage", "inherited-errors", "cost")
 
 Row = dict[str, Any]
 Described = Sequence[tuple[str, str, str]]
@@ -107,6 +108,7 @@ def _rendered(
             student=student,
             audited=audited,
             audited_table=None if audited is None else lineage_table(audited),
+            inherited=inherited_section(added["inherited-errors"]),
             cost=None if cost is None else cost_facts(cost),
             lineage=lineage,
             models=[

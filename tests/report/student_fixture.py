@@ -9,6 +9,7 @@ from auditor.canon import canonical_json, file_digest, pretty_json
 from auditor.distill.baseline import comparison
 from auditor.distill.scoreboard import board_of
 from auditor.distill.scores import Scores
+from auditor.error_table import MODELS, Keyed, error_tables
 
 TARGETS = np.full(16, 100)
 CATEGORIES = ["letters"] * 8 + ["sums"] * 8
@@ -50,8 +51,33 @@ def add_student_report(run: Path) -> Path:
     names = {"schema": "auditor/baseline/1", "baseline": {"run": "sha256:0", "student": "sha256:1"}}
     (run / "baseline.json").write_bytes(canonical_json({**of, **names, **compared}))
     (run / "cost.json").write_bytes(pretty_json({**of, **cost()}))
+    (run / "inherited-errors.json").write_bytes(pretty_json({**of, **inherited()}))
     (run / "measured-lineage.json").write_bytes(pretty_json({**of, **measured()}))
     return run
+
+
+def inherited() -> dict[str, Any]:
+    """Eight sums and two dates; letters are answers of teacher, student and untouched student."""
+    answers = {"sums": "rrx rx- aax bbx ccx dxd err fr-".split(), "dates": ["rrr", "r-r"]}
+    rows = [
+        Keyed(
+            category=category,
+            expected="r",
+            answers={
+                name: None if letter == "-" else letter
+                for name, letter in zip(MODELS, letters, strict=True)
+            },
+        )
+        for category, some in answers.items()
+        for letters in some
+    ]
+    return {
+        "schema": "auditor/inherited-errors/1",
+        "suites": [{"name": "reasoning", "version": 1, "digest": "sha256:0", "probes": 10}],
+        "decoding": {"max_new_tokens": 128},
+        "answers": "audit/errors-0123abcd",
+        **error_tables(rows),
+    }
 
 
 def cost() -> dict[str, Any]:

@@ -105,7 +105,9 @@ def test_run_without_scores_by_sequence_says_so(tmp_path):
     assert "Not measured: the run kept no scores by sequence." in body
 
 
-@pytest.mark.parametrize("name", ["baseline.json", "cost.json", "measured-lineage.json"])
+@pytest.mark.parametrize(
+    "name", ["baseline.json", "cost.json", "measured-lineage.json", "inherited-errors.json"]
+)
 def test_file_of_another_run_is_refused(tmp_path, name):
     run = add_student_report(write_run(tmp_path / "run"))
     content = json.loads((run / name).read_bytes())
