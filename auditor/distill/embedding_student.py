@@ -15,12 +15,14 @@ from auditor.distill.embedding_folder import MODULES, EncoderFolder, encoder_fol
 from auditor.distill.embedding_subjects import needs_projection, teacher_folder
 from auditor.distill.recipe import Recipe
 from auditor.distill.recipe_student import Init
+from auditor.distill.student import module_from, shrunk_module
 from auditor.models.quiet import quiet
 
 if TYPE_CHECKING:
     from sentence_transformers import SentenceTransformer
     from transformers import PreTrainedModel, PreTrainedTokenizerFast
 
+_ENCODER = "AutoModel"
 _LIBRARY = "sentence_transformers.models"
 _WEIGHTS = ("*.safetensors", "*.bin", "*.onnx", "*.h5", "*.ot", "*.msgpack", "*.index.json")
 
@@ -106,18 +108,12 @@ def bert_config(init: Init, tokenizer: "PreTrainedTokenizerFast") -> Any:
 
 def encoder_from(config: Any) -> "PreTrainedModel":
     """Return an encoder of a configuration with random fp32 weights."""
-    import torch
-    import transformers
-
-    auto: Any = transformers.AutoModel
-    module: PreTrainedModel = auto.from_config(config, dtype=torch.float32)
-    return module
+    return module_from(config, _ENCODER)
 
 
 def _shrink(teacher: EncoderFolder, layers: int, place: Path) -> tuple[int, ...]:
     import transformers
 
-    from auditor.distill.student import shrunk_module
     from auditor.models.subject_files import subject_errors
 
     auto: Any = transformers.AutoModel
@@ -125,7 +121,7 @@ def _shrink(teacher: EncoderFolder, layers: int, place: Path) -> tuple[int, ...]
         whole = auto.from_pretrained(
             str(teacher.transformer), local_files_only=True, trust_remote_code=False
         )
-    module, kept = shrunk_module(whole, layers, encoder_from)
+    module, kept = shrunk_module(whole, layers, _ENCODER)
     inside = teacher.transformer.relative_to(teacher.path)
     shutil.copytree(teacher.path, place)
     for pattern in _WEIGHTS:

@@ -1,7 +1,6 @@
 """The student before training: random weights, a checkpoint, or some of the teacher's layers."""
 
 import copy
-from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -15,6 +14,9 @@ if TYPE_CHECKING:
     from transformers import PreTrainedModel, PreTrainedTokenizerFast
 
     from auditor.models.loading import Loaded
+
+CAUSAL = "AutoModelForCausalLM"
+"""Class of transformers that makes a causal language model."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -85,16 +87,20 @@ def random_module(init: Init, tokenizer: "PreTrainedTokenizerFast") -> "PreTrain
     return module_from(init_config(init, tokenizer))
 
 
-def module_from(config: Any) -> "PreTrainedModel":
-    """Return a causal language model of a configuration with random fp32 weights."""
+def module_from(config: Any, auto: str = CAUSAL) -> "PreTrainedModel":
+    """Return a model of a configuration with random fp32 weights.
+
+    `auto` names the class of transformers that makes it: a causal language model's, or another.
+    """
     import torch
     import transformers
 
     from auditor.models.quiet import quiet
 
-    auto: Any = transformers.AutoModelForCausalLM
     with quiet():
-        module: PreTrainedModel = auto.from_config(config, dtype=torch.float32)
+        module: PreTrainedModel = getattr(transformers, auto).from_config(
+            config, dtype=torch.float32
+        )
     return module
 
 
@@ -151,13 +157,11 @@ def kept_layers(total: int, kept: int) -> tuple[int, ...]:
 
 
 def shrunk_module(
-    teacher: "PreTrainedModel",
-    layers: int,
-    make: "Callable[[Any], PreTrainedModel] | None" = None,
+    teacher: "PreTrainedModel", layers: int, auto: str = CAUSAL
 ) -> "tuple[PreTrainedModel, tuple[int, ...]]":
     """Return an fp32 copy of `teacher` with only some layers, and which ones.
 
-    `make` gives a model of a configuration, a causal language model if None.
+    `auto` as in `module_from`.
 
     Raises:
         RecipeError: more layers are asked for than the teacher has.
@@ -165,7 +169,7 @@ def shrunk_module(
     """
     kept = kept_layers(int(teacher.config.num_hidden_layers), layers)
     prefix = _layer_prefix(teacher)
-    student = (make or module_from)(_shrunk_config(teacher.config, kept))
+    student = module_from(_shrunk_config(teacher.config, kept), auto)
     wanted = student.state_dict()
     given = teacher.state_dict()
     state = {name: given[_teacher_name(name, prefix, kept)] for name in wanted}
