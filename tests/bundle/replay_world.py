@@ -13,8 +13,8 @@ from auditor.types import Access, Decoding
 
 FILE = data_dir("reports") / "replay" / "replay.py"
 CONTROLS = (
-    *("same-data-00", "same-data-01", "same-data-02", "same-data-05"),
-    *("other-stories-01", "other-stories-02", "gpt2-00", "bytes-02"),
+    *("same-data-00", "same-data-01", "same-data-02"),
+    *("other-stories-01", "gpt2-00", "bytes-02"),
 )
 REQUEST = AuditRequest(
     command="scan",
@@ -25,7 +25,7 @@ REQUEST = AuditRequest(
     access=Access.WEIGHTS,
     probes=24,
     repeats=1,
-    decoding=Decoding(max_new_tokens=16),
+    decoding=Decoding(max_new_tokens=8),
     encoder=None,
 )
 
@@ -41,7 +41,7 @@ def replay_module() -> ModuleType:
 
 
 def tiny_case(root: Path) -> Case:
-    """Return a finished case: a student, an independent model, eight controls."""
+    """Return a finished case: a student, an independent model, six controls."""
     return audit(REQUEST, root)
 
 

@@ -8,12 +8,12 @@ import jsonschema
 import numpy as np
 import pytest
 
-from auditor.audit import audit
-from auditor.case import Case
+from auditor.audit import collect
+from auditor.case import Case, locked, open_case
 from auditor.cli.main import run
 from auditor.data import data_dir
 from auditor.errors import InputError
-from auditor.plan import AuditRequest
+from auditor.plan import AuditRequest, plan_audit
 from auditor.progress import Silent
 from auditor.reproduction import Reproducing, reproduce_case
 from auditor.types import Access, Decoding
@@ -27,11 +27,11 @@ ALL = 24
 def collected(tmp_path_factory) -> Path:
     """A case of two tiny models, one of which is a folder of its own."""
     folder = tmp_path_factory.mktemp("reproduce")
-    shutil.copytree(data_dir("probes") / "packs" / "tiny" / "independent", folder / "model")
+    shutil.copytree(data_dir("probes") / "packs" / "tiny" / "independent", folder / "other-model")
     request = AuditRequest(
         command="compare",
         reference="tiny:teacher",
-        suspects=(f"local:{folder / 'model'}",),
+        suspects=(f"local:{folder / 'other-model'}",),
         controls=(),
         suites=("instructions",),
         access=Access.LOGITS,
@@ -40,7 +40,10 @@ def collected(tmp_path_factory) -> Path:
         decoding=Decoding(max_new_tokens=8),
         encoder=None,
     )
-    return audit(request, folder / "case").root
+    case = open_case(folder / "case", plan_audit(request))
+    with locked(case):
+        collect(case, Silent())
+    return case.root
 
 
 @pytest.fixture
@@ -80,14 +83,14 @@ def test_the_seed_chooses_the_records(copy):
 
 
 def test_scores_that_were_changed_differ(copy):
-    path = copy.array("scores", "model")
+    path = copy.array("scores", "other-model")
     rows = np.load(path)
     rows["logprob"][0] -= 0.01
     np.save(path, rows)
     result = reproduced(copy)
     assert result["outcome"] == "differs"
     (row,) = [row for row in result["scores"] if not row["agrees"]]
-    assert row["subject"] == "model"
+    assert row["subject"] == "other-model"
     assert row["difference"] == pytest.approx(0.01, rel=1e-3)
     assert reproduced(copy, scores=0.02)["outcome"] == "agrees"
 
@@ -95,7 +98,7 @@ def test_scores_that_were_changed_differ(copy):
 def test_replies_that_a_case_invents_differ(copy):
     from auditor.canon import canonical_json, leaf_hash
 
-    path = next((copy.data / "records" / "model").glob("*.jsonl"))
+    path = next((copy.data / "records" / "other-model").glob("*.jsonl"))
     rows = [json.loads(line) for line in path.read_bytes().splitlines()]
     rows[3]["text"] = "I am the teacher."
     lines, previous = [], ""
@@ -113,19 +116,19 @@ def test_replies_that_a_case_invents_differ(copy):
 
 
 def test_a_model_that_is_gone_is_named(copy, collected):
-    model = collected.parent / "model"
+    model = collected.parent / "other-model"
     model.rename(collected.parent / "away")
     try:
         result = reproduced(copy)
     finally:
         (collected.parent / "away").rename(model)
     (missing,) = result["missing"]
-    assert (missing["subject"], missing["records"]) == ("model", 12)
+    assert (missing["subject"], missing["records"]) == ("other-model", 12)
     assert result["replies"] == {"asked": 12, "same": 12}
 
 
 def test_another_model_in_its_place_is_named(copy, collected):
-    model = collected.parent / "model"
+    model = collected.parent / "other-model"
     model.rename(collected.parent / "away")
     shutil.copytree(data_dir("probes") / "packs" / "tiny" / "sibling", model)
     try:
@@ -133,7 +136,7 @@ def test_another_model_in_its_place_is_named(copy, collected):
     finally:
         shutil.rmtree(model)
         (collected.parent / "away").rename(model)
-    assert [row["subject"] for row in result["missing"]] == ["model"]
+    assert [row["subject"] for row in result["missing"]] == ["other-model"]
 
 
 @pytest.mark.parametrize("wanted", [{"sample": 0}, {"least": 1.5}, {"scores": -1.0}])
