@@ -2132,6 +2132,10 @@ class Replay:
         measure = MEASURES.get(name)
         if measure is None or version != str(measure.version):
             raise NotReplayableError(f"this file knows no formula of {row['measure']}")
+        numbers = [row["value"], *row["control_values"]]
+        if not all(number is None or _finite(number) for number in numbers):
+            yield "the value, or that of a control, is no finite number"
+            return
         tolerance = self._tolerance(name, row)
         if tolerance is None:
             yield f"the stated tolerance {row['tolerance']} is larger than that of {name}"
