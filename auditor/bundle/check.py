@@ -26,6 +26,15 @@ TITLES = {
 }
 """Stable ids (evidence format 1)."""
 _SHOWN = 20
+_MALFORMED = (
+    LookupError,
+    TypeError,
+    ValueError,
+    AttributeError,
+    OSError,
+    EOFError,
+    ArithmeticError,
+)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -73,7 +82,7 @@ def guarded(name: str, check: Callable[[], Check]) -> Check:
     except AuditorError as error:
         return judged(name, [error.message])
     # Files of strangers: any shape of JSON may be in them, and none may end the verification.
-    except (LookupError, TypeError, ValueError, AttributeError, OSError, ArithmeticError) as error:
+    except _MALFORMED as error:
         return judged(name, [f"cannot be read as the format says: {type(error).__name__}: {error}"])
     except RecursionError:
         return judged(name, ["cannot be read as the format says: nested too deep"])

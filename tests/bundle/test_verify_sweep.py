@@ -13,7 +13,7 @@ SPOILT = {
     "grown": ("V03", lambda path: path.write_bytes(path.read_bytes() + b"\n ")),
     "removed": ("V03", lambda path: path.unlink()),
     "renamed": ("V04", lambda path: path.rename(path.with_name("x" + path.name))),
-    "linked": ("V01", lambda path: _link(path)),
+    "linked": ("V01", lambda path: _link(path)),  # noqa: PLW0108  (defined below)
 }
 FILES = (
     "bagit.txt",
