@@ -6,6 +6,17 @@ Nothing is re-computed by the deceiver here; test_verify_covered.py has those wh
 import pytest
 from verify_world import copied, failed
 
+
+def _flipped(content: bytes) -> bytes:
+    middle = len(content) // 2
+    return content[:middle] + bytes([content[middle] ^ 1]) + content[middle + 1 :]
+
+
+def _link(path):
+    path.rename(path.with_name(path.name + "-x"))
+    path.symlink_to(path.name + "-x")
+
+
 SPOILT = {
     "edited": ("V03", lambda path: path.write_bytes(_flipped(path.read_bytes()))),
     "emptied": ("V03", lambda path: path.write_bytes(b"")),
@@ -13,7 +24,7 @@ SPOILT = {
     "grown": ("V03", lambda path: path.write_bytes(path.read_bytes() + b"\n ")),
     "removed": ("V03", lambda path: path.unlink()),
     "renamed": ("V04", lambda path: path.rename(path.with_name("x" + path.name))),
-    "linked": ("V01", lambda path: _link(path)),  # noqa: PLW0108  (defined below)
+    "linked": ("V01", _link),
 }
 FILES = (
     "bagit.txt",
@@ -41,16 +52,6 @@ FILES = (
 OTHERWISE = {
     ("data/evidence.json", "renamed"): "V02",
 }
-
-
-def _flipped(content: bytes) -> bytes:
-    middle = len(content) // 2
-    return content[:middle] + bytes([content[middle] ^ 1]) + content[middle + 1 :]
-
-
-def _link(path):
-    path.rename(path.with_name(path.name + "-x"))
-    path.symlink_to(path.name + "-x")
 
 
 def test_the_untouched_case_passes(signed):
