@@ -38,10 +38,6 @@ class Keyed:
         given = self.answers[model]
         return "none" if given is None else "right" if given == self.expected else "wrong"
 
-    def repeated(self, model: str) -> bool:
-        """Whether a model gives the wrong answer that the teacher gives."""
-        return self.outcome("teacher") == "wrong" and self.answers[model] == self.answers["teacher"]
-
 
 def error_tables(rows: Sequence[Keyed]) -> dict[str, Any]:
     """Return the table over all probes and, under ``categories``, one for each of them.
@@ -116,7 +112,7 @@ def _inherited(rows: Sequence[Keyed], shuffles: Sequence[int]) -> dict[str, Any]
     if not wrong:
         return found
     student, untouched = (
-        [row.repeated(name) for row in wrong] for name in ("student", "untouched")
+        [row.answers[name] == row.answers["teacher"] for row in wrong] for name in MODELS[1:]
     )
     by_chance = mean_agreement(shuffles) / len(wrong)
     pairs = list(zip(student, untouched, strict=True))
