@@ -24,6 +24,10 @@ if TYPE_CHECKING:
     from cryptography.hazmat.primitives.asymmetric.ec import EllipticCurvePublicKey
 
 
+_OWN_KEY = {"certificate", "x509CertificateChain"}
+"""Parts of a Sigstore bundle that bring a key along."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Signed:
     """One signature file."""
@@ -68,8 +72,8 @@ def _read(root: Path, name: str) -> _Signed:
     return _Signed(
         name=name,
         hint=str(material.get("publicKey", {}).get("hint", "")),
-        carries_key=set(material) != {"publicKey", "tlogEntries"}
-        or set(material["publicKey"]) != {"hint"},
+        carries_key=not _OWN_KEY.isdisjoint(material)
+        or set(material.get("publicKey", {})) - {"hint"} != set(),
         payload=base64.b64decode(envelope["payload"], validate=True),
         signature=base64.b64decode(one["sig"], validate=True),
     )
