@@ -6,6 +6,7 @@ student (imitation); a fine-tuned copy of the reference whose neurons were put i
 closer to the reference's than any control's, although it never saw them.
 """
 
+import shutil
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -57,6 +58,10 @@ class Demonstration:
     """Of the student."""
     lineage: dict[str, Any]
     case: Case
+    sealed: Path
+    """The case, closed and signed."""
+    public_key: Path
+    """Of the key that signed it."""
 
 
 def demonstrate(out: Path, progress: Progress) -> Demonstration:
@@ -73,7 +78,25 @@ def demonstrate(out: Path, progress: Progress) -> Demonstration:
     _distill(out, _TUNED, out / "tuned", progress)
     replica = _in_another_order(out / "tuned" / "student", out / "replica")
     case = audit(_request(run / "student", replica), out / "case", progress)
-    return Demonstration(run=run, lineage=lineage, case=case)
+    sealed, public_key = _sealed(case, out)
+    return Demonstration(run=run, lineage=lineage, case=case, sealed=sealed, public_key=public_key)
+
+
+def _sealed(case: Case, out: Path) -> tuple[Path, Path]:
+    """Seal the case with a key made for it; return the sealed case and the public key."""
+    from auditor.bundle.keys import load_private_key, new_key
+    from auditor.sealing import Signing, seal_case
+
+    target = out / "case.evidence"
+    private, public = (out / f"demonstration.{kind}.pem" for kind in ("key", "pub"))
+    if not (target / "signatures" / "examiner.opinion.sigstore.json").is_file():
+        for left in (private, public):
+            left.unlink(missing_ok=True)  # of a demonstration that was cut off here
+        if target.exists():
+            shutil.rmtree(target)
+        new_key(out, "demonstration")
+        seal_case(case, target, Signing(key=load_private_key(private)))
+    return target, public
 
 
 def _claim(out: Path) -> None:

@@ -65,7 +65,7 @@ ALLOWED = {
     "plan_lock": {"judge", "plan", "plan_file", "case_marks", "deviations"},
     "deviations": {"case_marks"},
     "case_marks": {"collect", "judge", "models", "mark_tests", "plan_file"},
-    "demo": {"audit", "plan", "controls", "distill", "models", "report"},
+    "demo": {"audit", "bundle", "plan", "controls", "distill", "models", "report", "sealing"},
     "mark_tests": {"distill", "kernels", "models"},
     "measured_lineage": {"audit", "distill", "models", "plan"},
     "reproduction": {"collect"},

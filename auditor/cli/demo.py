@@ -1,5 +1,6 @@
 """`auditor demo`."""
 
+import shlex
 from pathlib import Path
 
 import click
@@ -29,12 +30,16 @@ def demo(out: Path, as_json: bool) -> int:
     made = demonstrate(out, output.progress())
     code = finish(made.case, None, as_json=as_json)
     if not as_json:
-        _say_next(out)
+        _say_next(out, made.sealed, made.public_key)
     return code
 
 
-def _say_next(out: Path) -> None:
+def _say_next(out: Path, sealed: Path, key: Path) -> None:
     click.echo(f"\nall reports: {out / 'case' / 'data' / 'report.html'}")
     click.echo(f"distillation: {out / 'distilled' / 'report.html'}")
+    click.echo(f"sealed and signed: {sealed}; check it, and recompute its numbers, by")
+    click.echo(
+        f"  auditor verify {shlex.quote(str(sealed))} --key {shlex.quote(str(key))} --replay"
+    )
     click.echo("next: compare two models of your own, with a control that you know is independent:")
     click.echo("  auditor compare SUSPECT REFERENCE --control CONTROL")

@@ -194,12 +194,18 @@ def _within(interval: Interval, bounds: Interval) -> Interval:
 
 
 def input_files(measure: Measure, pair: Pair) -> tuple[str, ...]:
-    """Return the files of the case that the fields come from, relative to its data folder."""
+    """Return the files of the case that the fields come from, relative to its data folder.
+
+    A control that lacks an array (say, since its tokenizer is another one) adds none.
+    """
     suspect = pair.suspect.subject
     both = (pair.reference.subject, suspect)
     pool = tuple(control.name for control in pair.pool)
     answering = pool if "pool" in measure.needs else ()
-    reading = tuple(control.name for control in pair.pool if control.transcript is not None)
+
+    def having(field: str) -> tuple[str, ...]:
+        return tuple(one.name for one in pair.pool if getattr(one, field) is not None)
+
     scorers = () if pair.crossing is None else pair.crossing.scorers
     files: dict[Field, list[str]] = {
         # One row compares the two models, so it is stored with the suspect alone.
@@ -207,13 +213,15 @@ def input_files(measure: Measure, pair: Pair) -> tuple[str, ...]:
         "texts": [f"records/{subject}" for subject in (*both, *answering)],
         "embeddings": [f"arrays/embeddings/{subject}.npy" for subject in both],
         "hidden": [f"arrays/hidden/{subject}.npy" for subject in both],
-        "topk": [f"arrays/topk/{subject}.npy" for subject in (*both, *pool)],
-        "pool": [f"arrays/agreement/{subject}.npy" for subject in pool],
+        "topk": [f"arrays/topk/{subject}.npy" for subject in (*both, *having("topk"))],
+        "pool": [f"arrays/agreement/{subject}.npy" for subject in having("positions")],
         "crossing": [f"arrays/crossing/{subject}.npy" for subject in scorers],
         "neurons": [f"arrays/neurons/{suspect}.npy"],
         "span": [f"arrays/span/{suspect}.npy"],
         "weight_cka": [f"arrays/weight_cka/{suspect}.npy"],
-        "transcripts": [f"arrays/transcript/{subject}.npy" for subject in (*both, *reading)],
+        "transcripts": [
+            f"arrays/transcript/{subject}.npy" for subject in (*both, *having("transcript"))
+        ],
         "rederivation": [f"arrays/rederivation/{suspect}.npy"],
         "merge": [f"arrays/merge/{suspect}.npy"],
     }

@@ -4,6 +4,8 @@ import pytest
 from replay_world import replay_module
 
 from auditor.audit import audit
+from auditor.bundle.keys import load_public_key
+from auditor.bundle.verify import verify
 from auditor.plan import AuditRequest
 from auditor.progress import Silent
 from auditor.types import Access, Decoding
@@ -28,8 +30,15 @@ def assert_agrees(root, suspects: set[str]) -> None:
 def test_the_demonstration_student_replica_independent_and_siblings_student(tmp_path):
     from auditor.demo import demonstrate
 
-    case = demonstrate(tmp_path / "demo", Silent()).case
-    assert_agrees(case.root, {"distilled", "replica", "same-data-03", "sibling-logits-02"})
+    made = demonstrate(tmp_path / "demo", Silent())
+    assert_agrees(made.sealed, {"distilled", "replica", "same-data-03", "sibling-logits-02"})
+    found = verify(made.sealed, [load_public_key(made.public_key)], replay=True)
+    assert [check.id for check in found.checks if check.outcome == "fail"] == []
+    assert found.as_json()["level"] == "L4"
+    # A repeated demonstration finds its work done, the seal too.
+    manifest = (made.sealed / "manifest-sha256.txt").read_bytes()
+    assert demonstrate(tmp_path / "demo", Silent()).sealed == made.sealed
+    assert (made.sealed / "manifest-sha256.txt").read_bytes() == manifest
 
 
 @pytest.mark.slow
