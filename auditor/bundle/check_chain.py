@@ -1,11 +1,10 @@
-"""Chains (V07) and times (V06)."""
+"""Chains (V07)."""
 
 import json
 from collections.abc import Iterator, Mapping
-from datetime import datetime
 from typing import Any
 
-from auditor.bundle.check import Check, judged, skipped
+from auditor.bundle.check import Check, judged
 from auditor.bundle.scan import Scanned
 from auditor.canon import json_digest
 from auditor.case import Case
@@ -53,32 +52,3 @@ def custody_events(case: Case) -> list[dict[str, Any]]:
     """Return the lines of custody.jsonl."""
     lines = (case.data / "custody.jsonl").read_bytes().splitlines()
     return [json.loads(line) for line in lines]
-
-
-def check_times(case: Case, scanned: Mapping[str, Scanned]) -> Check:
-    """V06: what happened is in order: plan, records, seal; times are trusted with a token only."""
-    events = custody_events(case)
-    faults = list(_order_faults(case, events))
-    if faults:
-        return judged("V06", faults)
-    tokens = [name for name in sorted(scanned) if name.endswith(".tsr")]
-    if tokens:
-        return skipped("V06", f"in order; {', '.join(tokens)}: tokens are not judged here")
-    return skipped("V06", "in order by the clocks of its makers; no time stamp of somebody else")
-
-
-def _order_faults(case: Case, events: list[dict[str, Any]]) -> Iterator[str]:
-    names = [event["event"] for event in events]
-    if not names or names[0] != "collecting":
-        yield "custody.jsonl does not begin with the start of a collection"
-    if names[-1:] != ["seal"] or names.count("seal") != 1:
-        yield "custody.jsonl does not end with the seal"
-    sealed = datetime.fromisoformat(case.read_json("evidence.json")["sealed"])
-    times = [datetime.fromisoformat(event["time"]) for event in events]
-    if any(time.tzinfo is None for time in times):
-        yield "custody.jsonl holds a time without its zone"
-        return
-    if times != sorted(times):
-        yield "the times of custody.jsonl do not ascend"
-    if times and times[-1] > sealed:
-        yield "the seal is dated before the last event of custody.jsonl"

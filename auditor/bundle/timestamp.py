@@ -7,9 +7,10 @@ Sigstore bundles have it; of any other file, its content.
 import base64
 import hashlib
 import json
+from collections.abc import Sequence
 from datetime import datetime
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from auditor.bundle.signature import MEDIA_TYPE
 from auditor.canon import pretty_json
@@ -19,6 +20,9 @@ from auditor.errors import MissingExtraError, TimestampError
 PLAN_STAMP = "plan.tsr"
 """Response over the lock of the plan, in ``data/``: its bytes are `pretty_json` of plan.json's."""
 _EXTRA = 'pip install "auditor[timestamp]"'
+
+if TYPE_CHECKING:
+    from cryptography.x509 import Certificate
 
 
 def write_request(path: Path, target: Path) -> None:
@@ -115,6 +119,42 @@ def stamped_time(response: bytes, data: bytes) -> datetime:
         raise TimestampError("the time stamp is over something else", hint="send the .tsq again")
     time: datetime = decoded.tst_info.gen_time
     return time
+
+
+def trusted(response: bytes, data: bytes, roots: "Sequence[Certificate]") -> bool:
+    """Say whether an authority below one of the root certificates made a response over `data`.
+
+    Raises:
+        TimestampError: no granted response, or one over something else.
+        MissingExtraError: the extra ``timestamp`` is not installed.
+    """
+    stamped_time(response, data)
+    client = _client()
+    decoded = client.decode_timestamp_response(response)
+    for root in roots:
+        verifier = client.VerifierBuilder().add_root_certificate(root).build()
+        try:
+            if verifier.verify(decoded, hashlib.sha256(data).digest()):
+                return True
+        except client.VerificationError:
+            continue
+    return False
+
+
+def load_certificates(path: Path) -> "list[Certificate]":
+    """Return the certificates of a PEM file: roots of authorities that a verifier trusts.
+
+    Raises:
+        TimestampError: it cannot be read, or holds none.
+    """
+    from cryptography.x509 import load_pem_x509_certificates
+
+    try:
+        return load_pem_x509_certificates(_read(path))
+    except ValueError as error:
+        raise TimestampError(
+            f"{path} holds no certificate in PEM", hint="give the authority's root certificate"
+        ) from error
 
 
 _SHA256 = "2.16.840.1.101.3.4.2.1"

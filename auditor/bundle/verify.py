@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 from auditor.bundle.archive import ArchiveError, is_archive, read_entries, unpack
 from auditor.bundle.check import TITLES, Check, guarded, judged, skipped
 from auditor.bundle.check_bag import check_bag, check_closed
-from auditor.bundle.check_chain import check_chains, check_times
+from auditor.bundle.check_chain import check_chains
 from auditor.bundle.check_complete import check_completeness
 from auditor.bundle.check_content import check_content
 from auditor.bundle.check_index import another_version, check_schemas
@@ -21,6 +21,7 @@ from auditor.bundle.check_references import check_references
 from auditor.bundle.check_replay import check_replay
 from auditor.bundle.check_report import check_report
 from auditor.bundle.check_signature import check_signatures
+from auditor.bundle.check_time import check_times
 from auditor.bundle.check_words import check_words
 from auditor.bundle.evidence import FILE
 from auditor.bundle.listing import Listing, list_folder
@@ -30,6 +31,7 @@ from auditor.errors import CaseError
 
 if TYPE_CHECKING:
     from cryptography.hazmat.primitives.asymmetric.ec import EllipticCurvePublicKey
+    from cryptography.x509 import Certificate
 
 SCHEMA = "auditor/verify/1"
 LEVELS = {
@@ -40,6 +42,18 @@ LEVELS = {
     "L4": "intact, signer known, replayed",
 }
 """L5, collected again from the models, is `auditor reproduce`."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Trust:
+    """Whom the verifier trusts, and what is to be recomputed."""
+
+    keys: Sequence["EllipticCurvePublicKey"] = ()
+    """Each must have signed."""
+    roots: Sequence["Certificate"] = ()
+    """Of time-stamp authorities."""
+    replay: bool = False
+    """Recompute the statistics and the conclusion too."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -73,25 +87,33 @@ class Verification:
 
 
 def verify(
-    path: Path, keys: Sequence["EllipticCurvePublicKey"] = (), *, replay: bool = False
+    path: Path,
+    keys: Sequence["EllipticCurvePublicKey"] = (),
+    *,
+    roots: Sequence["Certificate"] = (),
+    replay: bool = False,
 ) -> Verification:
     """Return what the checks find in a sealed case, a folder or a zip of one.
 
     Args:
         path: of the folder or zip.
         keys: public keys that the verifier trusts; each must have signed.
+        roots: root certificates of time-stamp authorities that the verifier trusts.
         replay: recompute the statistics and the conclusion too.
 
     Raises:
         CaseError: it is no sealed case at all: a draft, an unfinished seal, or something else.
     """
-    if path.is_file():
-        return _verify_archive(path, keys, replay=replay)
+    trust = Trust(keys=keys, roots=roots, replay=replay)
+    return _verify_archive(path, trust) if path.is_file() else _verify_folder(path, trust)
+
+
+def _verify_folder(path: Path, trust: Trust) -> Verification:
     _refuse_draft(path)
     listing = list_folder(path)
     if listing.faults:
         return _unsafe(path, listing.faults)
-    return Verification(case=path, checks=_checks(path, listing, keys, replay=replay))
+    return Verification(case=path, checks=_checks(path, listing, trust))
 
 
 def _refuse_draft(root: Path) -> None:
@@ -106,9 +128,7 @@ def _refuse_draft(root: Path) -> None:
     raise CaseError(f"{root} is no sealed case", hint="`auditor seal CASE` makes one")
 
 
-def _verify_archive(
-    path: Path, keys: Sequence["EllipticCurvePublicKey"], *, replay: bool
-) -> Verification:
+def _verify_archive(path: Path, trust: Trust) -> Verification:
     if not is_archive(path):
         raise CaseError(f"{path} is neither a folder nor a zip", hint="give a sealed case")
     with tempfile.TemporaryDirectory(prefix="auditor-verify-") as folder:
@@ -117,9 +137,7 @@ def _verify_archive(
             unpack(path, entries, Path(folder))
         except ArchiveError as error:
             return _unsafe(path, [str(error)])
-        root = _only_folder(Path(folder))
-        _refuse_draft(root)
-        found = verify(root, keys, replay=replay)
+        found = _verify_folder(_only_folder(Path(folder)), trust)
     return Verification(case=path, checks=found.checks)
 
 
@@ -134,23 +152,21 @@ def _unsafe(path: Path, faults: Sequence[str]) -> Verification:
     return Verification(case=path, checks=(judged("V01", faults), *rest))
 
 
-def _checks(
-    root: Path, listing: Listing, keys: Sequence["EllipticCurvePublicKey"], *, replay: bool
-) -> tuple[Check, ...]:
+def _checks(root: Path, listing: Listing, trust: Trust) -> tuple[Check, ...]:
     case, scanned = Case(root), scan(root, listing.sizes)
     checks: dict[str, Callable[[], Check]] = {
         "V01": lambda: judged("V01", ()),
         "V02": lambda: check_schemas(root, scanned),
         "V03": lambda: check_bag(root, scanned),
         "V04": lambda: check_closed(case.read_json(FILE)["files"], scanned),
-        "V05": lambda: check_signatures(root, scanned, keys),
-        "V06": lambda: check_times(case, scanned),
+        "V05": lambda: check_signatures(root, scanned, trust.keys),
+        "V06": lambda: check_times(case, scanned, trust.roots),
         "V07": lambda: check_chains(case, scanned),
         "V08": lambda: check_completeness(case),
         "V09": lambda: check_plan(case),
         "V10": lambda: check_references(case),
         "V11": lambda: check_report(case),
-        "V12": lambda: check_replay(case, wanted=replay),
+        "V12": lambda: check_replay(case, wanted=trust.replay),
         "V13": lambda: check_words(case),
         "V14": lambda: check_content(root, scanned),
     }

@@ -22,6 +22,13 @@ _LEVELS = ("L1", "L2", "L3", "L4")
     type=click.Path(path_type=Path, dir_okay=False),
     help="Public key in PEM that must have signed; may be repeated. No key in CASE is trusted.",
 )
+@click.option(
+    "--tsa-root",
+    "roots",
+    multiple=True,
+    type=click.Path(path_type=Path, dir_okay=False),
+    help="Root certificates in PEM of trusted time-stamp authorities; may be repeated.",
+)
 @click.option("--replay", is_flag=True, help="Recompute every statistic and the conclusion.")
 @click.option(
     "--min-level",
@@ -31,16 +38,29 @@ _LEVELS = ("L1", "L2", "L3", "L4")
     help="Exit with 6 below it: L1 intact, L2 signer known, L3 time trusted, L4 replayed.",
 )
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object on stdout.")
-def verify(path: Path, keys: tuple[Path, ...], replay: bool, min_level: str, as_json: bool) -> int:
+def verify(
+    path: Path,
+    keys: tuple[Path, ...],
+    roots: tuple[Path, ...],
+    replay: bool,
+    min_level: str,
+    as_json: bool,
+) -> int:
     """Check the sealed CASE, a folder or a zip. Nothing in it is run, nothing is changed.
 
     Exit codes: 0 verified to the level asked, 5 a check failed, 6 intact but not authenticated to
     the level asked, 2 no sealed case.
     """
     from auditor.bundle.keys import load_public_key
+    from auditor.bundle.timestamp import load_certificates
     from auditor.bundle.verify import verify as verify_case
 
-    found = verify_case(path, [load_public_key(key) for key in keys], replay=replay)
+    found = verify_case(
+        path,
+        [load_public_key(key) for key in keys],
+        roots=[root for name in roots for root in load_certificates(name)],
+        replay=replay,
+    )
     if as_json:
         output.emit_json(found.as_json())
     else:

@@ -4,6 +4,7 @@ from types import SimpleNamespace
 
 import pytest
 from seal_world import finished_case
+from tsa_world import Authority
 
 from auditor.bundle.keys import load_private_key, new_key
 from auditor.sealing import Signing, seal_case
@@ -29,3 +30,9 @@ def signed(finished, tmp_path_factory):
     signing = Signing(key=load_private_key(pair.private))
     root = seal_case(finished, folder / "case.evidence", signing).root
     return SimpleNamespace(root=root, public=pair.public, private=pair.private)
+
+
+@pytest.fixture(scope="session")
+def authority(tmp_path_factory):
+    """Return a time-stamp authority."""
+    return Authority(tmp_path_factory.mktemp("tsa"))

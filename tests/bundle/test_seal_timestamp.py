@@ -4,7 +4,6 @@ import base64
 import json
 import subprocess
 from datetime import UTC, datetime, timedelta
-from types import SimpleNamespace
 
 import pytest
 from seal_world import copy_of
@@ -15,47 +14,6 @@ from auditor.bundle.timestamp import attach, read_plan_stamp, stamped_time, writ
 from auditor.canon import pretty_json
 from auditor.errors import TimestampError
 from auditor.sealing import seal_case
-
-CONFIGURATION = """
-[tsa]
-default_tsa = one
-[one]
-serial = serial
-crypto_device = builtin
-signer_cert = tsa.crt
-certs = tsa.crt
-signer_key = tsa.key
-signer_digest = sha256
-default_policy = 1.2.3.4.1
-digests = sha256
-tsa_name = yes
-"""
-
-
-@pytest.fixture(scope="module")
-def authority(tmp_path_factory):
-    """Return a folder with a root, an authority below it, and a function that answers requests."""
-    root = tmp_path_factory.mktemp("tsa")
-    (root / "ts.cnf").write_text(CONFIGURATION)
-    (root / "serial").write_text("01\n")
-    (root / "use.cnf").write_text("extendedKeyUsage=critical,timeStamping\n")
-
-    def openssl(*words):
-        done = subprocess.run(["openssl", *words], cwd=root, capture_output=True, text=True)
-        assert done.returncode == 0, done.stderr
-
-    new = ("-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes")
-    openssl("req", "-x509", *new, "-keyout", "ca.key", "-out", "ca.crt", "-subj", "/CN=root")
-    openssl("req", *new, "-keyout", "tsa.key", "-out", "tsa.csr", "-subj", "/CN=tsa")
-    signed_by = ("-CA", "ca.crt", "-CAkey", "ca.key", "-CAcreateserial", "-extfile", "use.cnf")
-    openssl("x509", "-req", "-in", "tsa.csr", *signed_by, "-out", "tsa.crt")
-
-    def answer(request, response):
-        files = ("-queryfile", str(request), "-out", str(response))
-        openssl("ts", "-reply", "-config", "ts.cnf", "-section", "one", *files)
-        return response
-
-    return SimpleNamespace(root=root, answer=answer)
 
 
 def openssl_verifies(authority, response, data):
