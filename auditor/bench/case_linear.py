@@ -9,7 +9,7 @@ from auditor.bench.bars import faster, smaller
 from auditor.bench.case_agreement import TOPK, ours, outputs_of, picked_rows, torch_pair
 from auditor.bench.experiment import OURS, Experiment, Outputs, Run, Settings
 from auditor.bench.implementations import agreement_implementations
-from auditor.kernels import linear_agreement
+from auditor.kernels import Workspace, linear_agreement
 
 
 def states_and_heads(
@@ -35,10 +35,10 @@ def full(settings: Settings) -> Experiment:
     tokens = tokens.to(settings.device)
 
     def run_ours(name: str) -> Run:
+        tables = Workspace()  # kept between calls, as the collection of an audit does
+        a, b = zip(states, heads, strict=True)
         return lambda: outputs_of(
-            linear_agreement(
-                states[0], heads[0], states[1], heads[1], tokens, topk=TOPK, implementation=name
-            )
+            linear_agreement(*a, *b, tokens, topk=TOPK, workspace=tables, implementation=name)
         )
 
     def both_logits(picked: Tensor | None = None, dtype: torch.dtype = torch.float32) -> Outputs:

@@ -55,12 +55,15 @@ class PositionAgreement:
 
     def __init__(self, case: Case, names: tuple[str, str], texts: list[ForcedText], head: Head):
         """Open the array of `names` (reference, suspect); `head` is the suspect's."""
+        from auditor.kernels import Workspace
+
         reference, suspect = names
         rows = sum(text.scored for text in texts)
         self.writer = ArrayWriter(case.array("agreement", suspect), POSITION, rows)
         self._states = ArrayReader(states_path(case, reference))
         self._kept = load_head(case, reference, head.weight.device)
         self._own = head
+        self._tables = Workspace()
 
     def count(self, text: ForcedText) -> int:
         """Return the number of scored positions."""
@@ -87,6 +90,7 @@ class PositionAgreement:
             scale=(a.scale, b.scale),
             chunk=max(_FEWEST_POSITIONS, _LOGITS // b.vocabulary),
             topk=TOPK,
+            workspace=self._tables,
         )
         return position_rows(found, batch)
 

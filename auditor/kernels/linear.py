@@ -11,6 +11,7 @@ from auditor.kernels.order import first_ids
 from auditor.kernels.pairs import LogitPair, checked_pair, checked_wanted, refuse_unusable
 from auditor.kernels.pairwise import Agreement, agreement_of, chosen_implementation, joined
 from auditor.kernels.projection import Projection, alike
+from auditor.kernels.workspace import Workspace
 
 Biases = tuple[Tensor | None, Tensor | None]
 
@@ -28,6 +29,7 @@ def linear_agreement(
     chunk: int = 512,
     tier: str = "full",
     topk: tuple[int, ...] = (1, 5, 10, 50),
+    workspace: Workspace | None = None,
     implementation: str = "auto",
 ) -> Agreement:
     """Return `agreement` of two models from final hidden states; see there for outputs and errors.
@@ -47,6 +49,7 @@ def linear_agreement(
         chunk: positions whose logits exist at once.
         tier: as in `agreement`.
         topk: as in `agreement`.
+        workspace: keeps the tables of logits for the next call; None: they are freed.
         implementation: as in `agreement`.
     """
     sides = [
@@ -62,17 +65,18 @@ def linear_agreement(
     with torch.no_grad():
         parts = [
             agreement_of(checked_pair(pair), wanted, chosen_implementation(implementation, pair))
-            for pair in _logit_pairs(sides[0], sides[1], tokens, chunk)
+            for pair in _logit_pairs(sides, tokens, chunk, workspace or Workspace())
         ]
     return joined(parts)
 
 
 def _logit_pairs(
-    a: Projection, b: Projection, tokens: Tensor | None, chunk: int
+    sides: list[Projection], tokens: Tensor | None, chunk: int, tables: Workspace
 ) -> Iterator[LogitPair]:
     """Yield chunks of logits; each lives until the next. One empty pair if there is no position."""
+    a, b = sides
     rows = min(chunk, max(1, a.positions))
-    buffer_a, buffer_b = a.buffer(rows), b.buffer(rows)
+    buffer_a, buffer_b = tables.logits(a, rows), tables.logits(b, rows)
     for start in range(0, max(1, a.positions), rows):
         pick = slice(start, min(start + rows, a.positions))
         size = pick.stop - pick.start

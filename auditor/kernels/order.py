@@ -12,7 +12,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-GROUP = 64
+GROUP = 32
 """Neighbouring columns in a group."""
 _TOGETHER = 4
 """Groups whose maxima are joined for the bound: a selection among fewer is faster, and the bound

@@ -145,12 +145,15 @@ def _orders(a: Tensor, b: Tensor, argmax_a: Tensor, topk: tuple[int, ...]) -> Fi
 
 def overlaps(order_a: Tensor, order_b: Tensor, topk: tuple[int, ...]) -> Tensor:
     """Return (T, K): share of the first min(k, V) ids of one order among those of the other."""
-    rows, size = order_a.shape
-    row, i, j = torch.nonzero(order_a[:, :, None] == order_b[:, None, :], as_tuple=True)
-    # An id counts from the size on that takes in both of its places.
-    shared = torch.bincount(row * size + torch.maximum(i, j), minlength=rows * size)
+    size = order_a.shape[1]
+    # Sorted together, an id of both stands beside itself; it counts from the size on that takes
+    # in both of its places.
+    ids, place = torch.cat([order_a, order_b], 1).sort(1)
+    place = place % size
+    later = torch.maximum(place[:, 1:], place[:, :-1])
+    later.masked_fill_(ids[:, 1:] != ids[:, :-1], size)
     sizes = torch.tensor(topk, dtype=torch.int64, device=order_a.device).clamp(max=size)  # (K,)
-    return shared.view(rows, size).cumsum(1)[:, sizes - 1].double() / sizes
+    return (later[:, :, None] < sizes).sum(1).double() / sizes
 
 
 def rank_of(table: Tensor, ids: Tensor) -> Tensor:
