@@ -25,10 +25,14 @@ def outputs_of(found: Agreement, names: tuple[str, ...] | None = None) -> Output
     return {name: value for name, value in values.items() if value is not None}
 
 
-def ours(name: str, run: Run, computes: str = ALL) -> Candidate:
-    """Return one of our implementations."""
+def ours(name: str, run: Run, computes: str = ALL, kept_bytes: int = 0) -> Candidate:
+    """Return one of our implementations; `kept_bytes` stay allocated between its runs."""
     return Candidate(
-        name=f"{OURS} {name}", computes=computes, prepare=lambda: run, compiles=name in COMPILING
+        name=f"{OURS} {name}",
+        computes=computes,
+        prepare=lambda: run,
+        compiles=name in COMPILING,
+        kept_bytes=kept_bytes,
     )
 
 

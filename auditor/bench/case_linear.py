@@ -11,6 +11,9 @@ from auditor.bench.experiment import OURS, Experiment, Outputs, Run, Settings
 from auditor.bench.implementations import agreement_implementations
 from auditor.kernels import Workspace, linear_agreement
 
+_CHUNK = 512
+"""Positions whose logits exist at once."""
+
 
 def states_and_heads(
     positions: int, widths: tuple[int, int], vocabulary: int, settings: Settings
@@ -33,12 +36,15 @@ def full(settings: Settings) -> Experiment:
     tokens = torch.randint(vocabulary, (positions,), generator=torch.Generator().manual_seed(6))
     rows = picked_rows(positions, 32)
     tokens = tokens.to(settings.device)
+    kept = 2 * min(_CHUNK, positions) * vocabulary * 4  # float32 logits of both
 
     def run_ours(name: str) -> Run:
         tables = Workspace()  # kept between calls, as the collection of an audit does
         a, b = zip(states, heads, strict=True)
         return lambda: outputs_of(
-            linear_agreement(*a, *b, tokens, topk=TOPK, workspace=tables, implementation=name)
+            linear_agreement(
+                *a, *b, tokens, topk=TOPK, chunk=_CHUNK, workspace=tables, implementation=name
+            )
         )
 
     def both_logits(picked: Tensor | None = None, dtype: torch.dtype = torch.float32) -> Outputs:
@@ -53,7 +59,7 @@ def full(settings: Settings) -> Experiment:
         title="full agreement report from hidden states, float32",
         shape={"T": positions, "D": width, "V": vocabulary},
         candidates=(
-            *(ours(name, run_ours(name)) for name in agreement_implementations()),
+            *(ours(name, run_ours(name), kept_bytes=kept) for name in agreement_implementations()),
             *torch_pair(both_logits),
             peers_trl.chunked_kl(states, heads),
         ),
