@@ -4,8 +4,10 @@ from collections.abc import Iterator
 from html.parser import HTMLParser
 from typing import Any
 
+import auditor
 from auditor.bundle.check import Check, judged
 from auditor.case import Case
+from auditor.measures import all_measures
 from auditor.report.findings import suspects
 from auditor.report.result import report_name, result_name, stored_result
 
@@ -22,13 +24,23 @@ def _faults(case: Case) -> Iterator[str]:
     if not sorted(statistics["suspects"]) == sorted(judged_of) == sorted(names):
         yield "statistics.json, conclusion.json and plan.json are about other suspects"
         return
+    expected = _expected(case)
     for name in names:
         rows = statistics["suspects"][name]
+        for missing in sorted(expected - {row["measure"] for row in rows}):
+            yield f"statistics.json: {missing} is not there for {name}, not even as undefined"
         yield from _input_faults(case, name, rows)
         if case.read_json(result_name(case, name)) != stored_result(case, name):
             yield f"data/{result_name(case, name)} is not the stored statistics and conclusion"
         page = case.data / report_name(case, name)
         yield from _shown_faults(page.name, page.read_text(encoding="utf-8"), rows, case)
+
+
+def _expected(case: Case) -> set[str]:
+    """Return the measures that a case of this release has; none are known of another one."""
+    if case.read_json("evidence.json")["tool"]["version"] != auditor.__version__:
+        return set()
+    return {measure.id for measure in all_measures()}
 
 
 def _input_faults(case: Case, suspect: str, rows: list[dict[str, Any]]) -> Iterator[str]:

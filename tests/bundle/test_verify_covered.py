@@ -14,6 +14,9 @@ from verify_world import (
     rows_of,
 )
 
+from auditor.case import Case
+from auditor.report.render import write_reports
+
 RECORDS = "data/records/independent/ood@1.jsonl"
 
 
@@ -51,7 +54,14 @@ def _row(change):
     return _json("statistics.json", first)
 
 
+def _without_a_row(root):
+    """Leave a statistic out everywhere, as if it had never been computed."""
+    edit_json(root, "statistics.json", lambda c: c["suspects"]["independent"].pop())
+    write_reports(Case(root))
+
+
 COVERED = {
+    "statistic-removed": ("V10", _without_a_row),
     "record-edited": ("V07", _records(lambda rows: [{**rows[0], "text": "I"}, *rows[1:]])),
     "record-removed": ("V08", _records(lambda rows: rows[:-1])),
     "record-repeated": ("V08", _records(lambda rows: [*rows, rows[-1]])),
