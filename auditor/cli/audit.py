@@ -2,12 +2,18 @@
 
 import json
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from auditor.case import Case
 from auditor.cli import output
+from auditor.cli.seal import private_key
+
+if TYPE_CHECKING:
+    from cryptography.hazmat.primitives.asymmetric.ec import EllipticCurvePrivateKey
+
+_NOT_SEALED = "The case is not sealed: nothing shows whether its files are changed from now on."
 
 
 @click.command()
@@ -36,6 +42,11 @@ from auditor.cli import output
     help="Exit with 3 where this holds for a suspect, e.g. 'reading == imitation'; "
     "with 4 where it cannot be decided, or does not hold and the audit departed from its plan.",
 )
+@click.option(
+    "--key",
+    type=click.Path(path_type=Path, dir_okay=False),
+    help="Private key in PEM: seal the finished case to CASE.evidence and sign it.",
+)
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object on stdout.")
 def audit(
     file: Path,
@@ -43,13 +54,14 @@ def audit(
     resume: bool,
     accept: str | None,
     fail_on: str | None,
+    key: Path | None,
     as_json: bool,
 ) -> int:
-    """Carry out a plan: collect, measure, look for marks, judge, report.
+    """Carry out a plan: collect, measure, look for marks, judge, report; with a key, seal.
 
     A plan that was locked must be as it was locked. Whatever departs from it is listed in the
-    report. The case is not sealed: its files can still be changed unnoticed. Can be interrupted
-    and repeated at any moment.
+    report. Without --key the case is not sealed: its files can still be changed unnoticed. Can be
+    interrupted and repeated at any moment.
     """
     from auditor.audit import carry_out, default_folder
     from auditor.cli.gate import parse_gate
@@ -57,13 +69,30 @@ def audit(
     from auditor.plan_lock import declared_plan
 
     gate = parse_gate(fail_on, {one.name for one in all_measures()}) if fail_on else None
+    signer = None if key is None else private_key(key)
     plan, case_plan = declared_plan(file, accept)
     folder = plan.outputs.folder
     root = out or (plan.path(folder) if folder else default_folder(case_plan))
     if not resume:
         _require_new(root)
     case = carry_out(case_plan, root, output.progress())
-    return _finish(case, gate, as_json=as_json)
+    sealed = None if signer is None else _sealed(case, signer)
+    return _finish(case, gate, sealed, as_json=as_json)
+
+
+def _sealed(case: Case, key: "EllipticCurvePrivateKey") -> Path:
+    """Return the sealed case: made now, or found where this plan was carried out before."""
+    from auditor.bundle.evidence import FILE
+    from auditor.bundle.seal import default_target
+    from auditor.canon import json_digest
+    from auditor.sealing import Signing, seal_case
+
+    target = default_target(case)
+    if (target / "data" / FILE).is_file():
+        plan = json_digest(case.read_json("plan.json"))
+        if Case(target).read_json(FILE)["case_id"] == plan:
+            return target
+    return seal_case(case, signing=Signing(key=key)).root
 
 
 def _require_new(root: Path) -> None:
@@ -73,7 +102,7 @@ def _require_new(root: Path) -> None:
         raise CaseError(f"{root} holds a case", hint="leave out --no-resume to continue it")
 
 
-def _finish(case: Case, gate: Any, *, as_json: bool) -> int:
+def _finish(case: Case, gate: Any, sealed: Path | None, *, as_json: bool) -> int:
     from auditor.cli.findings import gate_code, show_results
     from auditor.report.findings import suspects
     from auditor.report.result import scan_json
@@ -88,7 +117,7 @@ def _finish(case: Case, gate: Any, *, as_json: bool) -> int:
                 "case": str(case.root),
                 "plan": deviations["plan"],
                 "lock": deviations["lock"],
-                "sealed": False,
+                "sealed": None if sealed is None else str(sealed),
                 "collections": collections,
                 "deviations": deviations["deviations"],
                 "results": results,
@@ -99,6 +128,7 @@ def _finish(case: Case, gate: Any, *, as_json: bool) -> int:
         show_results(dict(zip(names, results, strict=True)))
         _show_marks(dict(zip(names, results, strict=True)))
         _show_deviations(deviations, collections)
+        click.echo(_NOT_SEALED if sealed is None else f"sealed and signed: {sealed}")
     code = gate_code(results, gate)
     # A gate that was passed by another audit than the planned one was not passed.
     departed = gate is not None and bool(deviations["deviations"])
@@ -131,4 +161,3 @@ def _show_deviations(deviations: dict[str, Any], collections: int) -> None:
         click.echo(f"  {one['kind']}: {one['what']}")
     if collections > 1:
         click.echo(f"collection was begun {collections} times: see custody.jsonl")
-    click.echo("The case is not sealed: nothing shows whether its files are changed from now on.")

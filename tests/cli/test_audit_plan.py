@@ -59,7 +59,7 @@ def test_a_locked_plan_carried_out_as_it_was_locked_has_no_deviation(locked):
     assert result["deviations"] == []
     assert result["lock"] == lock["digest"]
     assert result["plan"] == json_digest(load_plan(path).as_json())
-    assert result["sealed"] is False
+    assert result["sealed"] is None
     assert result["collections"] == 1
 
 
