@@ -73,9 +73,12 @@ def _stamps(case: Case, scanned: Mapping[str, Scanned]) -> Iterator[_Stamp]:
 
 
 def _of_signature(root: Path, name: str) -> Iterator[_Stamp]:
-    content: Any = strict_json((root / name).read_bytes())
-    kept = content["verificationMaterial"].get("timestampVerificationData", {})
-    signed = base64.b64decode(content["dsseEnvelope"]["signatures"][0]["sig"], validate=True)
+    try:
+        content: Any = strict_json((root / name).read_bytes())
+        kept = content["verificationMaterial"].get("timestampVerificationData", {})
+        signed = base64.b64decode(content["dsseEnvelope"]["signatures"][0]["sig"], validate=True)
+    except (LookupError, TypeError, ValueError, AttributeError):
+        return  # no signature at all: V05 says so
     for one in kept.get("rfc3161Timestamps", []):
         response = base64.b64decode(one["signedTimestamp"], validate=True)
         yield _Stamp(name, response, signed, False)
