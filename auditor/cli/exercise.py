@@ -39,9 +39,8 @@ def new(out: Path, key: Path, cases: int, seed: int | None, steps: int, as_json:
         return
     click.echo(f"{len(suspects)} suspects in {made.folder}; the truth is in {key}")
     click.echo("audit them, for example by:")
-    click.echo(
-        f"  auditor scan {REFERENCE} {made.folder}/suspects/* --control pack:zoo --json > answers.json"
-    )
+    scan = f"auditor scan {REFERENCE} {made.folder}/suspects/* --control pack:zoo --json"
+    click.echo(f"  {scan} > answers.json")
     click.echo(f"then: auditor exercise open {made.folder} --key {key} --answers answers.json")
 
 
