@@ -27,6 +27,7 @@ def assert_agrees(root, suspects: set[str]) -> None:
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(900)
 def test_the_demonstration_student_replica_independent_and_siblings_student(tmp_path):
     from auditor.demo import demonstrate
 
@@ -42,6 +43,7 @@ def test_the_demonstration_student_replica_independent_and_siblings_student(tmp_
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(900)
 def test_a_fine_tune_of_a_real_model(tmp_path):
     from auditor.distill.recipe import load_recipe
     from auditor.distill.run import distill
