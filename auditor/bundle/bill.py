@@ -8,7 +8,7 @@ import uuid
 from pathlib import Path
 from typing import Any
 
-from auditor.bundle.certificate import Facts, facts
+from auditor.bundle.facts import Facts, facts
 
 _EVIDENCE = "evidence:manifest"
 

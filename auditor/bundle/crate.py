@@ -9,8 +9,8 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from auditor.bundle.certificate import Facts, facts
 from auditor.bundle.evidence import FILE
+from auditor.bundle.facts import Facts, facts
 from auditor.canon import pretty_json
 from auditor.case import Case, atomic_write, storage_errors
 from auditor.errors import CaseError

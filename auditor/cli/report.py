@@ -60,15 +60,15 @@ def _case_report(folder: Path, form: str, fail_on: str | None) -> None:
 
 def _print_results(case: "Case", form: str, fail_on: str | None) -> None:
     """Print what machines read."""
+    from auditor.report.findings import suspects
     from auditor.report.junit import junit_of
     from auditor.report.result import result_json, scan_json
     from auditor.report.sarif import sarif_of
 
-    plan = case.read_json("plan.json")
-    names = [s["name"] for s in plan["subjects"] if s["role"] == "suspect"]
-    results = {name: result_json(case, name) for name in names}
+    results = {name: result_json(case, name) for name in suspects(case)}
     if form == "json":
-        output.emit_json(results[names[0]] if len(names) == 1 else scan_json(case))
+        one = len(results) == 1
+        output.emit_json(next(iter(results.values())) if one else scan_json(case))
     elif form == "sarif":
         click.echo(sarif_of(results, __version__), nl=False)
     else:

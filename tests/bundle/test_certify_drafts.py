@@ -6,7 +6,8 @@ import pytest
 from click.testing import CliRunner
 from seal_world import lines_of
 
-from auditor.bundle.certificate import RULES, certificate, facts
+from auditor.bundle.certificate import RULES, certificate
+from auditor.bundle.facts import facts
 from auditor.case import Case
 from auditor.cli.main import cli
 from auditor.errors import CaseError

@@ -3,14 +3,11 @@
 import hashlib
 import json
 import subprocess
-from importlib.resources import files
 from pathlib import Path
-from typing import Any
 
 import pytest
 from click.testing import CliRunner
-from jsonschema import Draft7Validator
-from referencing import Registry, Resource
+from cyclonedx_schema import schema_errors
 from rocrate.rocrate import ROCrate
 from seal_world import files_of
 
@@ -19,19 +16,6 @@ from auditor.bundle.crate import write_crate
 from auditor.case import Case
 from auditor.cli.main import cli
 from auditor.errors import CaseError
-
-
-def schema_errors(content: Any) -> list[str]:
-    folder = files("cyclonedx.schema._res")
-    schemas = [
-        json.loads((folder / f"{name}.SNAPSHOT.schema.json").read_text("utf-8"))
-        for name in ("bom-1.6", "spdx", "jsf-0.82")
-    ]
-    registry: Registry[Any] = Registry().with_resources(
-        [(schema["$id"], Resource.from_contents(schema)) for schema in schemas]
-    )
-    found = Draft7Validator(schemas[0], registry=registry).iter_errors(content)
-    return [f"{error.json_path}: {error.message}" for error in found]
 
 
 def test_the_bill_follows_the_official_schema(sealed):

@@ -4,32 +4,13 @@ import json
 
 import pytest
 from click.testing import CliRunner
+from small_plan import write_plan
 from verify_world import copied, edit_json, failed, rechained, resealed, rows_of
 
 from auditor.bundle.keys import load_public_key, new_key
 from auditor.bundle.timestamp import load_certificates
 from auditor.bundle.verify import verify
 from auditor.cli.main import cli
-from auditor.judge.findings import RULES
-
-PLAN = {
-    "schema": "auditor/audit-plan/1",
-    "title": "A small case",
-    "question": "Does the suspect derive from the teacher?",
-    "hypotheses": [
-        {"name": "independent", "statement": "It was trained on public text."},
-        {"name": "imitation", "statement": "It was trained on the teacher's answers."},
-    ],
-    "reference": "tiny:teacher",
-    "suspects": [{"spec": "tiny:independent"}],
-    "controls": [{"spec": "tiny:sibling", "role": "sibling"}],
-    "population": {"description": "Tiny models of stories.", "families": {"sibling": 1}},
-    "suites": ["instructions", "ood"],
-    "probes": 6,
-    "measures": ["logit-js", "text-chrf"],
-    "sampling": {"max_new_tokens": 6},
-    "decision": RULES,
-}
 
 
 def run(*words) -> str:
@@ -43,7 +24,7 @@ def run(*words) -> str:
 def carried(tmp_path_factory, authority):
     """Return the folder of a plan that was locked, stamped, carried out and sealed; and its key."""
     folder = tmp_path_factory.mktemp("planned")
-    (folder / "plan.yaml").write_text(json.dumps(PLAN))
+    write_plan(folder)
     key = new_key(folder)
     run("plan", "lock", folder / "plan.yaml")
     run("timestamp", "request", folder / "plan.lock.json", "--out", folder / "plan.tsq")

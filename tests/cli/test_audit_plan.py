@@ -7,8 +7,9 @@ from pathlib import Path
 import html5lib
 import pytest
 import yaml
-from audit_plan_world import SIBLINGS, marked_run, plan_values, write_plan
+from audit_plan_world import SIBLINGS, marked_run
 from command_line import Done, auditor, failure
+from small_plan import plan_values, write_plan
 
 from auditor.canon import directory_digests, json_digest
 from auditor.distill.canaries import canary_sets

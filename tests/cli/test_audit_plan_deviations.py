@@ -9,10 +9,11 @@ import time
 from pathlib import Path
 
 import pytest
-from audit_plan_world import marked_run, write_plan
+from audit_plan_world import marked_run
 from command_line import auditor, failure
 from jsonschema import Draft202012Validator
 from referencing import Registry, Resource
+from small_plan import write_plan
 
 from auditor import __version__
 from auditor.canon import directory_digests

@@ -5,8 +5,8 @@ import shutil
 from pathlib import Path
 
 import pytest
-from audit_plan_world import plan_values, write_plan
 from command_line import TINY, auditor, failure
+from small_plan import plan_values, write_plan
 
 from auditor.canon import json_digest
 from auditor.plan_lock import lock_path
