@@ -4,6 +4,7 @@ Axes, everywhere: P probes, N samples (repeats) of a probe, T token positions, V
 D hidden width, E embedding width. Arrays are copied on entry and read-only.
 """
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import IntEnum
 from typing import Any, Literal
@@ -132,6 +133,8 @@ class Sample:
     """The reply, without end-of-sequence and padding; empty where only text is known."""
     text: str
     finish_reason: Literal["stop", "length", "unknown"]
+    logprobs: tuple[Mapping[str, Any], ...] | None = None
+    """What was recorded of its tokens, as entries of OpenAI's ``logprobs.content``."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
