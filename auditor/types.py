@@ -133,8 +133,9 @@ class Sample:
     """The reply, without end-of-sequence and padding; empty where only text is known."""
     text: str
     finish_reason: Literal["stop", "length", "unknown"]
-    logprobs: tuple[Mapping[str, Any], ...] | None = None
-    """What was recorded of its tokens, as entries of OpenAI's ``logprobs.content``."""
+    recorded: Mapping[str, Any] | None = None
+    """Where somebody else recorded it: what the file says beside the reply (``logprobs``,
+    ``model``, ``decoding``, ``time``)."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)

@@ -212,7 +212,7 @@ def _reply(reply: Sample | None, failure: str | None) -> dict[str, Any]:
         },
         "outcome": outcome if failure is None else "error",
         "error": failure,
-        **({} if reply.logprobs is None else {"logprobs": [dict(at) for at in reply.logprobs]}),
+        **({} if reply.recorded is None else {"recorded": dict(reply.recorded)}),
     }
 
 

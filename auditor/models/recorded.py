@@ -14,7 +14,7 @@ from auditor.errors import AccessError, RecordsError
 from auditor.models.records.facts import RecordedFacts, Tally
 from auditor.models.records.index import ReplyIndex
 from auditor.models.records.opening import Opened, open_recording
-from auditor.models.records.reply import LINE_HINT, RecordedReply, Unusable
+from auditor.models.records.reply import BESIDE, LINE_HINT, RecordedReply, Unusable, reply_as_json
 from auditor.models.replies_only import RepliesOnly
 from auditor.models.specifier import Specifier
 from auditor.types import Access, Decoding, ModelRef, Probe, Sample
@@ -135,6 +135,7 @@ class RecordedModel(RepliesOnly):
         )
 
     def _sample(self, probe: Probe, repeat: int, reply: RecordedReply) -> Sample:
+        line = reply_as_json(reply)
         return Sample(
             probe_id=probe.id,
             repeat=repeat,
@@ -143,7 +144,7 @@ class RecordedModel(RepliesOnly):
             token_ids=(),
             text=reply.text,
             finish_reason=reply.finish_reason,
-            logprobs=reply.logprobs,
+            recorded={key: line[key] for key in BESIDE if key in line},
         )
 
 
@@ -163,7 +164,8 @@ def _read(path: Path, opened: Opened, index: ReplyIndex) -> RecordedFacts:
         why = "; ".join(f"{n} entries: {reason}" for reason, n in tally.unusable.items())
         failed = f"{tally.failures} requests failed" if tally.failures else ""
         said = ", ".join(part for part in (why, failed) if part)
-        raise RecordsError(f"{path} holds no reply{f' ({said})' if said else ''}", hint=LINE_HINT)
+        hint = LINE_HINT if opened.format == "records" else "give a file with generated replies"
+        raise RecordsError(f"{path} holds no reply{f' ({said})' if said else ''}", hint=hint)
     prompts, least, most = index.repeats()
     return RecordedFacts(
         format=opened.format,

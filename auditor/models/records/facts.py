@@ -56,7 +56,7 @@ class RecordedFacts:
             "tool": self.tool,
             "replies": self.replies,
             "failures": self.failures,
-            "unusable": {reason: count for reason, count in self.unusable},
+            "unusable": dict(self.unusable),
             "prompts": self.prompts,
             "repeats": list(self.repeats),
             "log_probabilities": {"replies": self.scored, "top": self.top},
@@ -77,9 +77,9 @@ class RecordedFacts:
 
     def _source(self) -> str:
         how = "as told" if self.told else "recognised by content"
-        by = f" by {self.tool}" if self.tool else ""
+        by = f"{self.tool}, " if self.tool else ""
         return (
-            f"Its replies were collected by somebody else{by}: {TITLES[self.format]} ({how}); that "
+            f"Its replies were collected by somebody else: {TITLES[self.format]} ({by}{how}); that "
             "they are unaltered replies of one model cannot be checked here."
         )
 
@@ -93,12 +93,17 @@ class RecordedFacts:
     def _repeats(self) -> str:
         low, high = self.repeats
         each = f"{low}" if low == high else f"{low} to {high}"
-        return f"It holds {self.replies:,} replies to {self.prompts:,} prompts, {each} to each."
+        replies = _counted(self.replies, "reply", "replies")
+        return f"It holds {replies} to {_counted(self.prompts, 'prompt')}, {each} to each."
 
     def _failed(self) -> str:
-        parts = [f"{self.failures:,} requests failed"] if self.failures else []
-        parts += [f"{count:,} entries were left out ({reason})" for reason, count in self.unusable]
-        return f"In the file {'; '.join(parts)}." if parts else ""
+        failed = _counted(self.failures, "failed request")
+        parts = [f"{failed} without a reply"] if self.failures else []
+        parts += [
+            f"{_counted(count, 'entry', 'entries')} left out ({reason})"
+            for reason, count in self.unusable
+        ]
+        return f"The file also holds {'; '.join(parts)}." if parts else ""
 
     def _decoding(self) -> str:
         if not self.decodings:
@@ -107,7 +112,8 @@ class RecordedFacts:
             ", ".join(f"{name} {value}" for name, value in sorted(one.items()))
             for one in self.decodings
         )
-        rest = f" (none for {self.undecoded:,} replies)" if self.undecoded else ""
+        without = _counted(self.undecoded, "reply", "replies")
+        rest = f" (none for {without})" if self.undecoded else ""
         return (
             f"It was sampled with recorded settings, not those of the plan: {shown}{rest}; what is "
             "not listed is unknown."
@@ -123,9 +129,14 @@ class RecordedFacts:
         if not self.scored:
             return "No log-probabilities were recorded."
         return (
-            f"Log-probabilities of {self.scored:,} of its own replies were recorded and are kept; "
+            f"Log-probabilities of {_counted(self.scored, 'reply', 'replies')} of its own were "
+            "recorded and are kept; "
             "measures of the token distribution read the reference's text and stay undefined."
         )
+
+
+def _counted(count: int, noun: str, plural: str | None = None) -> str:
+    return f"{count:,} {noun if count == 1 else plural or noun + 's'}"
 
 
 @dataclass(slots=True)

@@ -140,9 +140,7 @@ class _Log:
             seen.add(key)
             yield from self._sample(where, sample)
 
-    def _sample(
-        self, where: str, sample: dict[str, Any]
-    ) -> Iterator[RecordedReply | Unusable]:
+    def _sample(self, where: str, sample: dict[str, Any]) -> Iterator[RecordedReply | Unusable]:
         asked = _asked(where, sample)
         if isinstance(asked, Unusable):
             yield asked

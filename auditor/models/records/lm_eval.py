@@ -37,7 +37,7 @@ def read_lm_eval(path: Path) -> Recording:
         RecordsError: while reading, with the line: malformed, a field is missing, or a document is
             there twice.
     """
-    return Recording(tool="lm-evaluation-harness", entries=_entries(path), notes=(_NOTE,))
+    return Recording(entries=_entries(path), notes=(_NOTE,))
 
 
 def _entries(path: Path) -> Iterator[RecordedReply | Unusable]:

@@ -53,7 +53,7 @@ def read_batch(path: Path, prompts: Path | None = None) -> Recording:
     """
     asked = None if prompts is None else _requests(prompts)
     notes = () if prompts else ("The batch's input file was not given: prompts are not known.",)
-    return Recording(tool="OpenAI Batch API", entries=_entries(path, asked), notes=notes)
+    return Recording(entries=_entries(path, asked), notes=notes)
 
 
 def _requests(path: Path) -> dict[str, _Asked]:
@@ -87,9 +87,9 @@ def _plain(message: Any) -> Any:
     content = message.get("content") if isinstance(message, dict) else None
     if not isinstance(content, list):
         return message
-    texts = [part.get("text") for part in content if isinstance(part, dict)]
-    whole = len(texts) == len(content) and all(isinstance(text, str) for text in texts)
-    return {**message, "content": "".join(texts) if whole else None}
+    texts = [part.get("text") if isinstance(part, dict) else None for part in content]
+    known = [text for text in texts if isinstance(text, str)]
+    return {**message, "content": "".join(known) if len(known) == len(texts) else None}
 
 
 def _entries(path: Path, asked: Mapping[str, _Asked] | None) -> Iterator[RecordedReply]:

@@ -58,30 +58,28 @@ def read_parquet(path: Path, prompt: str | None = None, reply: str | None = None
     return Recording(tool=made or None, entries=_entries(path, file, columns))
 
 
-def _columns(
-    path: Path, schema: Any, prompt: str | None, reply: str | None
-) -> dict[str, str]:
+def _columns(path: Path, schema: Any, prompt: str | None, reply: str | None) -> dict[str, str]:
     """Return {key of a record line: column}, each of a type that can be read."""
-    names = set(schema.names)
+    names: list[str] = schema.names
     for wanted in (prompt, reply):
         if wanted is not None and wanted not in names:
             raise RecordsError(
-                f"{path} has no column {wanted!r}", hint=f"its columns: {', '.join(schema.names)}"
+                f"{path} has no column {wanted!r}", hint=f"its columns: {', '.join(names)}"
             )
-    found = {key: key for key in (*_WORDS, *_JSON, "repeat") if key in names}
-    for key, named, known in (("prompt", prompt, PROMPTS), ("text", reply, REPLIES)):
-        column = named or next((name for name in known if name in names), None)
-        if column is not None:
-            found[key] = column
-    chat = None if prompt else next((name for name in CHATS if name in names), None)
-    if chat is not None:
-        found["messages"] = chat
+    candidates = {
+        "prompt": PROMPTS if prompt is None else (prompt,),
+        "text": REPLIES if reply is None else (reply,),
+        "messages": CHATS if prompt is None else (),
+        **{key: (key,) for key in (*_WORDS, *_JSON, "repeat")},
+    }
+    present = {key: [one for one in known if one in names] for key, known in candidates.items()}
+    found = {key: columns[0] for key, columns in present.items() if columns}
     if not {"prompt", "messages", "probe_id"} & set(found):
         raise RecordsError(
-            f"{path} has no column of prompts or probe ids: {', '.join(schema.names)}", hint=_HINT
+            f"{path} has no column of prompts or probe ids: {', '.join(names)}", hint=_HINT
         )
     if not {"text", "messages"} & set(found):
-        raise RecordsError(f"{path} has no column of replies: {', '.join(schema.names)}", hint=_HINT)
+        raise RecordsError(f"{path} has no column of replies: {', '.join(names)}", hint=_HINT)
     for key, column in found.items():
         _check_type(path, key, schema.field(column))
     return found

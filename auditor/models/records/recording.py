@@ -1,4 +1,4 @@
-"""What a reader of a file of recorded outputs gives: who wrote it, and its replies one at a time."""
+"""What a reader of a file of recorded outputs gives: who wrote it, and its replies in turn."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass, field

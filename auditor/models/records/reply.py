@@ -1,14 +1,14 @@
 """One recorded reply, and the line of JSON that holds it: ``reports/schema/records-1.json``.
 
-A reply names its probe by id, or by what was asked: ``messages`` of a chat, or a ``prompt`` that was
-continued. Keys that are not known here are ignored, so record lines of a case can be used as they
-are; lines whose ``outcome`` is ``error`` hold no reply.
+A reply names its probe by id, or by what was asked: ``messages`` of a chat, or a ``prompt`` that
+was continued. Keys that are not known here are ignored, so record lines of a case can be used as
+they are; lines whose ``outcome`` is ``error`` hold no reply.
 """
 
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any, Literal, Never, get_args
+from typing import Any, Literal, Never
 
 from auditor.canon import json_digest
 from auditor.errors import RecordsError
@@ -16,6 +16,15 @@ from auditor.types import Decoding, Message, Probe
 
 FinishReason = Literal["stop", "length", "unknown"]
 LINE_HINT = 'a line is like {"probe_id": "arith-0001", "text": "the reply", "repeat": 0}'
+BESIDE = ("logprobs", "model", "decoding", "time")
+"""Keys of a line that say how a reply was made."""
+_ENDS: Mapping[str, FinishReason] = {
+    "stop": "stop",
+    "end_turn": "stop",
+    "length": "length",
+    "max_tokens": "length",
+    "model_length": "length",
+}
 _ROLES = ("system", "user", "assistant")
 _ROUNDING = 1e-3
 """Log-probabilities are rounded by servers: so much above 0 is still a probability of 1."""
@@ -136,9 +145,7 @@ def reply_from_json(entry: Mapping[str, Any], where: str) -> RecordedReply:
 
 def finish_reason(value: Any) -> FinishReason:
     """Return why a reply ended, in our words."""
-    known = {"max_tokens": "length", "model_length": "length", "end_turn": "stop"}
-    word = known.get(value, value) if isinstance(value, str) else value
-    return word if word in get_args(FinishReason) else "unknown"
+    return _ENDS.get(value, "unknown") if isinstance(value, str) else "unknown"
 
 
 def known_decoding(settings: Mapping[str, Any]) -> dict[str, Any] | None:
