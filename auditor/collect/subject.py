@@ -80,8 +80,8 @@ def _recorded(run: Collection, model: Model) -> dict[str, Any]:
     planned, repeats = planned_probes(run.case), run.plan["repeats"]
     answered = len(model.available(planned, repeats))
     limit = (
-        f"It answers {answered} of the {len(planned)} planned probes with {repeats} of {repeats} "
-        "planned replies; the others count as failed requests."
+        f"It gives all {repeats} planned replies to {answered} of the {len(planned)} planned "
+        "probes; what is lacking counts as a failed request."
     )
     facts = model.facts.as_json()
     return {"recorded": {**facts, "answered": answered, "limits": [*facts["limits"], limit]}}

@@ -54,8 +54,10 @@ def read_parquet(path: Path, prompt: str | None = None, reply: str | None = None
             hint="check the path; a file that was cut off must be copied again",
         ) from error
     columns = _columns(path, file.schema_arrow, prompt, reply)
-    made = file.metadata.created_by
-    return Recording(tool=made or None, entries=_entries(path, file, columns))
+    read = ", ".join(f"{key} from {column!r}" for key, column in columns.items())
+    note = f"Columns read: {read}; what other columns say about a prompt is not part of it."
+    made = file.metadata.created_by or None
+    return Recording(tool=made, entries=_entries(path, file, columns), notes=(note,))
 
 
 def _columns(path: Path, schema: Any, prompt: str | None, reply: str | None) -> dict[str, str]:
