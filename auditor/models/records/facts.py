@@ -115,8 +115,8 @@ class RecordedFacts:
         without = _counted(self.undecoded, "reply", "replies")
         rest = f" (none for {without})" if self.undecoded else ""
         return (
-            f"It was sampled with settings of its own, as the file has them: {shown}{rest}. What is "
-            "not listed is unknown; those of the plan hold for the other models alone."
+            f"It was sampled with settings of its own, as the file has them: {shown}{rest}. What "
+            "is not listed is unknown; those of the plan hold for the other models alone."
         )
 
     def _times(self) -> str:
