@@ -69,7 +69,7 @@ def _export_replies(bundle: Path, form: str, subject: str | None, out: Path | No
         if form == "parquet":
             raise InputError("parquet is not text", hint="give --out FILE.parquet")
         for line in exported_lines(case, subject):
-            click.echo(line)
+            click.echo(line.decode())
         return
     write = write_jsonl if form == "jsonl" else write_parquet
     count = write(case, subject, out)
