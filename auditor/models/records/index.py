@@ -3,7 +3,6 @@
 import json
 import sqlite3
 from collections.abc import Iterator
-from dataclasses import replace
 
 from auditor.errors import RecordsError
 from auditor.models.records.reply import RecordedReply, asked_by, reply_as_json, reply_from_json
@@ -32,20 +31,23 @@ class ReplyIndex:
         Raises:
             RecordsError: there is one of that number.
         """
-        key = _key(reply)
+        asked = reply.asked
+        key = _key(reply.probe_id, asked)
         repeat = self._count(key) if reply.repeat is None else reply.repeat
-        line = json.dumps(reply_as_json(replace(reply, repeat=repeat)))
+        line = json.dumps({**reply_as_json(reply), "repeat": repeat})
         try:
             self._base.execute(
                 "INSERT INTO replies (key, repeat, asked, place, line) VALUES (?, ?, ?, ?, ?)",
-                (key, repeat, reply.asked, reply.where, line),
+                (key, repeat, asked, reply.where, line),
             )
         except sqlite3.IntegrityError as error:
             raise self._duplicate(reply, key, repeat) from error
 
     def fail(self, reply: RecordedReply) -> None:
         """Keep the reason why there is no reply."""
-        self._base.execute("INSERT INTO failures VALUES (?, ?)", (_key(reply), reply.error))
+        self._base.execute(
+            "INSERT INTO failures VALUES (?, ?)", (_key(reply.probe_id, reply.asked), reply.error)
+        )
 
     def find(self, probe: Probe, repeat: int) -> RecordedReply | None:
         """Return a reply to a probe: by its id, else by what it asks; None where there is none.
@@ -112,5 +114,5 @@ class ReplyIndex:
         )
 
 
-def _key(reply: RecordedReply) -> str:
-    return f"id {reply.probe_id}" if reply.probe_id is not None else str(reply.asked)
+def _key(probe_id: str | None, asked: str | None) -> str:
+    return f"id {probe_id}" if probe_id is not None else str(asked)

@@ -119,8 +119,14 @@ def reply_from_json(entry: Mapping[str, Any], where: str) -> RecordedReply:
             `where`.
     """
     line = Line(entry, where)
-    reply = RecordedReply(
-        text="",
+    if all(entry.get(key) is None for key in ("probe_id", "prompt", "messages")):
+        line.refuse("neither probe_id nor prompt nor messages")
+    failed = entry.get("outcome") == "error"
+    return RecordedReply(
+        text="" if failed else line.text("text"),
+        error=str(entry.get("error") or "the record says: error") if failed else None,
+        finish_reason=finish_reason(entry.get("finish_reason")),
+        logprobs=None if failed else line.logprobs("logprobs"),
         repeat=line.number("repeat"),
         probe_id=line.words("probe_id"),
         prompt=line.words("prompt"),
@@ -130,16 +136,6 @@ def reply_from_json(entry: Mapping[str, Any], where: str) -> RecordedReply:
         decoding=line.settings("decoding"),
         time=line.words("time"),
         where=where,
-    )
-    if reply.probe_id is None and reply.asked is None:
-        line.refuse("neither probe_id nor prompt nor messages")
-    if entry.get("outcome") == "error":
-        return line.with_values(reply, error=str(entry.get("error") or "the record says: error"))
-    return line.with_values(
-        reply,
-        text=line.text("text"),
-        finish_reason=finish_reason(entry.get("finish_reason")),
-        logprobs=line.logprobs("logprobs"),
     )
 
 
@@ -178,12 +174,6 @@ class Line:
     def refuse(self, why: str) -> Never:
         """Raise the error of this line."""
         raise RecordsError(f"{self._where}: {why}", hint=self._hint)
-
-    def with_values(self, reply: RecordedReply, **values: Any) -> RecordedReply:
-        """Return a reply with more of its values."""
-        from dataclasses import replace
-
-        return replace(reply, **values)
 
     def text(self, key: str) -> str:
         """Return a text, maybe empty."""
