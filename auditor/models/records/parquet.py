@@ -21,6 +21,8 @@ REPLIES = ("text", "response", "reply", "completion", "output", "answer", "gener
 CHATS = ("messages", "conversation")
 _WORDS = ("probe_id", "suite", "finish_reason", "outcome", "error", "model", "time")
 _JSON = ("logprobs", "decoding")
+_BUFFER = 1 << 20
+"""Bytes read at a time; without it a whole group of rows is read, which may be the file."""
 ROWS = 256
 """In a batch."""
 _HINT = "name the columns: records:FILE.parquet?prompt=COLUMN&reply=COLUMN"
@@ -47,7 +49,7 @@ def read_parquet(path: Path, prompt: str | None = None, reply: str | None = None
             "parquet files are read by pyarrow", hint="pip install 'auditor[records]'"
         ) from error
     try:
-        file = pyarrow.parquet.ParquetFile(path, memory_map=False, pre_buffer=False)
+        file = pyarrow.parquet.ParquetFile(path, buffer_size=_BUFFER, pre_buffer=False)
     except (pyarrow.ArrowException, OSError) as error:
         raise RecordsError(
             f"{path} cannot be read as parquet: {str(error).splitlines()[0]}",
