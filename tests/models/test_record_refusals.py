@@ -2,6 +2,7 @@
 
 import json
 import struct
+import sys
 import tracemalloc
 import zipfile
 from pathlib import Path
@@ -10,9 +11,15 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from auditor.errors import RecordsError, SubjectError
+from auditor.errors import (
+    MissingExtraError,
+    RecordsError,
+    StorageError,
+    SubjectError,
+)
 from auditor.models import open_model
 from auditor.models.records import eval_archive, lines
+from auditor.models.records.index import ReplyIndex
 from auditor.models.records.reply import RecordedReply
 from auditor.models.specifier import parse
 
@@ -188,6 +195,14 @@ def test_a_run_that_did_not_end_is_a_limit(tmp_path):
     assert "The run's status is 'cancelled'." in model.facts.limits
 
 
+def test_epochs_are_in_order_however_the_samples_lie(tmp_path):
+    second = {**SAMPLE, "epoch": 2, "output": {"choices": [{"message": {"content": "second"}}]}}
+    members = {"header.json": HEADER, "samples/1_epoch_2.json": second}
+    zipped = archive(tmp_path / "a.eval", {**members, "samples/1_epoch_1.json": SAMPLE})
+    for path in (zipped, log(tmp_path / "l.json", second, SAMPLE)):
+        assert [reply.text for reply in open_model(str(path)).replies()] == ["x", "second"]
+
+
 def test_a_bomb_is_not_unpacked(tmp_path, monkeypatch):
     # 300 MiB of zeros in 300 kB, declared truly and falsely.
     path = archive(tmp_path / "b.eval", {"header.json": HEADER, "samples/a.json": bytes(300 << 20)})
@@ -277,6 +292,28 @@ def test_unknown_options_are_refused():
     with pytest.raises(SubjectError, match="records: has no option 'modell'") as caught:
         parse("records:x.jsonl?modell=y")
     assert "format" in caught.value.hint
+
+
+def test_a_full_disk_is_told(tmp_path):
+    index = ReplyIndex()
+    index._base.execute("PRAGMA max_page_count = 8")
+    reply = RecordedReply(prompt="p", text="x" * 100_000)
+    with pytest.raises(StorageError, match="database or disk is full") as caught:
+        index.add(reply)
+    assert "SQLITE_TMPDIR" in caught.value.hint
+    index.close()
+
+
+@pytest.mark.parametrize("name", ["inspect.eval", "d.parquet"])
+def test_without_pyarrow_the_extra_is_named(tmp_path, monkeypatch, name):
+    path = SAMPLES / name
+    if name.endswith(".parquet"):
+        path = tmp_path / name
+        pq.write_table(pa.Table.from_pylist([{"prompt": "x", "text": "y"}]), path)
+    monkeypatch.setitem(sys.modules, "pyarrow", None)
+    with pytest.raises(MissingExtraError, match="pyarrow") as caught:
+        open_model(str(path))
+    assert "auditor[records]" in caught.value.hint
 
 
 def test_what_a_reply_is_called_is_short():

@@ -3,8 +3,9 @@
 import json
 import sqlite3
 from collections.abc import Iterator
+from typing import Any
 
-from auditor.errors import RecordsError
+from auditor.errors import RecordsError, StorageError
 from auditor.models.records.reply import RecordedReply, asked_by, reply_as_json, reply_from_json
 from auditor.types import Probe
 
@@ -13,6 +14,7 @@ CREATE TABLE replies (n INTEGER PRIMARY KEY, key TEXT NOT NULL, repeat INTEGER N
     asked TEXT, place TEXT NOT NULL, line TEXT NOT NULL, UNIQUE (key, repeat));
 CREATE TABLE failures (key TEXT NOT NULL, reason TEXT NOT NULL);
 """
+_INSERT = "INSERT INTO replies (key, repeat, asked, place, line) VALUES (?, ?, ?, ?, ?)"
 _ONE = "SELECT line, asked, place FROM replies WHERE key = ? AND repeat = ?"
 
 
@@ -30,24 +32,23 @@ class ReplyIndex:
 
         Raises:
             RecordsError: there is one of that number.
+            StorageError: the disk is full.
         """
         asked = reply.asked
         key = _key(reply.probe_id, asked)
         repeat = self._count(key) if reply.repeat is None else reply.repeat
         line = json.dumps({**reply_as_json(reply), "repeat": repeat})
         try:
-            self._base.execute(
-                "INSERT INTO replies (key, repeat, asked, place, line) VALUES (?, ?, ?, ?, ?)",
-                (key, repeat, asked, reply.where, line),
-            )
+            self._insert(_INSERT, (key, repeat, asked, reply.where, line))
         except sqlite3.IntegrityError as error:
             raise self._duplicate(reply, key, repeat) from error
 
     def fail(self, reply: RecordedReply) -> None:
         """Keep the reason why there is no reply."""
-        self._base.execute(
-            "INSERT INTO failures VALUES (?, ?)", (_key(reply.probe_id, reply.asked), reply.error)
-        )
+        # Text of another tool: half of a surrogate pair must not stop the reading.
+        reason = (reply.error or "").encode(errors="replace").decode()
+        key = _key(reply.probe_id, reply.asked)
+        self._insert("INSERT INTO failures VALUES (?, ?)", (key, reason))
 
     def find(self, probe: Probe, repeat: int) -> RecordedReply | None:
         """Return a reply to a probe: by its id, else by what it asks; None where there is none.
@@ -100,6 +101,15 @@ class ReplyIndex:
     def close(self) -> None:
         """Forget the replies."""
         self._base.close()
+
+    def _insert(self, statement: str, values: tuple[Any, ...]) -> None:
+        try:
+            self._base.execute(statement, values)
+        except sqlite3.OperationalError as error:
+            raise StorageError(
+                f"no space left to index recorded outputs: {error}",
+                hint="free some space in the folder of temporary files, or set SQLITE_TMPDIR",
+            ) from error
 
     def _count(self, key: str) -> int:
         row = self._base.execute("SELECT count(*) FROM replies WHERE key = ?", (key,)).fetchone()

@@ -18,6 +18,7 @@ from auditor.models.records.recording import Recording
 from auditor.models.records.reply import (
     RecordedReply,
     Unusable,
+    checked_text,
     finish_reason,
     known_decoding,
     read_logprobs,
@@ -111,17 +112,18 @@ class _Log:
                 f"{path}: an inspect_ai log of version {version!r}; read is {VERSION}", hint=_HINT
             )
         about = header.get("eval")
-        if not isinstance(about, dict) or not isinstance(about.get("model"), str):
+        named = about.get("model") if isinstance(about, dict) else None
+        if not isinstance(about, dict) or not isinstance(named, str) or not named:
             raise RecordsError(f"{path}: the log names no model (eval.model)", hint=_HINT)
         plan = header.get("plan")
         config = plan.get("config") if isinstance(plan, dict) else None
         settings = {**_object(about.get("model_generate_config")), **_object(config)}
         release = _object(about.get("packages")).get("inspect_ai", "of unknown version")
-        self.model: str = about["model"]
-        self.tool = f"inspect_ai {release}"
+        self.model = checked_text(named, str(path))
+        self.tool = checked_text(f"inspect_ai {release}", str(path))
         self.decoding = known_decoding(settings)
         status = header.get("status", "not ended")
-        self.notes = () if status == "success" else (f"The run's status is {status!r}.",)
+        self.notes = () if status == "success" else (f"The run's status is {status!a}.",)
 
     def recording(self, samples: Iterator[tuple[str, dict[str, Any]]]) -> Recording:
         """Return the replies of the samples."""
@@ -150,7 +152,7 @@ class _Log:
             repeat=None,
             model=self.model,
             decoding=self.decoding,
-            time=_text_or_none(sample.get("completed_at") or sample.get("started_at")),
+            time=_time(sample, where),
             where=where,
         )
         yield from _replies(where, sample, reply)
@@ -176,7 +178,7 @@ def _replies(
             raise RecordsError(f"{where}: a choice without text", hint=_HINT)
         yield replace(
             about,
-            text=text,
+            text=checked_text(text, where),
             finish_reason=finish_reason(choice.get("stop_reason")),
             logprobs=read_logprobs(choice.get("logprobs"), where),
         )
@@ -223,5 +225,6 @@ def _object(value: Any) -> dict[str, Any]:
     return value if isinstance(value, dict) else {}
 
 
-def _text_or_none(value: Any) -> str | None:
-    return value if isinstance(value, str) and value else None
+def _time(sample: dict[str, Any], where: str) -> str | None:
+    value = sample.get("completed_at") or sample.get("started_at")
+    return checked_text(value, where) if isinstance(value, str) and value else None

@@ -71,7 +71,8 @@ def _requests(path: Path) -> dict[str, _Asked]:
 def _request(where: str, body: Mapping[str, Any]) -> _Asked:
     decoding = known_decoding(body)
     if "messages" in body:
-        chat = [_plain(message) for message in body["messages"] or ()]
+        listed = body["messages"]
+        chat = [_plain(message) for message in listed] if isinstance(listed, list) else listed
         return _Asked(messages=read_messages(chat, where, _INPUT_HINT), decoding=decoding)
     prompt = body.get("prompt")
     if not isinstance(prompt, str) or not prompt:
@@ -143,7 +144,8 @@ def _replies(where: str, line: Mapping[str, Any], about: RecordedReply) -> Itera
     created, model = body.get("created"), body.get("model")
     if type(created) is int and 0 <= created < 2**35:
         about = replace(about, time=datetime.fromtimestamp(created, UTC).isoformat())
-    about = replace(about, model=model if isinstance(model, str) and model else None)
+    if isinstance(model, str) and model:
+        about = replace(about, model=checked_text(model, where))
     for choice in choices:
         yield _choice(where, choice, about)
 

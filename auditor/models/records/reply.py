@@ -156,13 +156,16 @@ def known_decoding(settings: Mapping[str, Any]) -> dict[str, Any] | None:
         "max_gen_toks": "max_new_tokens",
     }
     found = {
-        ours: settings[theirs]
-        for theirs, ours in names.items()
-        if type(settings.get(theirs)) in (int, float) and math.isfinite(settings[theirs])
+        ours: settings[theirs] for theirs, ours in names.items() if _is_number(settings.get(theirs))
     }
     if settings.get("do_sample") is False:
         found["temperature"] = 0
     return found or None
+
+
+def _is_number(value: Any) -> bool:
+    """Whether a value is a number that every JSON reader takes for the same."""
+    return type(value) in (int, float) and -(2**53) < value < 2**53
 
 
 class Line:
@@ -265,7 +268,7 @@ def read_logprobs(value: Any, where: str) -> tuple[dict[str, Any], ...] | None:
         return None
     try:
         return tuple(_token(entry, top=True) for entry in listed)
-    except (KeyError, TypeError, ValueError, AttributeError) as error:
+    except (KeyError, TypeError, ValueError, AttributeError, OverflowError) as error:
         raise RecordsError(
             f"{where}: logprobs have another form: {type(error).__name__} {error}",
             hint='a token is like {"token": "a", "bytes": [97], "logprob": -0.5, '
@@ -277,6 +280,9 @@ def _token(entry: Mapping[str, Any], *, top: bool) -> dict[str, Any]:
     shown, raw, number = entry["token"], entry.get("bytes"), float(entry["logprob"])
     if not isinstance(shown, str) or math.isnan(number) or number > _ROUNDING:
         raise ValueError(f"{entry['logprob']!r} of {shown!r} is no log-probability")
+    if not isinstance(raw, list | None):
+        raise TypeError(f"the bytes of {shown!r} are no list")
+    shown.encode()  # half of a surrogate pair is a ValueError
     # -9999 and the like stand for "not among the top"; JSON has no infinity.
     found: dict[str, Any] = {"token": shown, "logprob": max(min(number, 0.0), -9999.0)}
     found["bytes"] = None if raw is None else list(bytes(raw))
