@@ -155,6 +155,13 @@ def test_chats_of_a_parquet_file_end_with_the_reply(tmp_path):
     assert said(model, chat("hi")) == ["hello"]
 
 
+def test_a_column_of_replies_wins_over_the_last_message(tmp_path):
+    turns = [{"role": "user", "content": "hi"}, {"role": "assistant", "content": "Well,"}]
+    rows = [{"messages": turns, "text": " hello"}]
+    (reply,) = open_model(parquet(tmp_path / "d.parquet", rows)).replies()
+    assert (reply.text, len(reply.messages)) == (" hello", 2)
+
+
 def test_columns_of_a_parquet_file_can_be_named(tmp_path):
     rows = [{"text": "no", "q": "Q", "a": "A"}]
     path = parquet(tmp_path / "d.parquet", rows)

@@ -168,8 +168,10 @@ def _replies(
         reason = _object(sample.get("error")).get("message", "the output has no choice")
         yield replace(about, error=str(reason)[:500])
         return
-    for choice in choices:
-        message = _object(_object(choice).get("message"))
+    if not isinstance(choices, list):
+        raise RecordsError(f"{where}: the choices of the output are no list", hint=_HINT)
+    for choice in map(_object, choices):
+        message = _object(choice.get("message"))
         if message.get("tool_calls"):
             yield Unusable(reason="the model called a tool")
             continue
