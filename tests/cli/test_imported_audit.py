@@ -9,11 +9,14 @@ from command_line import auditor
 
 from auditor.collect.suite import load_suite
 from auditor.models import open_model
+from auditor.models.recorded import open_recorded
+from auditor.models.specifier import parse
 from auditor.types import Decoding
 
 CONTROLS = ("tiny:independent", *(f"tiny:zoo/same-data-0{n}" for n in (0, 1, 2)))
 SETTINGS = ("--repeats", "2", "--max-new-tokens", "24", "--temperature", "0.9")
 PROBES = 12
+SAMPLES = Path(__file__).parents[1] / "models" / "import_samples"
 
 
 @pytest.fixture(scope="module")
@@ -117,6 +120,25 @@ def test_exported_replies_come_back_identically(case, suite, form, tmp_path):
     assert auditor("export", tmp_path / "again", "--to", form, "--out", second).code == 0
     assert rows_of(second) == rows_of(first)
     assert len(rows_of(first)) == 2 * PROBES
+
+
+def test_recorded_log_probabilities_are_kept_and_given_back(tmp_path):
+    spec = f"records:{SAMPLES / 'inspect.json'}"
+    assert auditor("probes", "import", spec, "--out", tmp_path / "asked").code == 0
+    done = auditor("compare", spec, "tiny:teacher", "--suite", tmp_path / "asked", "--out",
+                   tmp_path / "case", "--max-new-tokens", "4", "--json")  # fmt: skip
+    assert done.code == 0, done.err
+    assert done.json["suspect"]["access"] == "TOPK"
+    assert auditor("export", tmp_path / "case", "--to", "parquet", "--out", tmp_path / "r.parquet"
+                   ).code == 0  # fmt: skip
+    (row,) = pq.read_table(tmp_path / "r.parquet").to_pylist()
+    (token,) = json.loads(row["logprobs"])
+    assert (token["token"], token["logprob"], len(token["top_logprobs"])) == ("Four.", -0.25, 2)
+    (reply,) = open_recorded(parse(f"records:{tmp_path / 'r.parquet'}")).replies()
+    (original,) = open_recorded(parse(spec)).replies()
+    assert reply.logprobs == original.logprobs
+    assert (reply.model, reply.decoding, reply.time) == (
+        original.model, original.decoding, original.time)  # fmt: skip
 
 
 def rows_of(path):
