@@ -26,7 +26,7 @@ LM_EVAL = {"doc_id": 0, "arguments": [["Q", {}]], "resps": [["A"]]}
 BATCH = {"custom_id": "a", "response": None, "error": {"code": "x"}}
 
 
-def refused(path, said, *, options=""):
+def assert_refused(path, said, *, options=""):
     with pytest.raises(RecordsError, match=said) as caught:
         open_model(f"records:{path}{options}")
     assert caught.value.hint
@@ -40,7 +40,7 @@ def written(path, *rows):
 def test_a_file_that_ends_within_a_line_is_told_so(tmp_path):
     path = tmp_path / "r.jsonl"
     path.write_text('{"probe_id": "a", "text": "x"}\n{"probe_id": "b", "te')
-    refused(path, r"line 2: not JSON .*; the file ends in this line")
+    assert_refused(path, r"line 2: not JSON .*; the file ends in this line")
 
 
 def test_a_last_line_without_a_line_break_is_read(tmp_path):
@@ -56,7 +56,7 @@ def test_a_line_too_long_is_refused_before_it_is_in_memory(tmp_path):
         file.write(b'{"probe_id": "a", "text": "x"}\n')
         file.truncate(4 * lines.MOST_LINE)
     tracemalloc.start()
-    refused(path, r"line 2: longer than 64 MiB", options="?format=records")
+    assert_refused(path, r"line 2: longer than 64 MiB", options="?format=records")
     peak = tracemalloc.get_traced_memory()[1]
     tracemalloc.stop()
     assert peak < 2.5 * lines.MOST_LINE
@@ -65,7 +65,7 @@ def test_a_line_too_long_is_refused_before_it_is_in_memory(tmp_path):
 def test_half_a_surrogate_pair_is_refused(tmp_path):
     path = tmp_path / "r.jsonl"
     path.write_text('{"probe_id": "a", "text": "\\ud83d"}\n')
-    refused(path, "line 1: an escape names half of a surrogate pair")
+    assert_refused(path, "line 1: an escape names half of a surrogate pair")
 
 
 @pytest.mark.parametrize(
@@ -91,11 +91,11 @@ def test_half_a_surrogate_pair_is_refused(tmp_path):
     ],
 )
 def test_lines_that_lack_something_are_named(tmp_path, rows, said):
-    refused(written(tmp_path / "r.jsonl", *rows), said)
+    assert_refused(written(tmp_path / "r.jsonl", *rows), said)
 
 
 def test_log_likelihoods_are_no_replies():
-    refused(
+    assert_refused(
         SAMPLES / "lm-eval-choices.jsonl",
         r"holds no reply \(3 entries: log-likelihoods of given texts",
     )
@@ -104,13 +104,13 @@ def test_log_likelihoods_are_no_replies():
 def test_a_results_file_of_lm_eval_is_told_from_its_samples(tmp_path):
     path = tmp_path / "results.json"
     path.write_text(json.dumps({"results": {"task": {}}}, indent=2))
-    refused(path, "one JSON document over many lines, and no log of inspect_ai")
+    assert_refused(path, "one JSON document over many lines, and no log of inspect_ai")
 
 
 def test_a_request_that_the_input_file_lacks_is_named(tmp_path):
     inputs = written(tmp_path / "in.jsonl", {"custom_id": "b", "body": {"prompt": "x"}})
     output = written(tmp_path / "out.jsonl", BATCH)
-    refused(output, "custom_id 'a' is not in the input file", options=f"?prompts={inputs}")
+    assert_refused(output, "custom_id 'a' is not in the input file", options=f"?prompts={inputs}")
 
 
 @pytest.mark.parametrize(
@@ -124,7 +124,7 @@ def test_a_request_that_the_input_file_lacks_is_named(tmp_path):
 def test_requests_of_other_apis_are_refused(tmp_path, body, said):
     inputs = written(tmp_path / "in.jsonl", {"custom_id": "a", "body": body})
     output = written(tmp_path / "out.jsonl", BATCH)
-    refused(output, f"in.jsonl, line 1: .*{said}", options=f"?prompts={inputs}")
+    assert_refused(output, f"in.jsonl, line 1: .*{said}", options=f"?prompts={inputs}")
 
 
 @pytest.mark.parametrize(
@@ -144,20 +144,20 @@ def test_requests_of_other_apis_are_refused(tmp_path, body, said):
 def test_parquet_files_of_another_form_are_refused(tmp_path, rows, said):
     path = tmp_path / "d.parquet"
     pq.write_table(pa.Table.from_pylist(rows), path)
-    refused(path, said)
+    assert_refused(path, said)
 
 
 def test_a_column_that_is_not_there_is_named(tmp_path):
     path = tmp_path / "d.parquet"
     pq.write_table(pa.Table.from_pylist([{"q": "x", "a": "y"}]), path)
-    refused(path, "has no column 'question'", options="?prompt=question&reply=a")
+    assert_refused(path, "has no column 'question'", options="?prompt=question&reply=a")
 
 
 def test_a_torn_parquet_file_is_refused(tmp_path):
     path = tmp_path / "d.parquet"
     pq.write_table(pa.Table.from_pylist([{"prompt": "x", "text": "y"}]), path)
     path.write_bytes(path.read_bytes()[:-9])
-    refused(path, "cannot be read as parquet")
+    assert_refused(path, "cannot be read as parquet")
 
 
 @pytest.mark.parametrize(
@@ -169,7 +169,9 @@ def test_a_torn_parquet_file_is_refused(tmp_path):
     ],
 )
 def test_options_of_another_format_are_refused(tmp_path, options, said):
-    refused(written(tmp_path / "r.jsonl", {"probe_id": "a", "text": "x"}), said, options=options)
+    assert_refused(
+        written(tmp_path / "r.jsonl", {"probe_id": "a", "text": "x"}), said, options=options
+    )
 
 
 def test_unknown_options_are_refused():

@@ -23,7 +23,7 @@ SAMPLE = {
 }
 
 
-def refused(path, said, *, options=""):
+def assert_refused(path, said, *, options=""):
     with pytest.raises(RecordsError, match=said) as caught:
         open_model(f"records:{path}{options}")
     assert caught.value.hint
@@ -43,7 +43,9 @@ def log(path, *samples, **header):
 
 @pytest.mark.parametrize("version", [1, 3, None, "2"])
 def test_logs_of_another_version_are_refused(tmp_path, version):
-    refused(log(tmp_path / "l.json", SAMPLE, version=version), f"log of version {version!r}; read")
+    assert_refused(
+        log(tmp_path / "l.json", SAMPLE, version=version), f"log of version {version!r}; read"
+    )
 
 
 @pytest.mark.parametrize(
@@ -58,11 +60,13 @@ def test_logs_of_another_version_are_refused(tmp_path, version):
     ],
 )
 def test_samples_that_lack_something_are_named(tmp_path, sample, said):
-    refused(log(tmp_path / "l.json", sample), said)
+    assert_refused(log(tmp_path / "l.json", sample), said)
 
 
 def test_a_sample_that_is_there_twice_is_refused(tmp_path):
-    refused(log(tmp_path / "l.json", SAMPLE, SAMPLE), "sample 2: the sample 1 of epoch 1 is there")
+    assert_refused(
+        log(tmp_path / "l.json", SAMPLE, SAMPLE), "sample 2: the sample 1 of epoch 1 is there"
+    )
 
 
 @pytest.mark.parametrize(
@@ -99,11 +103,11 @@ def test_a_bomb_is_not_unpacked(tmp_path, monkeypatch):
     # 300 MiB of zeros in 300 kB, declared truly and falsely.
     path = archive(tmp_path / "b.eval", {"header.json": HEADER, "samples/a.json": bytes(300 << 20)})
     tracemalloc.start()
-    refused(path, r"samples/a.json unpacks to more than 256 MiB")
+    assert_refused(path, r"samples/a.json unpacks to more than 256 MiB")
     raw = path.read_bytes()
     path.write_bytes(raw.replace(struct.pack("<L", 300 << 20), struct.pack("<L", 1000)))
     monkeypatch.setattr(eval_archive, "MOST_MEMBER", 1 << 20)
-    refused(path, r"samples/a.json unpacks to more than 1 MiB")
+    assert_refused(path, r"samples/a.json unpacks to more than 1 MiB")
     peak = tracemalloc.get_traced_memory()[1]
     tracemalloc.stop()
     assert peak < 16 << 20
@@ -120,16 +124,16 @@ def test_a_bomb_is_not_unpacked(tmp_path, monkeypatch):
     ],
 )
 def test_archives_that_hold_something_else_are_refused(tmp_path, members, said):
-    refused(archive(tmp_path / "a.eval", members), said)
+    assert_refused(archive(tmp_path / "a.eval", members), said)
 
 
 def test_a_torn_archive_is_refused(tmp_path):
     path = tmp_path / "a.eval"
     path.write_bytes((SAMPLES / "inspect.eval").read_bytes()[:9000])
-    refused(path, "not a readable zip")
+    assert_refused(path, "not a readable zip")
 
 
 def test_changed_content_of_an_archive_is_refused(tmp_path):
     path = archive(tmp_path / "a.eval", {"header.json": HEADER}, zipfile.ZIP_STORED)
     path.write_bytes(path.read_bytes().replace(b'"success"', b'"suchess"'))
-    refused(path, "header.json is not the content that the zip declares")
+    assert_refused(path, "header.json is not the content that the zip declares")
