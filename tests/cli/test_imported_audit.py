@@ -141,6 +141,13 @@ def test_recorded_log_probabilities_are_kept_and_given_back(tmp_path):
         original.model, original.decoding, original.time)  # fmt: skip
 
 
+def test_inspecting_a_file_says_which_format_was_recognised():
+    spec = f"records:{SAMPLES / 'lm-eval.jsonl'}"
+    assert auditor("models", "inspect", spec, "--json").json["recorded"]["format"] == "lm-eval"
+    said = auditor("models", "inspect", spec).out
+    assert "samples of the lm-evaluation-harness (recognised by content)" in said
+
+
 def rows_of(path):
     if path.suffix == ".jsonl":
         return path.read_bytes().splitlines()
