@@ -64,10 +64,15 @@ class Verification:
     checks: tuple[Check, ...]
 
     @property
+    def failed(self) -> list[str]:
+        """Ids of the checks that failed."""
+        return [check.id for check in self.checks if check.outcome == "fail"]
+
+    @property
     def level(self) -> str:
         """The highest of `LEVELS` that is established."""
         outcome = {check.id: check.outcome for check in self.checks}
-        if "fail" in outcome.values():
+        if self.failed:
             return "L0"
         if outcome["V05"] != "pass":
             return "L1"
