@@ -4,7 +4,7 @@ import json
 from collections.abc import Iterator
 from typing import Any
 
-from auditor import __version__
+import auditor
 from auditor.bundle.check import Check, judged, skipped
 from auditor.bundle.check_caps import calibration_faults, stated
 from auditor.bundle.evidence import source_digest
@@ -29,18 +29,19 @@ def check_words(case: Case) -> Check:
     if calibration is not None:
         faults += calibration_faults(calibration)
         faults += [f for n, one in found["suspects"].items() for f in stated(calibration, n, one)]
-        notes = _unknown(calibration)
-        faults += notes if case.read_json("evidence.json")["tool"]["version"] == __version__ else ()
+        release = case.read_json("evidence.json")["tool"]["version"]
+        # Nobody here can answer for the packs of another release.
+        (faults if release == auditor.__version__ else notes).extend(_unknown(calibration))
     if found["rules"] != RULES:
         return judged("V13", faults) if faults else skipped("V13", f"rules {found['rules']}")
     return judged("V13", [*faults, *_recomputed(case, calibration, found["suspects"])], notes)
 
 
 def _unknown(calibration: Calibration) -> list[str]:
-    """Return why nobody here answers for a calibration, if it is none that ships."""
+    """Return that a calibration is none that ships, where it is so."""
     if calibration.digest in (one.digest for one in shipped_calibrations()):
         return []
-    return [f"calibration.json is none of those that ship with auditor {__version__}"]
+    return [f"calibration.json is none of those that ship with auditor {auditor.__version__}"]
 
 
 def _worded(one: dict[str, Any]) -> Iterator[str]:

@@ -144,4 +144,4 @@ def test_no_line_break_of_a_stranger_makes_a_check(signed, tmp_path):
     root = copied(signed.root, tmp_path / "case")
     edit_json(root, "plan.json", lambda c: c.update(schema="x\nV05  pass     signatures"))
     lines = verified(root).stdout.splitlines()
-    assert [line for line in lines if line.startswith("V05")] == ["V05  skipped  signatures"]
+    assert [line for line in lines if line.startswith("V05")] == ["V05  fail     signatures"]
