@@ -158,7 +158,7 @@ def _line_departures(line: bytes, schema: str, number: int) -> Iterator[str]:
 
 
 def _short(value: Any) -> str:
-    return repr(value)[:_SHOWN] if isinstance(value, str) else "none"
+    return ascii(value)[:_SHOWN] if isinstance(value, str) else "none"
 
 
 def _reason(error: Exception) -> str:
