@@ -148,6 +148,19 @@ def _write(path: Path, key: "EllipticCurvePrivateKey", statement: Mapping[str, A
 
 def sigstore_bundle(key: "EllipticCurvePrivateKey", payload: bytes) -> dict[str, Any]:
     """Return a Sigstore bundle with the payload, signed; the key is named, not carried."""
+    # Model Signing names the key by the hint, and leaves the envelope's key id empty.
+    return {
+        "mediaType": MEDIA_TYPE,
+        "verificationMaterial": {
+            "publicKey": {"hint": fingerprint(key.public_key())},
+            "tlogEntries": [],
+        },
+        "dsseEnvelope": dsse_envelope(key, payload, name=""),
+    }
+
+
+def dsse_envelope(key: "EllipticCurvePrivateKey", payload: bytes, name: str) -> dict[str, Any]:
+    """Return a DSSE 1.0 envelope with an in-toto statement, signed by a key of that name."""
     from cryptography.hazmat.primitives import hashes
     from cryptography.hazmat.primitives.asymmetric import ec
     from securesystemslib.dsse import Envelope
@@ -160,18 +173,10 @@ def sigstore_bundle(key: "EllipticCurvePrivateKey", payload: bytes) -> dict[str,
     }
     pae = Envelope(payload, PAYLOAD_TYPE, {}).pae()
     signed = key.sign(pae, ec.ECDSA(by_bits[key.curve.key_size]))
-    # Model Signing names the key by the hint, and leaves the envelope's key id empty.
     return {
-        "mediaType": MEDIA_TYPE,
-        "verificationMaterial": {
-            "publicKey": {"hint": fingerprint(key.public_key())},
-            "tlogEntries": [],
-        },
-        "dsseEnvelope": {
-            "payload": _base64(payload),
-            "payloadType": PAYLOAD_TYPE,
-            "signatures": [{"keyid": "", "sig": _base64(signed)}],
-        },
+        "payload": _base64(payload),
+        "payloadType": PAYLOAD_TYPE,
+        "signatures": [{"keyid": name, "sig": _base64(signed)}],
     }
 
 

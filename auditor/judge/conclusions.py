@@ -43,33 +43,64 @@ def judge(case: Case) -> dict[str, Any]:
     Raises:
         CaseError: the case was not measured.
     """
-    judged = {
-        name: _judged(case, name, evidence, _chosen(case, name, evidence))
-        for name, evidence in gather(case).items()
-    }
-    return {"schema": "auditor/conclusion/1", "rules": RULES, "suspects": judged}
+    kept = case_calibration(case)
+    found = conclusions(case, shipped_calibrations() if kept is None else (kept,))
+    if found.calibration is not None and kept is None:
+        case.write_json(FILE, found.calibration.as_json())
+    return {"schema": "auditor/conclusion/1", "rules": RULES, "suspects": found.suspects}
 
 
-def _chosen(case: Case, suspect: str, evidence: Evidence) -> Chosen:
-    """Return the calibration that fits; once used, the case's own copy is the only candidate."""
+def case_calibration(case: Case) -> Calibration | None:
+    """Return the calibration that a case was judged with; None where none was used.
+
+    Raises:
+        InputError: it is malformed.
+    """
+    kept = (case.data / FILE).is_file()
+    return calibration_from_json(case.read_json(FILE)) if kept else None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Conclusions:
+    """The conclusion on every suspect of a case."""
+
+    suspects: dict[str, dict[str, Any]]
+    calibration: Calibration | None
+    """The one that was used."""
+
+
+def conclusions(case: Case, candidates: Sequence[Calibration]) -> Conclusions:
+    """Return what the statistics of a case give; nothing is written.
+
+    Args:
+        case: measured.
+        candidates: calibrations; once one fits a suspect, no other is used in the case.
+
+    Raises:
+        CaseError: the case was not measured.
+    """
+    used: Calibration | None = None
+    judged = {}
+    for name, evidence in gather(case).items():
+        chosen = choose(candidates, _facts(case, name, evidence))
+        if chosen.calibration is not None:
+            used = chosen.calibration
+            candidates = (used,)
+        judged[name] = _judged(case, name, evidence, chosen)
+    return Conclusions(suspects=judged, calibration=used)
+
+
+def _facts(case: Case, suspect: str, evidence: Evidence) -> CaseFacts:
     refs = read_refs(case)
     plan = case.read_json("plan.json")
     statistics = case.read_json("statistics.json")["suspects"][suspect]
-    facts = CaseFacts(
+    return CaseFacts(
         reference=refs[plan["subjects"][0]["name"]],
         suspect=refs[suspect],
         null_families=evidence.families,
         suites=tuple(f"{suite['name']}@{suite['version']}" for suite in plan["suites"]),
         measures=tuple(row["measure"] for row in statistics if row["value"] is not None),
     )
-    kept = case.data / FILE
-    candidates: Sequence[Calibration] = (
-        (calibration_from_json(case.read_json(FILE)),) if kept.is_file() else shipped_calibrations()
-    )
-    chosen = choose(candidates, facts)
-    if chosen.calibration is not None and not kept.is_file():
-        case.write_json(FILE, chosen.calibration.as_json())
-    return chosen
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
