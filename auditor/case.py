@@ -70,12 +70,18 @@ def open_case(root: Path, plan: dict[str, Any]) -> Case:
                 hint="give another --out, or repeat the command that started it to continue",
             )
         return case
-    if root.exists() and (not root.is_dir() or any(root.iterdir())):
+    if root.exists() and not _barely_begun(root):
         raise CaseError(
             f"{root} exists and is not a case folder", hint="give an empty or a new --out"
         )
     case.write_json("plan.json", plan)
     return case
+
+
+def _barely_begun(root: Path) -> bool:
+    """Whether a folder holds nothing but what a kill leaves before a plan is there."""
+    left = {"data", "data/plan.json.part"}
+    return root.is_dir() and all(p.relative_to(root).as_posix() in left for p in root.rglob("*"))
 
 
 @contextlib.contextmanager
