@@ -19,7 +19,7 @@ from pathlib import Path
 
 import auditor.models
 import auditor.models.encoder
-from auditor.audit import collect, judge_case
+from auditor.audit import collect, existing_case, judge_case
 from auditor.bundle.verify import verify
 from auditor.canon import directory_digests
 from auditor.case import Case, locked, open_case
@@ -138,7 +138,7 @@ def lost_lines(before: dict[str, list[bytes]], after: dict[str, list[bytes]]) ->
 def passes(root: Path) -> list[str]:
     """Return which of seal and verify took a case that a kill left."""
     taken = []
-    for name, act in (("seal", lambda: seal_case(Case(root))), ("verify", lambda: verify(root))):
+    for name, act in (("seal", lambda: seal_case(existing_case(root))), ("verify", lambda: verify(root))):
         try:
             act()
             taken.append(name)
