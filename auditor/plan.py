@@ -142,8 +142,9 @@ class _Listed:
     def add(self, model: ControlSpec, role: str) -> None:
         from auditor.models.specifier import parse
 
-        spec = parse(model.spec).canonical
-        name = _unique_name(spec, [subject["name"] for subject in self.subjects])
+        parsed = parse(model.spec)
+        spec = parsed.planned
+        name = _unique_name(parsed.canonical, [subject["name"] for subject in self.subjects])
         self.subjects.append(
             {
                 "name": name,

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 
 SCHEMES = ("local", "gguf", "hf", "smollm2", "tiny", "records", "openai")
 _PATHS = ("local", "gguf", "records")
+_KEYS = ("key_env", "key_file")
 _LATER = {
     "case": "subjects of another case are not available yet",
 }
@@ -50,6 +51,15 @@ class Specifier:
             return f"openai:{self.rest}?base_url={quote(self.options['base_url'], safe='/:')}"
         text = f"{self.scheme}:{self.rest}" if self.rest else self.scheme
         return f"{text}@{self.revision}" if self.revision else text
+
+    @property
+    def planned(self) -> str:
+        """The canonical form, and of a model on a server where its key is: what a plan keeps.
+
+        Without it a later stage would send the key of one server to another.
+        """
+        places = {name: self.options[name] for name in _KEYS if name in self.options}
+        return self.canonical + "".join(f"&{k}={quote(v, safe='/')}" for k, v in places.items())
 
     @property
     def path(self) -> Path:

@@ -138,7 +138,10 @@ def lost_lines(before: dict[str, list[bytes]], after: dict[str, list[bytes]]) ->
 def passes(root: Path) -> list[str]:
     """Return which of seal and verify took a case that a kill left."""
     taken = []
-    for name, act in (("seal", lambda: seal_case(existing_case(root))), ("verify", lambda: verify(root))):
+    for name, act in (
+        ("seal", lambda: seal_case(existing_case(root))),
+        ("verify", lambda: verify(root)),
+    ):
         try:
             act()
             taken.append(name)
@@ -237,7 +240,11 @@ def content_of_stage(root: Path, stage: str, whole: dict) -> dict | None:
 
 def main(plan_file: str, folder: str, stage: str, count: str, seed: str) -> None:
     """Do the stage whole, then COUNT times with deaths."""
-    plan, place, luck = json.loads(Path(plan_file).read_text()), Path(folder), random.Random(int(seed))
+    plan, place, luck = (
+        json.loads(Path(plan_file).read_text()),
+        Path(folder),
+        random.Random(int(seed)),
+    )
     preload(plan)
     start, root = place / "start", place / "whole"
     for done in ("collect", "measure")[: list(STAGES).index(stage)]:
