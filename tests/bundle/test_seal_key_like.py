@@ -84,7 +84,7 @@ def test_one_reply_that_is_not_named_is_refused(draft, tmp_path):
 @pytest.mark.parametrize(
     ("place", "why"),
     [
-        ("recorded/instructions@1#11", "holds nothing like a key"),
+        ("recorded/instructions@1#5", "holds nothing like a key"),
         ("recorded/instructions@1#99", "names no reply"),
         ("nobody/instructions@1#0", "names no reply"),
         ("../instructions@1#0", "names no reply"),
