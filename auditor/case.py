@@ -54,6 +54,34 @@ class Case:
         atomic_write(self.data / name, pretty_json(value))
 
 
+FORMATS = {"plan.json": "auditor/plan/1", "evidence.json": "auditor/evidence/1"}
+"""What this release reads and writes; the last number is the major version."""
+
+
+def check_format(root: Path) -> None:
+    """Refuse what is no folder, and a case of a version that this release cannot read.
+
+    Raises:
+        CaseError: says which.
+    """
+    if root.is_file():
+        raise CaseError(
+            f"{root} is a file, not the folder of a case",
+            hint="unpack a zip first and give the folder: only `auditor verify` reads a zip",
+        )
+    for name, wanted in FORMATS.items():
+        try:
+            content = json.loads((root / "data" / name).read_bytes())
+        except (OSError, ValueError, RecursionError):
+            continue  # missing or broken: named where it is read
+        found = content.get("schema") if isinstance(content, dict) else None
+        if isinstance(found, str) and found != wanted:
+            raise CaseError(
+                f"data/{name} is of schema {found!r}; this release reads {wanted}",
+                hint="use the release of auditor that wrote the case",
+            )
+
+
 def open_case(root: Path, plan: dict[str, Any]) -> Case:
     """Return the case at `root`, created with `plan` or continued where it holds the same plan.
 

@@ -8,12 +8,13 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+from auditor.case import FORMATS
 from auditor.errors import InputError
 from auditor.judge.findings import Thresholds
 from auditor.panel import NULL_ROLES
 from auditor.types import CONTROL_ROLES, Access, Decoding, ModelRef, Role
 
-SCHEMA = "auditor/plan/1"
+SCHEMA = FORMATS["plan.json"]
 DEFAULT_PROBES = 96
 PACK = "pack:"
 """Starts a control that stands for all controls of a shipped pack."""

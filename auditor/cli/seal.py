@@ -14,13 +14,14 @@ if TYPE_CHECKING:
 
     from auditor.sealing import Sealed
 
+_CASE = click.Path(path_type=Path)  # of a file, what to do is said where it is opened
 _FOLDER = click.Path(path_type=Path, file_okay=False)
 _FILE = click.Path(path_type=Path, dir_okay=False)
 _JSON = click.option("--json", "as_json", is_flag=True, help="Print one JSON object on stdout.")
 
 
 @click.command()
-@click.argument("folder", metavar="CASE", type=_FOLDER)
+@click.argument("folder", metavar="CASE", type=_CASE)
 @click.option("--out", type=_FOLDER, help="The new folder. [default: CASE.evidence]")
 @click.option("--key", type=_FILE, help="Private key in PEM that signs the sealed case.")
 @click.option(
@@ -100,7 +101,7 @@ def as_object(sealed: "Sealed") -> dict[str, Any]:
 
 
 @click.command()
-@click.argument("bundle", type=_FOLDER)
+@click.argument("bundle", type=_CASE)
 @click.option("--key", type=_FILE, required=True, help="Private key in PEM.")
 @click.option(
     "--role",
