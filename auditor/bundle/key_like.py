@@ -32,8 +32,8 @@ def accepted_rows(case: Case, places: Sequence[str]) -> list[dict[str, Any]]:
         line = _line(case, place)
         shapes = [] if line is None else key_like_in(_reply(line))
         if line is None or not shapes:
-            what = "names no reply of this case" if line is None else "holds nothing like a key"
-            raise CaseError(f"{place} {what}", hint="name a reply as SUBJECT/SUITE#SEQ of its line")
+            why = "names no reply of this case" if line is None else "holds nothing like a key"
+            raise CaseError(f"{place} {why}", hint="name a reply as SUBJECT/SUITE#SEQ of its line")
         what = sorted({one.what for one in shapes})
         rows.append({"record": place, "leaf": leaf_hash(line), "what": what})
     return rows

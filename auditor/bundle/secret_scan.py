@@ -32,8 +32,10 @@ _SHAPES = {
     "an authorization header": rb"Bearer (?=[\w.~+/-]{0,199}\d)[\w.~+/-]{20,%d}" % _MOST,
 }
 _SHAPE = re.compile(b"|".join(b"(%b)" % shape for shape in _SHAPES.values()))
-_STARTS = (b"PRIVATE KEY", b"sk-", b"hf_", b"github_pat_", b"AKIA", b"ASIA", b"AIza", b"xox")
-_STARTS += (b"ghp_", b"gho_", b"ghu_", b"ghs_", b"ghr_", b"Bearer ")
+_STARTS = (
+    *(b"PRIVATE KEY", b"sk-", b"hf_", b"github_pat_", b"AKIA", b"ASIA", b"AIza", b"xox"),
+    *(b"ghp_", b"gho_", b"ghu_", b"ghs_", b"ghr_", b"Bearer "),
+)
 """One of these is in every match; looking for them first is many times faster."""
 _BREAK = re.compile(rb"\\[nr]|\s")
 _BINARY = (".npy", ".tsr")

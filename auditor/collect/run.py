@@ -48,7 +48,7 @@ def collect_case(case: Case, progress: Progress) -> None:
         _copy_suites(run)
         _write_environment(run)
         again = {subject["spec"] for subject in scorers(run)}
-        with Shelf(plan, again) as shelf:
+        with Shelf(plan, again, exchanges=case.work / "exchanges") as shelf:
             for subjects in _pending(run).values():
                 _collect_model(run, shelf, subjects)
             uncrossed = collect_crossing(run, shelf)

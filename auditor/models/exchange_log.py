@@ -93,8 +93,11 @@ class ExchangeLog:
 
     def _add(self, path: Path, line: bytes) -> None:
         try:
+            path.parent.mkdir(parents=True, exist_ok=True)
             with path.open("ab") as stream:
                 stream.write(line)
+                stream.flush()
+                os.fsync(stream.fileno())
         except OSError:
             # Half a line would spoil the next one.
             if path.is_file():
