@@ -12,12 +12,12 @@ from typing import Any
 
 import auditor
 from auditor.canon import directory_digests, json_digest, leaf_hash, tree_digest
-from auditor.case import Case
+from auditor.case import FORMATS, Case
 from auditor.errors import CaseError
 from auditor.merkle import merkle_root
 from auditor.stored import chained_lines
 
-SCHEMA = "auditor/evidence/1"
+SCHEMA = FORMATS["evidence.json"]
 FILE = "evidence.json"
 CHAINED = ("record", "custody")
 """Roles of files whose lines are chained by ``seq`` and ``prev``."""

@@ -17,7 +17,7 @@ from auditor.bundle.bag import MANIFEST, is_bag, manifest_digest
 from auditor.bundle.evidence import FILE, payload_names
 from auditor.bundle.keys import fingerprint
 from auditor.canon import canonical_json, file_digest, pretty_json
-from auditor.case import Case, atomic_write
+from auditor.case import Case, atomic_write, check_format
 from auditor.errors import CaseError
 
 if TYPE_CHECKING:
@@ -100,8 +100,10 @@ def unchanged_payload(root: Path) -> dict[str, str]:
     """Return {path below data/: sha256, hex} as read now.
 
     Raises:
-        CaseError: the folder is not a sealed case, or its files are not those of its manifest.
+        CaseError: the folder is not a sealed case, is of a version that this release cannot read,
+            or its files are not those of its manifest.
     """
+    check_format(root)
     if not is_bag(root) or not (root / "data" / FILE).is_file() or root.name.endswith(".part"):
         raise CaseError(f"{root} is not a sealed case", hint="`auditor seal CASE` makes one")
     data = root / "data"

@@ -1,5 +1,6 @@
 """A finished case and a sealed copy of it, made once; tests must not change them."""
 
+import json
 from types import SimpleNamespace
 
 import pytest
@@ -7,6 +8,7 @@ from seal_world import finished_case
 from tsa_world import Authority
 
 from auditor.bundle.keys import load_private_key, new_key
+from auditor.cli.main import run
 from auditor.sealing import Signing, seal_case
 
 
@@ -36,3 +38,25 @@ def signed(finished, tmp_path_factory):
 def authority(tmp_path_factory):
     """Return a time-stamp authority."""
     return Authority(tmp_path_factory.mktemp("tsa"))
+
+
+@pytest.fixture
+def do(capsys):
+    """Return what runs a command: its exit code, and its JSON object."""
+
+    def done(*words):
+        capsys.readouterr()
+        code = run([str(word) for word in (*words, "--json")])
+        said = capsys.readouterr()
+        assert "Traceback" not in said.err
+        return code, json.loads(said.out)
+
+    return done
+
+
+@pytest.fixture
+def place(tmp_path):
+    """Return an empty folder that a test looks at."""
+    folder = tmp_path / "place"
+    folder.mkdir()
+    return folder
