@@ -24,6 +24,7 @@ CORE = {
     "stored",
     "answers",
     "progress",
+    "withheld",
 }
 # package -> packages of ours it may import (DESIGN, section 3); core is allowed everywhere.
 ALLOWED = {

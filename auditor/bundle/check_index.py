@@ -10,6 +10,7 @@ from auditor.bundle.check import Check, judged
 from auditor.bundle.evidence import FILE, SCHEMA, media_type, role
 from auditor.bundle.scan import Scanned
 from auditor.canon import canonical_json, json_digest
+from auditor.withheld import PARENT
 
 _SCHEMAS = {
     "plan.json": "auditor/plan/1",
@@ -20,6 +21,8 @@ _SCHEMAS = {
     "deviations.json": "auditor/deviations/1",
     "calibration.json": "auditor/calibration/1",
     "marks.json": "auditor/case-marks/1",
+    "redaction.json": "auditor/redaction/1",
+    f"{PARENT}/{FILE}": SCHEMA,
     FILE: SCHEMA,
 }
 _KEYS = {"schema", "case_id", "sealed", "tool", "files", "parent", "withheld"}
