@@ -125,8 +125,14 @@ def rests_on(
         names: of the withheld files, below data/.
     """
     inputs = {*row["inputs"]}
-    inputs |= {_of_another(name, suspect, control) for name in row["inputs"] for control in controls}
+    inputs |= {
+        _of_another(name, suspect, control) for name in row["inputs"] for control in controls
+    }
     return any(name in inputs or name.rpartition("/")[0] in inputs for name in names)
+
+
+def _is_defined(row: Mapping[str, Any]) -> bool:
+    return any(value is not None for value in (row["value"], *row["control_values"]))
 
 
 def _of_another(name: str, suspect: str, control: str) -> str:
@@ -145,7 +151,7 @@ def rows_resting_on(
         row["id"]
         for suspect, rows in statistics["suspects"].items()
         for row in rows
-        if rests_on(row, suspect, controls, withheld)
+        if _is_defined(row) and rests_on(row, suspect, controls, withheld)
     ]
 
 

@@ -14,7 +14,7 @@ from typing import Any
 from auditor.bundle.bag import MANIFEST
 from auditor.bundle.evidence import FILE
 from auditor.bundle.scan import Scanned
-from auditor.bundle.withholding import hidden, may_tell
+from auditor.bundle.withholding import Hidden, hidden, may_tell
 from auditor.case import Case
 from auditor.errors import CaseError
 from auditor.withheld import PARENT, REDACTION, redaction, rows_resting_on, withheld_names
@@ -137,21 +137,25 @@ def absence_faults(case: Case) -> Iterator[str]:
     index, listed = case.read_json(FILE), source.evidence["files"]
     shown, told = index["files"], hidden(case, index["withheld"])
     for name in sorted(listed.keys() - shown.keys()):
-        entry = stated["files"].get(name)
-        if entry is None:
-            yield f"data/{name} of the original is neither shown nor listed as withheld"
-        elif {key: entry[key] for key in ("sha256", "bytes")} != {
-            key: listed[name][key] for key in ("sha256", "bytes")
-        }:
-            yield f"{REDACTION} gives another digest or length of {name} than the original's index"
-        elif listed[name]["role"] not in _LEFT_OUT or not may_tell(name, told):
-            yield f"data/{name} is withheld, and tells of no withheld reply"
+        yield from _absent_faults(name, listed[name], stated["files"].get(name), told)
     for name in sorted(stated["files"].keys() - (listed.keys() - shown.keys())):
         yield f"{REDACTION} lists {name} as withheld, which is shown or was never there"
     for name in sorted(shown.keys() - listed.keys()):
         if name != REDACTION and not name.startswith(f"{PARENT}/"):
             yield f"data/{name} is not in the original"
     yield from _count_faults(case, stated, listed)
+
+
+def _absent_faults(
+    name: str, old: Mapping[str, Any], entry: Mapping[str, Any] | None, told: Hidden
+) -> Iterator[str]:
+    """Yield what is wrong with a file of the original, `old` in its index, that is not shown."""
+    if entry is None:
+        yield f"data/{name} of the original is neither shown nor listed as withheld"
+    elif (entry["sha256"], entry["bytes"]) != (old["sha256"], old["bytes"]):
+        yield f"{REDACTION} gives another digest or length of {name} than the original's index"
+    elif old["role"] not in _LEFT_OUT or not may_tell(name, told):
+        yield f"data/{name} is withheld, and tells of no withheld reply"
 
 
 def _count_faults(
@@ -174,4 +178,4 @@ def statistic_faults(case: Case) -> Iterator[str]:
     controls = [s["name"] for s in subjects if s["role"] not in ("reference", "suspect")]
     wanted = rows_resting_on(case.read_json("statistics.json"), controls, withheld_names(case))
     if stated["statistics"] != wanted:
-        yield f"{REDACTION} names other statistics as not replayable here than those that rest on it"
+        yield f"{REDACTION} names other statistics than those that rest on what is withheld"

@@ -87,7 +87,7 @@ def _read(root: Path, name: str) -> _Signed:
 
 
 def _statement(root: Path, name: str, scanned: Mapping[str, Scanned]) -> dict[str, Any]:
-    """Return what a signature must be over: this case, or the original that it was redacted from."""
+    """Return what a signature must be over: this case, or the original of a redacted one."""
     if not name.startswith(_PARENT):
         return _expected(root, name, scanned)
     source = original(root)

@@ -1,4 +1,4 @@
-"""Redaction: a sealed copy of a sealed case that leaves record lines out, and still proves the rest.
+"""Redaction: a sealed copy of a sealed case without some record lines, which proves all others.
 
 The copy holds the original's index, payload manifest and signatures in ``data/parent/``. Untouched
 files have the digests of that index; of a record file with withheld lines, the shown lines and the
@@ -93,9 +93,7 @@ def plan_redaction(root: Path, rules: Sequence[Rule]) -> Redaction:
         files=out,
         rewritten=tuple(sorted(rewritten)),
         statistics=tuple(
-            rows_resting_on(
-                case.read_json("statistics.json"), controls, {*out, *selection.lines}
-            )
+            rows_resting_on(case.read_json("statistics.json"), controls, {*out, *selection.lines})
         ),
         still=tuple(still_holding(case, shown, rules)),
     )

@@ -1,8 +1,9 @@
 """Rules that say which record lines of a sealed case are to be withheld.
 
-``subject:NAME``, ``suite:NAME`` or ``suite:NAME@VERSION``, ``probe:ID``, ``record:SUBJECT/SUITE#SEQ``
-and ``text:REGEX``. A pattern is looked for in what came back from the model: reply, raw response,
-error. What was asked is public in the case's suites, and stays.
+``subject:NAME``, ``suite:NAME`` or ``suite:NAME@VERSION``, ``probe:ID``,
+``record:SUBJECT/SUITE@VERSION#SEQ`` and ``text:REGEX``. A pattern is looked for in what came back
+from the model: reply, raw response, error. What was asked is public in the case's suites, and
+stays.
 """
 
 import json
@@ -24,8 +25,11 @@ _LONGEST_PATTERN = 1000
 SECONDS = 10.0
 """For one pattern in one text: a pattern that backtracks without end is stopped."""
 _NOT_ANSWERED = frozenset(
-    "attempt finish_reason outcome prev probe_digest probe_id prompt_ids repeat request "
-    "request_digest salt seq subject suite token_ids usage".split()
+    (
+        *("attempt", "outcome", "finish_reason", "prev", "seq", "salt", "repeat"),
+        *("subject", "suite", "probe_id", "probe_digest", "request", "request_digest"),
+        *("prompt_ids", "token_ids", "usage"),
+    )
 )
 """Fields of a record that say what was asked, of whom and in which order, or count."""
 
@@ -185,7 +189,7 @@ def occurs(compiled: Any, text: str) -> bool:
 
 
 def answered_texts(row: Mapping[str, Any]) -> Iterator[str]:
-    """Yield every string of a record that the model or its server gave, JSON in strings read too."""
+    """Yield every string of a record that the model or its server gave; see `strings_of`."""
     for key, value in row.items():
         if key not in _NOT_ANSWERED:
             yield from strings_of(value)

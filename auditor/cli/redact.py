@@ -47,9 +47,10 @@ def redact(
     """Write a copy of the sealed CASE that withholds record lines and still proves all others.
 
     The copy keeps the original's index, payload manifest and signatures in data/parent, so that
-    `auditor verify` checks it with the original examiner's key. A withheld line stands as its salted
-    hash; arrays that tell of withheld replies are left out whole; reports are rendered again. CASE
-    stays as it was. What was asked stays: suites are public.
+    `auditor verify` checks it with the original examiner's key. A withheld line stands as its
+    salted hash; arrays that tell of withheld replies are left out whole; reports are rendered
+    again. CASE stays as it was. What was asked stays: suites are public. Statistics stay too: one
+    over few replies can confirm a guess of a withheld one.
     """
     from auditor.bundle.redact import (
         check_target,
