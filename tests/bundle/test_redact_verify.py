@@ -70,13 +70,17 @@ def replayed(copy_of_told):
 
 def test_replay_computes_all_that_does_not_rest_on_what_is_withheld(copy_of_told, replayed):
     stated = json.loads((copy_of_told.root / "data/redaction.json").read_bytes())
-    missed = [
-        line["id"]
-        for line in replayed["lines"]
-        if line["outcome"] == "not replayable" and line["id"].startswith("S")
-    ]
-    assert missed == stated["statistics"]
-    assert 0 < len(missed) < replayed["counts"]["ok"] + len(missed)
+    statistics = Case(copy_of_told.root).read_json("statistics.json")["suspects"]
+    # Of a statistic without any number there is none to be computed again.
+    numbers = {
+        row["id"]
+        for rows in statistics.values()
+        for row in rows
+        if any(value is not None for value in (row["value"], *row["control_values"]))
+    }
+    missed = {line["id"] for line in replayed["lines"] if line["outcome"] == "not replayable"}
+    assert missed & numbers == set(stated["statistics"])
+    assert 0 < len(stated["statistics"]) < len(numbers)
     assert replayed["counts"]["differs"] == 0
 
 
@@ -328,8 +332,6 @@ def test_a_change_that_was_covered_is_found(copy_of_told, tmp_path, way):
     check, change = SWEEP[way]
     root = copied(copy_of_told.root, tmp_path / "case")
     change(root)
-    if way not in ("report-edited", "statement-removed", "other-schema"):
-        write_reports(Case(root)) if check in ("V08", "V10") else None
     resealed_copy(root)
     found = failed(root)
     assert check in found
@@ -351,6 +353,7 @@ def test_a_removed_or_exchanged_signature_of_the_original_is_found(told, copy_of
         load_private_key(other.private), canonical_json(data_statement(digests))
     )
     (root / name).write_bytes(pretty_json(forged))
+    write_reports(Case(root))
     resealed_copy(root)
     assert failed(root, told.public) == {"V05"}
 
