@@ -25,6 +25,12 @@ _FILE = click.Path(path_type=Path, dir_okay=False)
     "record:SUBJECT/SUITE@VERSION#SEQ, or text:REGEX, looked for in replies, raw responses and "
     "errors. May be repeated.",
 )
+@click.option(
+    "--proof",
+    metavar="RECORD",
+    help="Print one line, record:SUBJECT/SUITE@VERSION#SEQ, with its path to the Merkle root, as "
+    "JSON, and write no copy.",
+)
 @click.option("--out", type=_FOLDER, help="The new folder. [default: CASE.redacted]")
 @click.option("--key", type=_FILE, help="Private key in PEM that signs the copy.")
 @click.option(
@@ -38,6 +44,7 @@ _FILE = click.Path(path_type=Path, dir_okay=False)
 def redact(
     bundle: Path,
     rules: tuple[str, ...],
+    proof: str | None,
     out: Path | None,
     key: Path | None,
     role: str,
@@ -64,6 +71,9 @@ def redact(
     from auditor.cli.seal import private_key
     from auditor.errors import InputError
 
+    if proof is not None:
+        _print_proof(bundle, rules, proof)
+        return
     if not rules:
         raise InputError("nothing to withhold", hint="give --drop RULE, for example subject:NAME")
     parsed = [parse_rule(rule) for rule in rules]
@@ -76,6 +86,20 @@ def redact(
         output.emit_json(_as_object(wanted, written))
     else:
         _show(wanted, written)
+
+
+def _print_proof(bundle: Path, rules: tuple[str, ...], proof: str) -> None:
+    from auditor.bundle.line_proof import line_proof
+    from auditor.bundle.rules import parse_rule
+    from auditor.errors import InputError
+
+    rule = parse_rule(proof)
+    if rules or rule.kind != "record":
+        raise InputError(
+            "a proof is of one record line, and drops none",
+            hint="--proof record:SUBJECT/SUITE@VERSION#SEQ, without --drop",
+        )
+    output.emit_json(line_proof(bundle, rule.value))
 
 
 def _as_object(wanted: "Redaction", written: "Redacted | None") -> dict[str, Any]:
