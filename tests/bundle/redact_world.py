@@ -115,3 +115,13 @@ def _entry(name: str, found: Scanned) -> dict:
     plain = {"role": role(name), "media_type": media_type(name)}
     plain |= {"sha256": found.sha256, "bytes": found.size}
     return plain | {key: getattr(found, key) for key in tree}
+
+
+def lines_below(root: Path, name: str) -> list[bytes]:
+    """Return the lines of a file below data/, without newlines."""
+    return (root / "data" / name).read_bytes().splitlines()
+
+
+def write_lines(root: Path, name: str, lines: list[bytes]) -> None:
+    """Write them."""
+    (root / "data" / name).write_bytes(b"".join(line + b"\n" for line in lines))
