@@ -4,13 +4,15 @@ from dataclasses import dataclass
 
 from auditor.case import Case
 from auditor.report import words
-from auditor.withheld import INDEX, redaction
+from auditor.withheld import INDEX, PARENT, redaction
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class WithheldNotice:
     """What a redacted case does not show."""
 
+    short: str
+    """How much, in a few words."""
     sentences: tuple[str, ...]
     rules: tuple[tuple[str, int], ...]
     """Rule, number of record lines that it names."""
@@ -24,14 +26,19 @@ def withheld_notice(case: Case) -> WithheldNotice | None:
     if stated is None:
         return None
     lines, files = stated["lines"], stated["files"]
+    short = (
+        f"{lines['withheld']:,} of {words.counted(lines['total'], 'record line')} and "
+        f"{words.counted(len(files), 'file')} are withheld"
+    )
+    signed = (case.data / PARENT / "signatures").is_dir()
+    covered = ", which its signatures cover" if signed else "; it bears no signature"
     return WithheldNotice(
+        short=short,
         sentences=(
             "This is a redacted copy of a sealed case, whose payload manifest has the SHA-256 "
             f"{case.read_json(INDEX)['parent']}.",
-            f"{lines['withheld']:,} of {words.counted(lines['total'], 'record line')} and "
-            f"{words.counted(len(files), 'whole file')} are withheld. All other lines and files "
-            "are proved to be the original's: by its Merkle roots and digests, which its signature "
-            "covers.",
+            f"{short}. All other lines and files, but the reports, which were rendered again, are "
+            f"proved to be the original's by its Merkle roots and digests{covered}.",
             f"{words.counted(len(stated['statistics']), 'statistic')} marked \u201cnot replayable "
             "here\u201d rest on what is withheld: the numbers are the original's, and cannot be "
             "computed again from this copy.",

@@ -107,6 +107,7 @@ def _manifest_of_the_original(root):
 
 def _original_covered(root):
     """Change a shown line, and index, manifest and digest of the original so that all agree."""
+    shutil.rmtree(root / "signatures")  # over the copy: only the original's are left
     _shown_line_edited(root)
     resealed_copy(root)
     own = json.loads((root / "data/evidence.json").read_bytes())["files"][RECORDS]
