@@ -21,6 +21,7 @@ from auditor.panel import (
 )
 from auditor.stored import Answered, load_answered, planned_probes, read_array, read_refs
 from auditor.types import Array
+from auditor.withheld import withheld_names
 
 
 def load_pair(case: Case, reference: str, suspect: str) -> Pair:
@@ -144,11 +145,25 @@ def _crossing(case: Case, pair: tuple[str, str], pool: Sequence[Control]) -> Cro
     return Crossing(scorers=tuple(found), authors=authors, logprob=logprob, bytes=length)
 
 
+_FIELD_OF = {
+    "agreement": "positions",
+    "embeddings": "embeddings",
+    "hidden": "hidden",
+    "topk": "topk",
+    "crossing": "crossing",
+}
+"""Kind of array -> field of a pair, of those that a redaction may leave out."""
+
+
 def _reasons(case: Case, reference: str, suspect: str) -> dict[str, str]:
     why: dict[str, str] = {}
     for name in dict.fromkeys((reference, suspect)):
         for field, reason in case.read_json(f"collected/{name}.json")["missing"].items():
             why[field] = f"{why[field]}; {name}: {reason}" if field in why else f"{name}: {reason}"
+    withheld = withheld_names(case)
+    for kind, field in _FIELD_OF.items():
+        if any(f"arrays/{kind}/{name}.npy" in withheld for name in (reference, suspect)):
+            why[field] = "withheld in this redacted copy"
     first = case.read_json("plan.json")["subjects"][0]["name"]
     if reference != first:
         why["positions"] = f"positions were collected against {first}, not {reference}"

@@ -82,6 +82,8 @@ def _answer_faults(case: Case, plan: dict[str, Any]) -> Iterator[str]:
     }
     for subject in plan["subjects"]:
         for number, row in enumerate(iterate_records(case, subject["name"])):
+            if row["outcome"] == "withheld":
+                continue
             where = f"record {number} of {subject['name']}"
             if row["probe_digest"] != asked[row["suite"], row["probe_id"]]:
                 yield f"{where} answers another probe than the planned one"

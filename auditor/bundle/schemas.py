@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from auditor.bundle.predicate import Compiler, ecma_pattern
 from auditor.data import data_dir
+from auditor.withheld import PARENT
 
 if TYPE_CHECKING:
     from jsonschema import ValidationError
@@ -26,6 +27,8 @@ _DOCUMENTS = {
     "deviations.json": "deviations",
     "calibration.json": "calibration",
     "marks.json": "case-marks",
+    "redaction.json": "redaction",
+    f"{PARENT}/evidence.json": "evidence",
 }
 _DOCUMENTS_IN = {"collected": "collected", "marks": "case-mark-tests"}
 """By folder."""
@@ -46,7 +49,7 @@ def schema_of(name: str) -> str | None:
     if name.endswith(".jsonl"):
         return _LINES_IN.get(folder) if rest else _LINES.get(name)
     if rest:
-        return _DOCUMENTS_IN.get(folder)
+        return _DOCUMENTS.get(name) or _DOCUMENTS_IN.get(folder)
     if name == "result.json" or name.startswith("result-"):
         return "result"
     return _DOCUMENTS.get(name)

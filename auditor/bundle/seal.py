@@ -107,13 +107,22 @@ def close(
     refuse_key_like(copy, names, key_like)
     evidence = index(copy.data, datetime.now(UTC).isoformat(timespec="milliseconds"))
     _check_collected(copy, evidence)
+    publish(copy, target, evidence)
+    return evidence
+
+
+def publish(copy: Case, target: Path, evidence: Mapping[str, Any]) -> None:
+    """Write the index and the manifests of a case in ``<target>.part``, and give it its name.
+
+    Raises:
+        StorageError: the disk refused it.
+    """
     atomic_write(copy.data / FILE, pretty_json(evidence))
     write_tags(copy.root, evidence)
     with storage_errors(target):
         _flush(copy.root)
         copy.root.rename(target)
         _flush_folder(target.parent)
-    return evidence
 
 
 def _check_collected(copy: Case, evidence: dict[str, Any]) -> None:

@@ -79,9 +79,23 @@ def opinion_statement(root: Path, role: str) -> dict[str, Any]:
     """Return the statement that a role stands by the conclusion of a sealed case."""
     case = Case(root)
     conclusion, evidence = case.read_json("conclusion.json"), case.read_json(FILE)
+    return opinion_on(manifest_digest(root), evidence, conclusion, role)
+
+
+def opinion_on(
+    manifest: str, evidence: Mapping[str, Any], conclusion: Mapping[str, Any], role: str
+) -> dict[str, Any]:
+    """Return the statement that a role stands by a conclusion.
+
+    Args:
+        manifest: SHA-256 of the payload manifest of the case, hex.
+        evidence: content of its evidence.json.
+        conclusion: content of its conclusion.json.
+        role: of the signer.
+    """
     return {
         "_type": STATEMENT,
-        "subject": [{"name": MANIFEST, "digest": {"sha256": manifest_digest(root)}}],
+        "subject": [{"name": MANIFEST, "digest": {"sha256": manifest}}],
         "predicateType": OPINION,
         "predicate": {
             "role": role,

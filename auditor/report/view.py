@@ -14,7 +14,8 @@ from auditor.report.divergence import kl_by_kind, kl_histogram
 from auditor.report.findings import Findings, Row, Subject
 from auditor.report.integrity import ListedFile, checksum_lines, listed_files
 from auditor.report.plates import Plate
-from auditor.report.samples import RULE, Comparison, comparisons
+from auditor.report.samples import RULE, WITHHELD_RULE, Comparison, comparisons
+from auditor.report.withheld_notice import WithheldNotice, withheld_notice
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -83,6 +84,8 @@ class View:
     plan: tuple[tuple[str, str], ...]
     declared: Declared | None
     """Of a planned audit."""
+    withheld: WithheldNotice | None
+    """Of a redacted case."""
     suites: tuple[dict[str, Any], ...]
     environment: tuple[tuple[str, str], ...]
     files: tuple[ListedFile, ...]
@@ -113,6 +116,7 @@ def report_view(findings: Findings, files: Sequence[ListedFile] | None = None) -
     specs = findings.suspect.ref["spec"], findings.reference.ref["spec"]
     shown = comparisons(pair, findings.plan["seed"])
     why = pair.why or {}
+    withheld = withheld_notice(findings.case)
     return View(
         question=words.question(*names),
         reading=words.reading_sentence(conclusion, *names),
@@ -129,12 +133,13 @@ def report_view(findings: Findings, files: Sequence[ListedFile] | None = None) -
         groups=tuple(_groups(findings, numbers)),
         where=tuple(_where(pair, findings.plan, numbers)),
         where_missing=None if pair.positions is not None else _reason(why, "positions"),
-        rule=RULE,
+        rule=RULE if withheld is None else RULE + WITHHELD_RULE,
         samples=tuple(SampleExhibit(number=numbers.next(), comparison=c) for c in shown),
         samples_missing=None if shown else _reason(why, "texts"),
         limits=tuple(_limits(findings)),
         plan=tuple(_plan_lines(findings.plan)),
         declared=declared_view(findings.case, names[0]),
+        withheld=withheld,
         suites=tuple(findings.plan["suites"]),
         environment=tuple(item for item in flat(findings.environment) if item[0] != "schema"),
         files=listed,

@@ -36,7 +36,7 @@ import tomllib
 import unicodedata
 from collections import Counter, defaultdict
 from fractions import Fraction
-from functools import cache, lru_cache
+from functools import cache, cached_property, lru_cache
 from pathlib import Path
 from statistics import NormalDist
 
@@ -229,6 +229,7 @@ class Case:
         self.refs = {s["name"]: s["ref"] for s in self.json("subjects.json")["subjects"]}
         self.probes = self._planned_probes()
         self.failed = self._failures()
+        self.withheld = self._withheld_files()
         self._answered = {}
         self._arrays = {}
 
@@ -247,6 +248,8 @@ class Case:
     def array(self, kind, subject):
         """Return a stored array, or None where there is none."""
         key = (kind, subject)
+        if f"arrays/{kind}/{subject}.npy" in self.withheld:
+            raise NotReplayableError(f"arrays/{kind}/{subject}.npy is withheld")
         if key not in self._arrays:
             path = self.data / "arrays" / kind / f"{subject}.npy"
             try:
@@ -289,6 +292,12 @@ class Case:
         keys = ("subject", "suite", "probe_id", "repeat")
         return {tuple(row.get(key) for key in keys) for row in rows}
 
+    def _withheld_files(self):
+        """Return the files that a redacted case leaves out whole; see data/redaction.json."""
+        if not (self.data / "redaction.json").is_file():
+            return frozenset()
+        return frozenset(self.json("redaction.json")["files"])
+
     def answered(self, name):
         """Return the replies of a subject, (P)(N), None where withheld, and the probes answered."""
         if name not in self._answered:
@@ -329,7 +338,7 @@ def _lines(path):
 
 def _reply(row, identity, failed):
     """Return the text of a record, None where it is withheld, and whether it is a reply."""
-    if "withheld" in row:
+    if row.keys() == {"withheld"}:
         return None, identity not in failed
     _, _, probe, repeat = identity
     if (row["probe_id"], row["repeat"]) != (probe, repeat):
@@ -354,15 +363,29 @@ class Side:
         texts, _ = case.answered(name)
         self.name = name
         self._texts = [texts[i] for i in rows]
-        total = len(case.probes)
-        embeddings = case.array("embeddings", name)
-        if embeddings is not None:
-            repeats = len(texts[0])
-            embeddings = embeddings.reshape(total, case.plan["repeats"], -1)[rows, :repeats]
-        hidden = case.array("hidden", name)
-        self.embeddings = embeddings
-        self.hidden = None if hidden is None else hidden[rows]
-        self.topk = taken(case.array("topk", name), rows, total)
+        self._case, self._rows, self._repeats = case, rows, len(texts[0])
+
+    # Opened when asked for: one that is withheld is missed by the statistics that need it alone.
+
+    @cached_property
+    def embeddings(self):
+        """(P, N, E) of the replies."""
+        found = self._case.array("embeddings", self.name)
+        if found is None:
+            return None
+        shape = (len(self._case.probes), self._case.plan["repeats"], -1)
+        return found.reshape(shape)[self._rows, : self._repeats]
+
+    @cached_property
+    def hidden(self):
+        """(P, D) final hidden states."""
+        found = self._case.array("hidden", self.name)
+        return None if found is None else found[self._rows]
+
+    @cached_property
+    def topk(self):
+        """Rows of the likeliest tokens."""
+        return taken(self._case.array("topk", self.name), self._rows, len(self._case.probes))
 
     @property
     def texts(self):

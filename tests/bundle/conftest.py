@@ -4,6 +4,7 @@ import json
 from types import SimpleNamespace
 
 import pytest
+from redact_world import redacted, told_case
 from seal_world import finished_case
 from tsa_world import Authority
 
@@ -31,6 +32,28 @@ def signed(finished, tmp_path_factory):
     pair = new_key(folder)
     signing = Signing(key=load_private_key(pair.private))
     root = seal_case(finished, folder / "case.evidence", signing).root
+    return SimpleNamespace(root=root, public=pair.public, private=pair.private)
+
+
+@pytest.fixture(scope="session")
+def told(tmp_path_factory):
+    """Return a signed case of known replies: ``root``, ``case``, ``public``, ``private``."""
+    folder = tmp_path_factory.mktemp("told")
+    pair = new_key(folder)
+    signing = Signing(key=load_private_key(pair.private))
+    case = told_case(folder / "draft")
+    root = seal_case(case, folder / "case.evidence", signing).root
+    return SimpleNamespace(root=root, case=case, public=pair.public, private=pair.private)
+
+
+@pytest.fixture(scope="session")
+def copy_of_told(told, tmp_path_factory):
+    """Return a redacted copy: half of the known replies and one of the reference are withheld."""
+    folder = tmp_path_factory.mktemp("copy")
+    pair = new_key(folder)
+    key = load_private_key(pair.private)
+    rules = ("text:Zebra .* of ood-", "record:teacher/instructions@1#0")
+    root = redacted(told.root, folder / "case.redacted", *rules, key=key)
     return SimpleNamespace(root=root, public=pair.public, private=pair.private)
 
 
