@@ -165,7 +165,7 @@ def _checks(root: Path, listing: Listing, trust: Trust) -> tuple[Check, ...]:
         "V08": lambda: check_completeness(case),
         "V09": lambda: check_plan(case),
         "V10": lambda: check_references(case),
-        "V11": lambda: check_report(case),
+        "V11": lambda: check_report(case, scanned),
         "V12": lambda: check_replay(case, wanted=trust.replay),
         "V13": lambda: check_words(case),
         "V14": lambda: check_content(root, scanned),
