@@ -536,7 +536,7 @@ _WORD_AFTER = {
 }
 
 
-@lru_cache(maxsize=1 << 16)
+@cache
 def _read_answer(kind, value, choices, text):
     marked = _after_mark(text)
     if kind == "exact":
@@ -557,8 +557,12 @@ def given_answer(probe, text):
 
 def right_answer(probe):
     """Return the canonical expected answer."""
-    value = probe.answer["value"]
-    return _last_number(value) if probe.answer["kind"] == "number" else _normal(value)
+    return _expected_answer(probe.answer["kind"], probe.answer["value"])
+
+
+@cache
+def _expected_answer(kind, value):
+    return _last_number(value) if kind == "number" else _normal(value)
 
 
 def wrong_answer(probe, text):
@@ -771,8 +775,9 @@ def _adjusted_parts(pair):
     """
     families = _pool_texts(pair).values()
     parts = np.zeros((len(pair.probes), 6))
-    for i, probe in enumerate(pair.probes):
-        pairs = list(zip(pair.ours.texts[i], pair.theirs.texts[i]))
+    both = zip(pair.ours.texts, pair.theirs.texts)
+    for i, (probe, replies) in enumerate(zip(pair.probes, both)):
+        pairs = list(zip(*replies))
         if probe.answer is None or not pairs:
             continue
         errors = _usual_errors(probe, [[model[i] for model in models] for models in families])
@@ -1129,17 +1134,36 @@ def embedding_mmd_subsets(pair, chosen):
 _RELABELLINGS = 9999
 
 
+_MOST_PATTERNS = 1 << 12
+
+
 @cache
 def _swapped_bits(probe, repeats):
     # Kept for every subject as bits: a case may have thousands of probes.
     uniform = _stream(probe, "equality-mmd").random_sample((_RELABELLINGS, repeats))
-    return np.packbits(uniform < 0.5, axis=None)
+    return np.packbits(uniform < 0.5, axis=1)
 
 
 def _swaps(probe, repeats):
     """Return (B, repeats) int8, -1 where partners are swapped."""
-    bits = np.unpackbits(_swapped_bits(probe, repeats), count=_RELABELLINGS * repeats)
-    return np.int8(1) - 2 * bits.astype(np.int8).reshape(_RELABELLINGS, repeats)
+    bits = np.unpackbits(_swapped_bits(probe, repeats), axis=1, count=repeats)
+    return np.array([1, -1], dtype=np.int8)[bits]
+
+
+@cache
+def _sign_patterns(repeats):
+    """Return (2 ** repeats, repeats): every way of swapping, by the number of its bits."""
+    numbers = np.arange(1 << repeats)
+    return 1 - 2 * (numbers[:, None] >> np.arange(repeats)[::-1] & 1)
+
+
+def _swap_patterns(probe, repeats):
+    """Return signs, and which of them each of the (B,) draws takes: few repeats, few patterns."""
+    if 1 << repeats > _MOST_PATTERNS:
+        return _swaps(probe, repeats), slice(None)
+    bits = _swapped_bits(probe, repeats).astype(np.int64)
+    number = bits @ (1 << 8 * np.arange(bits.shape[1])[::-1])
+    return _sign_patterns(repeats), number >> -repeats % 8
 
 
 def _stream(probe, test):
@@ -1151,28 +1175,34 @@ def _permutation_p(observed, null):
     return math.log10((1 + int((null >= observed - slack).sum())) / (1 + len(null)))
 
 
-def _equal_characters(x, y, rows):
-    """Return (b, n) rows of H of the Hamming kernel of paired rows of code points; H_ii = 0."""
+def _equal_characters(x, y, start, stop):
+    """Return (b, n - start) of H of the Hamming kernel of paired rows of code points; H_ii = 0."""
 
     def equal(a, b):
-        return np.stack([(b == row).sum(axis=1) for row in a]).astype(float)
+        step = max(1, (1 << 18) // b.size)
+        parts = [a[i : i + step, None] == b for i in range(0, len(a), step)]
+        return np.concatenate([part.sum(axis=2) for part in parts])
 
-    table = equal(x[rows], x) + equal(y[rows], y) - equal(x[rows], y) - equal(y[rows], x)
-    table[np.arange(len(rows)), rows] = 0.0
+    a, b, x, y = x[start:stop], y[start:stop], x[start:], y[start:]
+    table = equal(a, x) + equal(b, y) - equal(a, y) - equal(b, x)
+    table[np.arange(len(a)), np.arange(len(a))] = 0
     return table
 
 
 def _swapped(x, y, signs):
     """Return the sum of H, and (B,) of it with partners swapped, a few rows of H at a time."""
     observed, null = 0.0, np.zeros(len(signs))
-    step = max(1, (1 << 22) // len(x))
+    # Whole numbers, which float32 holds exactly up to 2 ** 24; H is symmetric and at most 200.
+    kind = np.float32 if 400 * len(x) < 1 << 24 else np.float64
+    step = max(1, (1 << 20) // len(x))
     for start in range(0, len(x), 256):
-        rows = np.arange(start, min(start + 256, len(x)))
-        table = _equal_characters(x, y, rows)
+        table = _equal_characters(x, y, start, start + 256)
+        table[:, len(table) :] *= 2
         observed += float(table.sum())
         for first in range(0, len(signs), step):
-            e = signs[first : first + step].astype(float)
-            null[first : first + step] += ((e @ table.T) * e[:, rows]).sum(axis=1)
+            e = signs[first : first + step, start:].astype(kind)
+            moved = (e @ table.T.astype(kind)).astype(float)
+            null[first : first + step] += np.einsum("bi,bi->b", moved, e[:, : len(table)])
     return observed, null
 
 
@@ -1197,9 +1227,10 @@ def equality_mmd(pair):
         return _permutation_p(*_swapped(x[:, 0], y[:, 0], signs))
     observed, null = 0.0, np.zeros(_RELABELLINGS)
     for probe, a, b in zip(pair.probes, x, y):
-        own, swapped = _swapped(a, b, _swaps(probe.id, repeats))
+        patterns, drawn = _swap_patterns(probe.id, repeats)
+        own, swapped = _swapped(a, b, patterns)
         observed += own
-        null += swapped
+        null += swapped[drawn]
     return _permutation_p(observed, null)
 
 
