@@ -143,7 +143,8 @@ def chained_lines(path: Path) -> Iterator[tuple[bytes, dict[str, Any]]]:
                 return
             line = line[:-1]
             try:
-                row = json.loads(line)
+                # Of bytes, json.loads would guess the encoding, line by line.
+                row = json.loads(line.decode("utf-8", "surrogatepass"))
                 intact = row["seq"] == number and row["prev"] == previous
             except (ValueError, KeyError, TypeError):
                 intact = False
