@@ -28,9 +28,7 @@ def write_reports(case: Case) -> dict[str, Path]:
     return {name: case.data / report_name(case, name) for name in suspects(case)}
 
 
-def rendered(
-    case: Case, files: Sequence[ListedFile] | None = None
-) -> Iterator[tuple[str, bytes]]:
+def rendered(case: Case, files: Sequence[ListedFile] | None = None) -> Iterator[tuple[str, bytes]]:
     """Yield (name in ``data/``, content) of every report and result, from the stored files.
 
     Args:
