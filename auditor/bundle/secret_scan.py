@@ -26,8 +26,10 @@ _SHAPES = {
     "an authorization header": rb"Bearer (?=[\w.~+/-]*\d)[\w.~+/-]{20,}",
 }
 _SHAPE = re.compile(b"|".join(b"(%b)" % shape for shape in _SHAPES.values()))
-_STARTS = (b"PRIVATE KEY", b"sk-", b"hf_", b"github_pat_", b"AKIA", b"ASIA", b"AIza", b"xox")
-_STARTS += (b"ghp_", b"gho_", b"ghu_", b"ghs_", b"ghr_", b"Bearer ")
+_STARTS = (
+    *(b"PRIVATE KEY", b"sk-", b"hf_", b"github_pat_", b"AKIA", b"ASIA", b"AIza", b"xox"),
+    *(b"ghp_", b"gho_", b"ghu_", b"ghs_", b"ghr_", b"Bearer "),
+)
 """One of these is in every text that has a shape: looking for them is 20 times quicker."""
 _BINARY = (".npy", ".tsr")
 """Not searched for shapes, which random bytes could have."""

@@ -112,7 +112,16 @@ def cost(command: list[str], folder: Path) -> Cost:
 
 def measured(root: Path, *, replay: bool) -> dict[str, object]:
     """Return what `auditor verify` and `sha256sum` take on a sealed case, as JSON values."""
-    words = [sys.executable, "-m", "auditor", "verify", str(root.resolve()), "--min-level", "L1"]
+    words = [
+        sys.executable,
+        "-P",
+        "-m",
+        "auditor",
+        "verify",
+        str(root.resolve()),
+        "--min-level",
+        "L1",
+    ]
     files = [path for path in root.rglob("*") if path.is_file()]
     found = {
         "sha256sum": cost(["sha256sum", "--quiet", "-c", "manifest-sha256.txt"], root),
