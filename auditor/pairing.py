@@ -25,8 +25,8 @@ from auditor.withheld import withheld_names
 
 
 def load_pair(case: Case, reference: str, suspect: str) -> Pair:
-    """Return two subjects of a case as a pair; see `Pairs.load`."""
-    return Pairs(case).load(reference, suspect)
+    """Return two subjects of a case as a pair, see `Pairs.load`, and read nothing of controls."""
+    return Pairs(case).load(reference, suspect, alone=True)
 
 
 class Pairs:
@@ -38,11 +38,12 @@ class Pairs:
         self._refs = read_refs(case)
         self._read: dict[str, Answered] = {}
 
-    def load(self, reference: str, suspect: str) -> Pair:
+    def load(self, reference: str, suspect: str, *, alone: bool = False) -> Pair:
         """Return two subjects on the probes that both answered, and why something is missing.
 
         The pool holds the controls without a link to the reference, but none of the suspect's
         family and none with the suspect's weights: so a control is placed among the others.
+        Alone: the pool stays empty.
 
         Raises:
             CaseError: one of them was not collected, or a file of it was changed.
@@ -50,7 +51,7 @@ class Pairs:
         case = self._case
         a, b = self._answered(reference), self._answered(suspect)
         why = _reasons(case, reference, suspect)
-        pool = tuple(self._control(subject) for subject in self._pool_of(suspect))
+        pool = () if alone else tuple(map(self._control, self._pool_of(suspect)))
         mixture = _rows(case, "merge", suspect, MIXTURE)
         pair = Pair(
             reference=a.outputs,

@@ -156,7 +156,8 @@ def chained_lines(
                 previous = leaf
                 continue
             try:
-                row = json.loads(line)
+                # Of bytes, json.loads would guess the encoding, line by line.
+                row = json.loads(line.decode("utf-8", "surrogatepass"))
                 intact = leaf is None and row["seq"] == number and row["prev"] == previous
             except (ValueError, KeyError, TypeError):
                 intact = False

@@ -95,11 +95,16 @@ class _Page(HTMLParser):
 
 def _runs(name: str, value: str) -> bool:
     """Whether an attribute runs or loads something that is not in the page itself."""
-    address = re.sub(r"[\x00-\x20]", "", value).lower()
     if name.startswith("on") or name == "srcdoc":
         return True
     if name in ("href", "xlink:href"):
-        return address.startswith(("javascript:", "vbscript:", "data:"))
+        return _address(value).startswith(("javascript:", "vbscript:", "data:"))
     if name in _LOADED:
-        return not address.startswith("data:image/")
-    return bool(_STYLE.search(value))
+        return not _address(value).startswith("data:image/")
+    # All that the pattern finds has one of these; the paths of a drawing are long and have none.
+    return ("(" in value or "@" in value) and bool(_STYLE.search(value))
+
+
+def _address(value: str) -> str:
+    """Return an address as a browser reads it, without spaces and control characters."""
+    return re.sub(r"[\x00-\x20]", "", value).lower()

@@ -90,7 +90,9 @@ def refuse_secrets(root: Path, names: Sequence[str], secrets: Mapping[str, list[
     Raises:
         CaseError: names the file and where the secret comes from, not the value.
     """
-    longest = max((len(form) for forms in secrets.values() for form in forms), default=0)
+    if not secrets:
+        return
+    longest = max(len(form) for forms in secrets.values() for form in forms)
     for name in names:
         for piece in _pieces(root / name, longest):
             for source, forms in secrets.items():

@@ -5,6 +5,7 @@ Nothing of the case is executed, no key in it is trusted, nothing on the disk is
 
 import tempfile
 from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -164,6 +165,22 @@ def _unsafe(path: Path, faults: Sequence[str]) -> Verification:
 
 def _checks(root: Path, scanned: Mapping[str, Scanned], trust: Trust) -> tuple[Check, ...]:
     case = Case(root)
+    readable = f"data/{FILE}" in scanned and not _of_another_version(root)
+    # The replay is a process of its own: it runs on another core while the rest is checked.
+    with ThreadPoolExecutor(max_workers=1) as beside:
+        replay = beside.submit(check_replay, case, wanted=trust.replay and readable)
+        return _made_checks(root, scanned, trust, replay.result, readable=readable)
+
+
+def _made_checks(
+    root: Path,
+    scanned: Mapping[str, Scanned],
+    trust: Trust,
+    replay: Callable[[], Check],
+    *,
+    readable: bool,
+) -> tuple[Check, ...]:
+    case = Case(root)
     checks: dict[str, Callable[[], Check]] = {
         "V01": lambda: judged("V01", ()),
         "V02": lambda: check_schemas(root, scanned),
@@ -175,18 +192,15 @@ def _checks(root: Path, scanned: Mapping[str, Scanned], trust: Trust) -> tuple[C
         "V08": lambda: check_completeness(case),
         "V09": lambda: check_plan(case),
         "V10": lambda: check_references(case),
-        "V11": lambda: check_report(case),
-        "V12": lambda: check_replay(case, wanted=trust.replay),
+        "V11": lambda: check_report(case, scanned),
+        "V12": replay,
         "V13": lambda: check_words(case),
         "V14": lambda: check_content(root, scanned),
     }
-    return tuple(_made(root, name, check, scanned) for name, check in checks.items())
+    return tuple(_made(name, check, readable=readable) for name, check in checks.items())
 
 
-def _made(
-    root: Path, name: str, check: Callable[[], Check], scanned: Mapping[str, Scanned]
-) -> Check:
-    readable = f"data/{FILE}" in scanned and not _of_another_version(root)
+def _made(name: str, check: Callable[[], Check], *, readable: bool) -> Check:
     if name not in ("V01", "V02", "V03", "V05", "V14") and not readable:
         return skipped(name, "the index is missing or of another version: see V02")
     return guarded(name, check)
