@@ -28,11 +28,30 @@ if TYPE_CHECKING:
     metavar="EXPR",
     help="For junit: the test of the conclusion fails where this holds, as with compare.",
 )
-def report(folder: Path, form: str, fail_on: str | None) -> None:
+@click.option(
+    "--profile",
+    type=click.Choice(["eu-gpai"]),
+    help="Write a page for a certain reader instead, outside of the case. eu-gpai: evidence on an "
+    "undeclared teacher for EU AI Act, Article 53 (html or md).",
+)
+@click.option(
+    "--out",
+    type=click.Path(path_type=Path, dir_okay=False),
+    help="File of the --profile page. [default: CASE.PROFILE.html, or .md, beside the case]",
+)
+def report(
+    folder: Path, form: str, fail_on: str | None, profile: str | None, out: Path | None
+) -> None:
     """Write the report of a judged CASE again, from its files alone.
 
-    CASE is the folder of an audit, or the output folder of a distillation (html only).
+    CASE is the folder of an audit, or the output folder of a distillation (html only). With
+    --profile nothing in CASE changes, so that a sealed case will do.
     """
+    if profile is not None:
+        _profile_page(folder, profile, form, out)
+        return
+    if out is not None:
+        raise InputError("--out goes with --profile", hint="the report itself lies in the case")
     if fail_on and form != "junit":
         raise InputError("--fail-on goes with --format junit", hint="compare and audit take it too")
     if (folder / "lineage.json").is_file():
@@ -41,6 +60,25 @@ def report(folder: Path, form: str, fail_on: str | None) -> None:
         click.echo(write_run_report(folder))
         return
     _case_report(folder, form, fail_on)
+
+
+def _profile_page(folder: Path, profile: str, form: str, out: Path | None) -> None:
+    from auditor.audit import existing_case
+    from auditor.case import atomic_write
+    from auditor.report.compliance import profile_pages
+
+    if form not in ("html", "md"):
+        raise InputError(f"--profile has no format {form}", hint="--format html or --format md")
+    case = existing_case(folder)
+    root = case.root.resolve()
+    target = out or root.with_name(f"{root.name}.{profile}.{form}")
+    if target.resolve().is_relative_to(root):
+        raise InputError(f"{target} lies in the case", hint="give an --out outside of it")
+    content = profile_pages(case)[form].encode()
+    if target.exists() and target.read_bytes() != content:
+        raise InputError(f"{target} exists", hint="give another --out; nothing is replaced")
+    atomic_write(target, content)
+    click.echo(target)
 
 
 def _case_report(folder: Path, form: str, fail_on: str | None) -> None:

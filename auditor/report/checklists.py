@@ -90,7 +90,10 @@ def _frcp_26(findings: Findings) -> Rows:
 
 
 def _iso_21043(findings: Findings) -> Rows:
-    yield "General: clear, complete, impartial (4)", "What speaks against a link is shown as what speaks for it"
+    yield (
+        "General: clear, complete, impartial (4)",
+        "What speaks against a link is shown as what speaks for it",
+    )
     yield (
         "Administrative content (5.2)",
         "“Matter and instructions”; to add: issuer, date, page and report number, signature",

@@ -191,7 +191,8 @@ def ratio_sentences(conclusion: dict[str, Any], suspect: str, reference: str) ->
         rival = _RATIOS[key].format(suspect=suspect, reference=reference)
         verbal = conclusion["verbal"]
         asked = verbal and key == _RATIO_OF_READING.get(conclusion["reading"])
-        strength = f": {verbal.removesuffix('.')}" if asked else ""
+        # The words alone: the sentence that they close stands beside this one.
+        strength = f": {verbal.removesuffix('.').rpartition(': ')[2]}" if asked else ""
         sentences.append(f"The findings are {ratio} times {more} probable {rival}{strength}.")
     return sentences
 
