@@ -37,7 +37,7 @@ def certify(bundle: Path, rule: str, out: Path | None) -> None:
         raise InputError(f"{out} lies in the case", hint="a sealed case is never changed")
     text = certificate(bundle, rule)
     if out is None:
-        click.echo(text, nl=False)
+        output.write(text)
         return
     atomic_write(out, text.encode())
     output.say(f"draft written to {out}: read it, complete the blanks, have it reviewed")

@@ -33,15 +33,16 @@ def export(bundle: Path, form: str, out: Path | None) -> None:
     if form == "ro-crate":
         if out is None:
             raise InputError("a crate is a new folder", hint="give --out FOLDER")
-        click.echo(write_crate(bundle, out))
+        output.echo(write_crate(bundle, out))
         return
     if out is not None and (out.exists() or out.resolve().is_relative_to(bundle.resolve())):
         raise InputError(
             f"{out} exists or lies in the case", hint="give another --out; nothing is replaced"
         )
-    text = json.dumps(bill_of_materials(bundle), indent=2, ensure_ascii=False, allow_nan=False)
+    bill = bill_of_materials(bundle)
     if out is None:
-        click.echo(text)
+        output.emit_json(bill)
         return
-    atomic_write(out, text.encode() + b"\n")
+    text = json.dumps(bill, indent=2, ensure_ascii=False, allow_nan=False) + "\n"
+    atomic_write(out, text.encode())
     output.say(f"written to {out}")

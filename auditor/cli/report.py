@@ -57,7 +57,7 @@ def report(
     if (folder / "lineage.json").is_file():
         from auditor.report.distillation import write_run_report
 
-        click.echo(write_run_report(folder))
+        output.echo(write_run_report(folder))
         return
     _case_report(folder, form, fail_on)
 
@@ -78,7 +78,7 @@ def _profile_page(folder: Path, profile: str, form: str, out: Path | None) -> No
     if target.exists() and target.read_bytes() != content:
         raise InputError(f"{target} exists", hint="give another --out; nothing is replaced")
     atomic_write(target, content)
-    click.echo(target)
+    output.echo(target)
 
 
 def _case_report(folder: Path, form: str, fail_on: str | None) -> None:
@@ -93,11 +93,12 @@ def _case_report(folder: Path, form: str, fail_on: str | None) -> None:
     with locked(case):
         paths = write_reports(case)
     for path in paths.values():
-        click.echo(path if form == "html" else path.with_suffix(".md"))
+        output.echo(path if form == "html" else path.with_suffix(".md"))
 
 
 def _print_results(case: "Case", form: str, fail_on: str | None) -> None:
     """Print what machines read."""
+    from auditor.report.escape import visible_json
     from auditor.report.findings import suspects
     from auditor.report.junit import junit_of
     from auditor.report.result import result_json, scan_json
@@ -108,9 +109,9 @@ def _print_results(case: "Case", form: str, fail_on: str | None) -> None:
         one = len(results) == 1
         output.emit_json(next(iter(results.values())) if one else scan_json(case))
     elif form == "sarif":
-        click.echo(sarif_of(results, __version__), nl=False)
+        output.write(visible_json(sarif_of(results, __version__)))
     else:
-        click.echo(junit_of(results, _gates(results, fail_on), fail_on), nl=False)
+        output.write(junit_of(results, _gates(results, fail_on), fail_on))
 
 
 def _gates(results: dict[str, dict[str, Any]], fail_on: str | None) -> dict[str, bool | None]:

@@ -4,6 +4,8 @@ from pathlib import Path
 
 import click
 
+from auditor.cli import output
+
 _FILE = click.Path(path_type=Path, dir_okay=False)
 
 
@@ -25,7 +27,7 @@ def request(file: Path, out: Path | None) -> None:
 
     target = out or file.with_suffix(".tsq")
     write_request(file, target)
-    click.echo(target)
+    output.echo(target)
 
 
 @timestamp.command()
@@ -39,4 +41,4 @@ def attach(file: Path, response: Path) -> None:
     """
     from auditor.bundle.timestamp import attach as keep
 
-    click.echo(keep(file, response))
+    output.echo(keep(file, response))

@@ -72,10 +72,9 @@ def verify(
 
 def _show(found: "Verification") -> None:
     from auditor.bundle.verify import LEVELS
-    from auditor.report.escape import visible
 
     for check in found.checks:
-        click.echo(f"{check.id}  {check.outcome:7}  {check.title}")
+        output.echo(f"{check.id}  {check.outcome:7}  {check.title}")
         for detail in check.details:
-            click.echo(f"       {visible(detail)}")
-    click.echo(f"{found.level}   {LEVELS[found.level]}")
+            output.echo(f"       {detail}")
+    output.echo(f"{found.level}   {LEVELS[found.level]}")

@@ -5,6 +5,7 @@ zero-width character can make two different replies look equal, an escape sequen
 terminal. Such characters are shown as ``⟦U+202E⟧``; everything else is left as it was written.
 """
 
+import json
 import re
 import unicodedata
 
@@ -50,6 +51,21 @@ def _is_hidden(char: str) -> bool:
     return unicodedata.category(char) in _HIDDEN_CATEGORIES or ord(char) in _HIDDEN
 
 
+def visible_json(text: str) -> str:
+    """Return JSON text with hidden characters as JSON escapes: the value stays the same.
+
+    Newlines between its parts stay. A terminal, or a log that is read in one, obeys a raw control
+    character; a JSON reader gives it back.
+    """
+    if text.isascii() and "\x7f" not in text:
+        return text
+    return "".join(_json_escape(char) if _is_hidden(char) else char for char in text)
+
+
+def _json_escape(char: str) -> str:
+    return json.dumps(char)[1:-1]
+
+
 def visible_html(text: str) -> Markup:
     """Return `text` as inert HTML; each escaped character is set apart by an element."""
     parts = _ESCAPED.split(visible(text))
@@ -65,7 +81,16 @@ def visible_markdown(text: str) -> str:
     line = line.replace("&", "&amp;").replace("<", "&lt;").replace("@", "&#64;")
     # A bare address would become a link where "://" or "www." stays whole.
     line = line.replace("://", "&#58;//").replace("www.", "www&#46;")
-    return re.sub(r"([\\`*_\[\]|~])", r"\\\1", line)
+    line = re.sub(r"([\\`*_\[\]|~$])", r"\\\1", line)
+    return _STARTS.sub(_unstarted, line)
+
+
+# At the start of a line these begin a heading, a quotation or a list, or underline a title.
+_STARTS = re.compile(r"^(?:[#>=]|[-+](?=[\s+-]|$)|\d+(?=[.)](?:\s|$)))")
+
+
+def _unstarted(match: re.Match[str]) -> str:
+    return match[0] + "\\" if match[0].isdigit() else "\\" + match[0]
 
 
 def code_span(text: str) -> str:
