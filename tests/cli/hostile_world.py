@@ -73,14 +73,14 @@ def audited(folder: Path) -> Done:
 
 
 @contextmanager
-def refusing_server(words: str) -> Iterator[str]:
+def refusing_server(words: str, status: int = 401) -> Iterator[str]:
     """Run a server that refuses every request with `words`; yield its base URL."""
 
     class Handler(BaseHTTPRequestHandler):
         def do_POST(self) -> None:
             self.rfile.read(int(self.headers["content-length"]))
             body = json.dumps({"error": {"message": words}}).encode()
-            self.send_response(401)
+            self.send_response(status)
             self.send_header("content-length", str(len(body)))
             self.end_headers()
             self.wfile.write(body)

@@ -4,14 +4,25 @@ One real case whose suspect is a file of recorded replies; the real commands pri
 they have.
 """
 
+import importlib.util
 import json
 import subprocess
 import sys
 import unicodedata
+from pathlib import Path
 
 import pytest
 from command_line import auditor
-from hostile_world import BIDI, CSI, OSC, audited, hostile_folder, refusing_server, write_suite
+from hostile_world import (
+    BIDI,
+    CSI,
+    OSC,
+    REPLIES,
+    audited,
+    hostile_folder,
+    refusing_server,
+    write_suite,
+)
 from markdown_it import MarkdownIt
 
 OBEYED = {"Cc", "Cf", "Cs", "Co", "Zl", "Zp"}
@@ -142,6 +153,28 @@ def test_words_of_a_server_are_inert(tmp_path, as_json):
     assert_inert(done.out + done.err)
 
 
+def test_words_of_a_server_that_refuses_some_requests_are_kept_and_shown(tmp_path):
+    suite = write_suite(tmp_path / "own.jsonl")
+    with refusing_server(f"no: {CSI}{BIDI} \ud800 <script>", status=400) as base_url:
+        done = auditor(
+            "compare", f"openai:m?base_url={base_url}", "tiny:teacher", "--suite", suite,
+            "--out", tmp_path / "case", "--max-new-tokens", "4",
+        )  # fmt: skip
+    assert done.code == 0, done.err
+    assert_inert(done.out + done.err)
+    data = tmp_path / "case" / "data"
+    kept = [json.loads(line)["error"] for line in (data / "errors.jsonl").read_bytes().splitlines()]
+    # Half of a surrogate pair has no UTF-8; the rest is as the server wrote it.
+    assert len(kept) == len(REPLIES)
+    assert all(f"{CSI}{BIDI} \ufffd <script>" in error for error in kept)
+    for name in ("report.html", "report.md"):
+        page = (data / name).read_text()
+        assert_inert(page)
+        assert "<script" not in page
+        assert f"{len(REPLIES)} requests of the case failed." in page
+        assert "no: ⟦U+001B⟧" in page.replace("\\", "")
+
+
 def test_a_real_process_prints_no_control_byte(world):
     command = [sys.executable, "-m", "auditor", "report", f"{world[0]}/no{CSI}{BIDI}"]
     done = subprocess.run(command, capture_output=True, check=False)
@@ -168,6 +201,24 @@ def test_html_report_holds_no_element_of_the_model(world):
     assert_inert(text)
     assert "<script" not in text.lower()
     assert "onerror=alert" not in text.replace("onerror=alert(2)&gt;", "")
+
+
+def test_html_report_does_nothing_in_a_browser(world, tmp_path):
+    # The driver lies with the tests of the reports.
+    place = Path(__file__).parent.parent / "report" / "chromium.py"
+    loader = importlib.util.spec_from_file_location("report_chromium", place)
+    chromium = importlib.util.module_from_spec(loader)
+    loader.loader.exec_module(chromium)
+    if chromium.PROGRAM is None:
+        pytest.skip("chromium is not installed")
+    page = world[0] / "case" / "data" / "report.html"
+    with chromium.Browser(tmp_path / "profile") as browser:
+        for width in (390, 1280):
+            browser.open(page, width=width)
+            wide = "document.documentElement.scrollWidth - document.documentElement.clientWidth"
+            assert browser.value(wide) == 0
+            assert browser.messages == []
+        assert len(set(browser.requests)) == 1
 
 
 def test_records_stay_one_json_object_a_line(world):
