@@ -95,7 +95,8 @@ def _unstarted(match: re.Match[str]) -> str:
 
 def code_span(text: str) -> str:
     """Return `text` as a Markdown code span; a bar is escaped, since it would end a cell."""
-    line = " ".join(visible(text).split()) or " "
+    # GitHub takes a bar after two backslashes for the end of a cell: the text's own and ours.
+    line = " ".join(visible(text).replace("\\|", "\\⟦U+007C⟧").split()) or " "
     fence = "`" * (_longest_run(line) + 1)
     pad = " " if line.startswith("`") or line.endswith("`") else ""
     return f"{fence}{pad}{line}{pad}{fence}".replace("|", "\\|")
