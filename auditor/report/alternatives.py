@@ -31,6 +31,12 @@ def alternatives_part(findings: Findings) -> Part:
 
 
 def _rows(findings: Findings) -> Iterator[Row]:
+    yield from _common_origins(findings)
+    yield from _other_mechanisms(findings)
+
+
+def _common_origins(findings: Findings) -> Iterator[Row]:
+    """Yield what gives likeness without training on the reference."""
     independent = families_of(findings, "independent")
     yield (
         "Outputs of the reference in public data",
@@ -54,16 +60,20 @@ def _rows(findings: Findings) -> Iterator[Row]:
         _controlled(findings, "sibling", "add a student of another teacher with role sibling"),
     )
     yield (
-        "The reference imitated the suspect",
-        "imitation, reversed",
-        "release dates, access logs, marks placed before training",
-        _direction(findings),
-    )
-    yield (
         "The same tokenizer, template or style norms",
         "alike texts and probabilities",
         "controls with the same tokenizer; scores that are relative to controls",
         _tokenizers(findings),
+    )
+
+
+def _other_mechanisms(findings: Findings) -> Iterator[Row]:
+    """Yield other ways in which one model follows another, or seems not to."""
+    yield (
+        "The reference imitated the suspect",
+        "imitation, reversed",
+        "release dates, access logs, marks placed before training",
+        _direction(findings),
     )
     yield (
         "The suspect passes requests on to the reference",
