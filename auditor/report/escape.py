@@ -81,6 +81,7 @@ def visible_markdown(text: str) -> str:
     line = line.replace("&", "&amp;").replace("<", "&lt;").replace("@", "&#64;")
     # A bare address would become a link where "://" or "www." stays whole.
     line = line.replace("://", "&#58;//").replace("www.", "www&#46;")
+    line = re.sub("(?i)(javascript):", r"\1&#58;", line)
     line = re.sub(r"([\\`*_\[\]|~$])", r"\\\1", line)
     return _STARTS.sub(_unstarted, line)
 
@@ -96,7 +97,7 @@ def _unstarted(match: re.Match[str]) -> str:
 def code_span(text: str) -> str:
     """Return `text` as a Markdown code span; a bar is escaped, since it would end a cell."""
     # GitHub takes a bar after two backslashes for the end of a cell: the text's own and ours.
-    line = " ".join(visible(text).replace("\\|", "\\⟦U+007C⟧").split()) or " "
+    line = " ".join(_visible_code(text).replace("\\|", "\\⟦U+007C⟧").split()) or " "
     fence = "`" * (_longest_run(line) + 1)
     pad = " " if line.startswith("`") or line.endswith("`") else ""
     return f"{fence}{pad}{line}{pad}{fence}".replace("|", "\\|")
@@ -104,9 +105,18 @@ def code_span(text: str) -> str:
 
 def code_block(text: str) -> str:
     """Return `text` as a fenced Markdown block that it cannot end."""
-    shown = visible(text)
+    shown = _visible_code(text)
     fence = "`" * max(3, _longest_run(shown) + 1)
     return f"{fence}text\n{shown}\n{fence}"
+
+
+# What starts an element, should a program take the code for HTML, and what starts a script.
+_STARTS_HTML = re.compile(r"<(?=\s*[A-Za-z/!?])|(?<=javascript):", re.IGNORECASE)
+
+
+def _visible_code(text: str) -> str:
+    """Return `visible` text for a place where nothing can be escaped by markup."""
+    return _STARTS_HTML.sub(lambda match: f"⟦U+{ord(match[0]):04X}⟧", visible(text))
 
 
 def _longest_run(text: str) -> int:

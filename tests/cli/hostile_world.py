@@ -13,7 +13,7 @@ BIDI = "\u202egnorw\u202c \u2066hidden\u2069"
 CSI = "\x1b[2J\x1b[31mred\x1b[0m \x9b31m"
 OSC = "\x1b]8;;http://example.org\x1b\\click\x1b]8;;\x1b\\ \x1b]52;c;ZXZpbA==\x07"
 REPLIES = {
-    "script": "<script>alert(1)</script><img src=x onerror=alert(2)>",
+    "script": "<script>alert(1)</script><img src=x onerror=alert(2)> javascript:alert(5)",
     "bidi": f"The answer is {BIDI}.",
     "invisible": "zero\u200bwidth\u00adsoft\ufeffmark\u2060 \U000e0041tag",
     "csi": CSI,
@@ -29,7 +29,7 @@ REPLIES = {
     "markdown": "```\n# no heading\n[link](http://example.org) | cell | `tick`\n```\n<b>x</b>",
     "surrogate": "half \ud800 pair",
 }
-CATEGORY = "c \u202e\x1b[31m<script>alert(4)</script> | `x` [y](http://example.org)"
+CATEGORY = "c \u202e\x1b[31m<script>alert(4)</script> | `x` [y](javascript:alert(6))"
 
 
 def write_suite(path: Path) -> Path:

@@ -185,6 +185,8 @@ def test_a_real_process_prints_no_control_byte(world):
 def test_markdown_report_holds_nothing_but_our_own_markup(world):
     text = (world[0] / "case" / "data" / "report.md").read_text()
     assert_inert(text)
+    assert "<script" not in text.lower()
+    assert "javascript:" not in text.lower()
     tokens = MarkdownIt("commonmark", {"html": True}).enable("table").parse(text)
     every = [*tokens, *(child for token in tokens for child in token.children or [])]
     kinds = {token.type for token in every}
@@ -194,6 +196,12 @@ def test_markdown_report_holds_nothing_but_our_own_markup(world):
     ]
     assert "no heading" not in headings
     assert len(headings) > 15
+
+
+def test_a_case_with_hostile_replies_is_not_invalid_for_them(world):
+    # Else a suspect could make every audit of itself fail by what it says.
+    found = auditor("verify", world[0] / "sealed", "--json").json
+    assert {c["id"]: c["details"] for c in found["checks"] if c["outcome"] == "fail"} == {}
 
 
 def test_html_report_holds_no_element_of_the_model(world):

@@ -97,6 +97,16 @@ def test_code_block_cannot_be_ended_by_its_text():
     assert "````" not in "\n".join(lines[1:-1])
 
 
+def test_code_holds_no_start_of_an_element_or_a_script():
+    shown = code_block("<script>x</script> < b <\nimg 1 < 2 a<3 JavaScript:y")
+    assert shown == (
+        "```text\n⟦U+003C⟧script>x⟦U+003C⟧/script> ⟦U+003C⟧ b ⟦U+003C⟧\nimg 1 < 2 a<3 "
+        "JavaScript⟦U+003A⟧y\n```"
+    )
+    assert code_span("<b>") == "`⟦U+003C⟧b>`"
+    assert visible_markdown("javascript:x") == "javascript&#58;x"
+
+
 MARKDOWN = MarkdownIt("commonmark", {"html": True}).enable("table")
 CONTROL = {"Cc", "Cf", "Cs", "Zl", "Zp"}
 
