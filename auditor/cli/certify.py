@@ -44,6 +44,6 @@ def certify(bundle: Path, rule: str, out: Path | None, as_json: bool) -> None:
         output.emit_json({"rule": rule, "written": place, "draft": None if out else text})
         return
     if out is None:
-        click.echo(text, nl=False)
+        output.write(text)
         return
     output.say(f"draft written to {out}: read it, complete the blanks, have it reviewed")

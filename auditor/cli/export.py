@@ -42,11 +42,12 @@ def export(bundle: Path, form: str, out: Path | None, as_json: bool) -> None:
         raise InputError(
             f"{out} exists or lies in the case", hint="give another --out; nothing is replaced"
         )
-    text = json.dumps(bill_of_materials(bundle), indent=2, ensure_ascii=False, allow_nan=False)
+    bill = bill_of_materials(bundle)
     if out is None:
-        click.echo(text)
+        output.emit_json(bill)
         return
-    atomic_write(out, text.encode() + b"\n")
+    text = json.dumps(bill, indent=2, ensure_ascii=False, allow_nan=False) + "\n"
+    atomic_write(out, text.encode())
     if as_json:
         _say(out, as_json=True)
     else:
@@ -57,4 +58,4 @@ def _say(path: Path, *, as_json: bool) -> None:
     if as_json:
         output.emit_json({"written": str(path)})
     else:
-        click.echo(path)
+        output.echo(path)

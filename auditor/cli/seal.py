@@ -78,9 +78,9 @@ def seal(
     if as_json:
         output.emit_json(as_object(sealed))
         return
-    click.echo(sealed.root)
+    output.echo(sealed.root)
     for path in sealed.signatures:
-        click.echo(path)
+        output.echo(path)
     if key is None:
         output.say("not signed: `auditor sign` adds a signature")
 
@@ -129,14 +129,15 @@ def sign(bundle: Path, key: Path, role: str, opinion: bool, as_json: bool) -> No
         output.emit_json({"bundle": str(bundle), "signatures": [str(path) for path in paths]})
         return
     for path in paths:
-        click.echo(path)
+        output.echo(path)
 
 
 def private_key(path: Path) -> "EllipticCurvePrivateKey":
     """Return the key of a file; its passphrase is in the environment, or asked for."""
     from auditor.bundle.keys import PASSPHRASE, is_protected, load_private_key
+    from auditor.report.escape import visible
 
     passphrase = os.environ.get(PASSPHRASE)
     if passphrase is None and is_protected(path) and sys.stdin.isatty():
-        passphrase = click.prompt(f"passphrase of {path}", hide_input=True, err=True)
+        passphrase = click.prompt(visible(f"passphrase of {path}"), hide_input=True, err=True)
     return load_private_key(path, passphrase)

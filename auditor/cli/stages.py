@@ -20,7 +20,7 @@ def collect(folder: Path) -> None:
     case = existing_draft(folder)
     with locked(case):
         collect_models(case, output.progress())
-    click.echo(case.root)
+    output.echo(case.root)
 
 
 @click.command()
@@ -34,7 +34,7 @@ def measure(folder: Path) -> None:
     case = existing_draft(folder)
     with locked(case):
         measure_case(case, output.progress())
-    click.echo(case.data / "statistics.json")
+    output.echo(case.data / "statistics.json")
 
 
 @click.command()
@@ -47,4 +47,4 @@ def judge(folder: Path) -> None:
     case = existing_draft(folder)
     with locked(case):
         judge_case(case)
-    click.echo(case.data / "conclusion.json")
+    output.echo(case.data / "conclusion.json")

@@ -55,4 +55,4 @@ def _say(path: Path, *, as_json: bool) -> None:
     if as_json:
         output.emit_json({"written": str(path)})
     else:
-        click.echo(path)
+        output.echo(path)

@@ -142,12 +142,12 @@ def _show(found: "Verification") -> None:
     from auditor.bundle.verify import LEVELS
 
     for check in found.checks:
-        click.echo(f"{check.id}  {check.outcome:7}  {check.title}")
+        output.echo(f"{check.id}  {check.outcome:7}  {check.title}")
         for detail in check.details:
             _indented(detail)
         if check.remedy is not None:
             _indented(f"what to do: {check.remedy}")
-    click.echo(f"{found.level}   {LEVELS[found.level]}")
+    output.echo(f"{found.level}   {LEVELS[found.level]}")
 
 
 def _indented(text: str) -> None:
@@ -164,4 +164,4 @@ def _indented(text: str) -> None:
         subsequent_indent=_INDENT + "  ",
         break_on_hyphens=False,
     )
-    click.echo("\n".join(folded))
+    output.echo("\n".join(folded))

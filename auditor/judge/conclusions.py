@@ -206,7 +206,7 @@ def _weighted(conclusion: Conclusion, found: _Findings, evidence: Evidence) -> C
 
 
 def _around(found: _Findings) -> dict[str, Any]:
-    """Return the objects of a conclusion beside the contract's: scope, power and dose."""
+    """Return what a conclusion has beside the contract's: scope, power, dose, error rates."""
     seen, dose = found.weighed.seen, found.weighed.dose
     return {
         "scope": {"categories": _scope(found.categories), "layers": _scope(found.layers)},
@@ -221,6 +221,7 @@ def _around(found: _Findings) -> dict[str, Any]:
         "dose": None
         if dose is None
         else {"dose": dose.dose, "interval": list(dose.interval), "limits": list(dose.limits)},
+        "error_rates": list(found.weighed.error_rates),
     }
 
 

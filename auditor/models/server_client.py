@@ -12,7 +12,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, NoReturn
 
-from auditor.canon import canonical_json
+from auditor.canon import canonical_json, whole_json
 from auditor.errors import MissingExtraError, ServerError
 from auditor.models.exchange_log import ExchangeLog, body_json, kept_headers
 from auditor.models.server_address import ServerAddress
@@ -246,5 +246,6 @@ def _is_object(body: bytes) -> bool:
 
 
 def _object(body: bytes) -> dict[str, Any]:
-    found: dict[str, Any] = json.loads(body)
+    # The log keeps the bytes as they came.
+    found: dict[str, Any] = whole_json(json.loads(body))
     return found

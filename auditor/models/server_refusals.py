@@ -3,6 +3,7 @@
 import json
 from collections.abc import Callable
 
+from auditor.canon import whole_json
 from auditor.errors import AuditorError, ServerError, SubjectError
 from auditor.models.server_address import DEFAULT_KEY, ServerAddress
 
@@ -14,7 +15,7 @@ def server_words(body: bytes) -> str:
     """Return what a server says in the body of a reply, short."""
     text = body.decode(errors="replace")
     try:
-        found = json.loads(text)
+        found = whole_json(json.loads(text))
     except ValueError:
         found = text
     for name in ("error", "message", "detail"):

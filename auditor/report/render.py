@@ -5,6 +5,7 @@ from pathlib import Path
 
 from auditor.canon import pretty_json
 from auditor.case import Case, atomic_write
+from auditor.report.compliance import declared_profile, profile_names, profile_pages
 from auditor.report.findings import read_findings, read_subjects, suspects
 from auditor.report.html import html_of, overview_html
 from auditor.report.integrity import ListedFile, listed_files
@@ -17,7 +18,8 @@ def write_reports(case: Case) -> dict[str, Path]:
     """Write every report and result of the case; return {suspect: path of its HTML report}.
 
     One suspect: ``report.html``, ``report.md``, ``result.json``. Several: the same for each with
-    its name (``report-NAME.html``), and ``report.html`` and ``report.md`` lead to them.
+    its name (``report-NAME.html``), and ``report.html`` and ``report.md`` lead to them. A plan with
+    a profile has ``report.PROFILE.html`` and ``.md`` besides.
 
     Raises:
         CaseError: the case is not judged.
@@ -50,3 +52,9 @@ def rendered(case: Case, files: Sequence[ListedFile] | None = None) -> Iterator[
     if len(everything) > 1:
         yield "report.html", overview_html(case, everything, files).encode()
         yield "report.md", overview_markdown(case, everything).encode()
+    profile = declared_profile(case)
+    if profile is not None:
+        pages = profile_pages(case)
+        html, markdown = profile_names(profile)
+        yield html, pages["html"].encode()
+        yield markdown, pages["md"].encode()

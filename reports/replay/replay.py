@@ -3081,6 +3081,47 @@ def estimated_dose(controls, score):
     }
 
 
+def clopper_pearson(count, total):
+    """Return the exact 95 % limits of a binomial share, by bisection on the tail sums."""
+
+    def at_most(k, p):
+        return math.fsum(math.comb(total, i) * p**i * (1 - p) ** (total - i) for i in range(k + 1))
+
+    def root(passed):
+        low, high = 0.0, 1.0
+        for _ in range(200):
+            middle = (low + high) / 2
+            low, high = (middle, high) if passed(middle) else (low, middle)
+        return (low + high) / 2
+
+    # The share at which so many, or more, are seen in 2.5 %; then so many, or fewer.
+    lower = 0.0 if count == 0 else root(lambda p: 1 - at_most(count - 1, p) < 0.025)
+    upper = 1.0 if count == total else root(lambda p: at_most(count, p) > 0.025)
+    return [lower, upper]
+
+
+def error_rates(test, graded, threshold):
+    """Return how many control families err at a threshold: unlinked ones, and at each dose."""
+
+    def share(dose):
+        own = [control for control in graded if control["dose"] == dose]
+        if not own:
+            return None
+        wrong = {c["family"] for c in own if (c["score"] > threshold) != (dose > 0)}
+        families = len({c["family"] for c in own})
+        limits = clopper_pearson(len(wrong), families)
+        value = len(wrong) / families
+        return {"count": len(wrong), "families": families, "value": value, "interval": limits}
+
+    doses = sorted({control["dose"] for control in graded} - {0.0})
+    return {
+        "measure": test,
+        "threshold": threshold,
+        "false_support": share(0.0),
+        "missed": [{"dose": dose, **share(dose)} for dose in doses],
+    }
+
+
 class Weighed:
     """What the calibration says of one suspect."""
 
@@ -3111,6 +3152,11 @@ class Weighed:
                 doses += self._attempt(estimated_dose, graded, score)
         self.seen = min(seen, key=lambda s: s["dose"], default=None)
         self.dose = min(doses, key=lambda d: d["interval"][1] - d["interval"][0], default=None)
+        self.error_rates = [
+            error_rates(test, calibration["doses"][test], threshold)
+            for test, threshold in sorted(thresholds.items())
+            if calibration["doses"].get(test)
+        ]
 
     def _attempt(self, compute, graded, number):
         try:
@@ -3180,6 +3226,7 @@ def _conclusion(replay, name, e, weighed, reasons):
     found["scope"] = scopes(replay.statistics.get("scope", {}).get(name, {}))
     found["power"] = None if seen is None else {**seen, "sentence": _seen_sentence(seen)}
     found["dose"] = dose
+    found["error_rates"] = [] if weighed is None else weighed.error_rates
     return found
 
 
