@@ -15,15 +15,18 @@ from auditor.judge.calibration import (
     shipped_calibrations,
     weigh,
 )
-from auditor.judge.evidence import IDIOSYNCRASY, SAMPLE, gather
+from auditor.judge.evidence import IDIOSYNCRASY, SAMPLE, gather, subjects_of
 from auditor.judge.findings import RULES, Decisive, Evidence
 from auditor.judge.fuse import PairResult
+from auditor.judge.held_out import validation_json
 from auditor.judge.null import predictive_p
 from auditor.judge.population import CaseFacts
 from auditor.judge.power import z_threshold
 from auditor.judge.reading import conclude
+from auditor.judge.robustness import Examined, robustness_json
 from auditor.judge.scope import Part, Scope, scope
 from auditor.judge.scores import Pair
+from auditor.judge.support import dose_response_json, pattern_name, support_json
 from auditor.judge.words import Names, Weight, load_scale, sentence
 from auditor.stored import read_refs
 from auditor.types import Conclusion
@@ -43,11 +46,16 @@ def judge(case: Case) -> dict[str, Any]:
     Raises:
         CaseError: the case was not measured.
     """
-    judged = {
-        name: _judged(case, name, evidence, _chosen(case, name, evidence))
-        for name, evidence in gather(case).items()
+    gathered = gather(case)
+    chosen = {name: _chosen(case, name, evidence) for name, evidence in gathered.items()}
+    return {
+        "schema": "auditor/conclusion/1",
+        "rules": RULES,
+        "suspects": {
+            name: _judged(case, name, evidence, chosen[name]) for name, evidence in gathered.items()
+        },
+        **details(case, gathered, {name: one.calibration for name, one in chosen.items()}),
     }
-    return {"schema": "auditor/conclusion/1", "rules": RULES, "suspects": judged}
 
 
 def _chosen(case: Case, suspect: str, evidence: Evidence) -> Chosen:
@@ -99,6 +107,56 @@ def _judged(case: Case, suspect: str, evidence: Evidence, chosen: Chosen) -> dic
     )
     conclusion = _weighted(conclude(replace(evidence, seen_dose=seen)), found, evidence)
     return {**conclusion.as_json(), **_around(found)}
+
+
+def details(
+    case: Case, gathered: Mapping[str, Evidence], chosen: Mapping[str, Calibration | None]
+) -> dict[str, Any]:
+    """Return what stands behind the conclusions: lines, doses, robustness, validation."""
+    support: dict[str, Any] = {}
+    doses: dict[str, Any] = {}
+    used: dict[str, dict[str, Any]] = {}
+    for name, evidence in gathered.items():
+        calibration = chosen[name]
+        support[name], doses[name] = None, []
+        if calibration is None:
+            continue
+        scores, limits = scores_of(evidence), thresholds_of(evidence)
+        support[name] = support_json(calibration, scores)
+        doses[name] = dose_response_json(calibration, scores, limits, evidence.architecture)
+        used |= _validated(calibration, support[name]["pattern"])
+    return {
+        "support": support,
+        "doses": doses,
+        "robustness": {
+            name: robustness_json(_examined(case, name, evidence, chosen[name]))
+            for name, evidence in gathered.items()
+        },
+        "validation": used,
+    }
+
+
+def _validated(calibration: Calibration, pattern: str | None) -> dict[str, dict[str, Any]]:
+    """Return the validation of the fusion that was used, by pattern; empty where none is kept."""
+    for fusion in calibration.fusions:
+        if pattern_name(fusion) == pattern and fusion.folds:
+            return {pattern_name(fusion): validation_json(fusion, calibration.controls)}
+    return {}
+
+
+def _examined(
+    case: Case, name: str, evidence: Evidence, calibration: Calibration | None
+) -> Examined:
+    statistics = case.read_json("statistics.json")
+    less = statistics.get("without", {})
+    return Examined(
+        suspect=name,
+        subjects=subjects_of(case),
+        rows={row["measure"].partition("@")[0]: row for row in statistics["suspects"][name]},
+        without={measure.partition("@")[0]: found for measure, found in less.items()},
+        scores=scores_of(evidence),
+        calibration=calibration,
+    )
 
 
 def scores_of(evidence: Evidence) -> dict[str, float | None]:
