@@ -2226,6 +2226,13 @@ class Replay:
                 found[key] = compute(pair)
         yield from differences(stated, found, TOLERANCES["sample-llr"], "scope")
 
+    def validation_of(self, pattern, fusion, controls):
+        """Return the validation of a fusion, computed once."""
+        key = ("validation", pattern)
+        if key not in self._values:
+            self._values[key] = validation(fusion, controls)
+        return self._values[key]
+
     def without_faults(self, suspect):
         """Yield what differs in the decisive tests without one category: suspect and controls."""
         stated = self.statistics["without"]
@@ -3553,7 +3560,7 @@ def _detail_faults(replay, stated, calibration, name, kind):
         pattern = support(used, scores)["pattern"]
         for fusion in used["fusions"]:
             if pattern_of(fusion) == pattern and fusion.get("folds"):
-                found = validation(fusion, used["controls"])
+                found = replay.validation_of(pattern, fusion, used["controls"])
                 theirs = stated["validation"].get(pattern)
                 yield from differences(theirs, found, _OF_FITS, f"validation.{pattern}")
 
