@@ -78,7 +78,10 @@ def score_row(content: dict[str, Any]) -> ScoreRow:
         subject=str(content["subject"]),
         family=str(content["family"]),
         proposition=content["class"],
-        scores={str(name): float(finite(value)) for name, value in content["scores"].items()},
+        scores={
+            str(name): float(finite(float(value)) or 0.0)
+            for name, value in content["scores"].items()
+        },
     )
 
 

@@ -13,6 +13,7 @@ from auditor.report.declared import Declared, declared_view
 from auditor.report.divergence import kl_by_kind, kl_histogram
 from auditor.report.findings import Findings, Row, Subject
 from auditor.report.integrity import ListedFile, checksum_lines, listed_files
+from auditor.report.judged import Part, judged_parts
 from auditor.report.plates import Plate
 from auditor.report.samples import RULE, Comparison, comparisons
 
@@ -48,6 +49,14 @@ class Group:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Judged:
+    """One section of the figures of what was judged, or why there is none."""
+
+    part: Part
+    exhibits: tuple[Exhibit, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class SampleExhibit:
     """A numbered pair of replies."""
 
@@ -74,6 +83,7 @@ class View:
     suspect: Subject
     controls: tuple[Subject, ...]
     groups: tuple[Group, ...]
+    judged: tuple[Judged, ...]
     where: tuple[Exhibit, ...]
     where_missing: str | None
     rule: str
@@ -127,6 +137,7 @@ def report_view(findings: Findings, files: Sequence[ListedFile] | None = None) -
         suspect=findings.suspect,
         controls=findings.controls,
         groups=tuple(_groups(findings, numbers)),
+        judged=tuple(_judged(findings, numbers)),
         where=tuple(_where(pair, findings.plan, numbers)),
         where_missing=None if pair.positions is not None else _reason(why, "positions"),
         rule=RULE,
@@ -179,6 +190,12 @@ def _groups(findings: Findings, numbers: _Numbers) -> Iterator[Group]:
             table_number=table_number,
             exhibit=None if plate is None else Exhibit(number=numbers.next(), plate=plate),
         )
+
+
+def _judged(findings: Findings, numbers: _Numbers) -> Iterator[Judged]:
+    for part in judged_parts(findings):
+        exhibits = [Exhibit(number=numbers.next(), plate=plate) for plate in part.plates]
+        yield Judged(part=part, exhibits=tuple(exhibits))
 
 
 def _where(pair: Pair, plan: dict[str, Any], numbers: _Numbers) -> Iterator[Exhibit]:

@@ -2386,6 +2386,7 @@ class Evidence:
 
     def __init__(self, replay, suspect):
         case, subjects = replay.case, replay.subjects
+        self.suspect = suspect
         rows = {r["measure"].partition("@")[0]: r for r in replay.statistics["suspects"][suspect]}
         self.limits = thresholds_of(case.plan)
         self.families = len(subjects.families)
@@ -3527,19 +3528,21 @@ def check_details(replay):
     kept = replay.case.data / "calibration.json"
     calibration = replay.case.json("calibration.json") if kept.is_file() else None
     for name in replay.subjects.suspects:
+        evidence = None
         for kind in ("support", "robustness", "validation"):
             if kind not in stated or "without" not in replay.statistics:
                 yield kind, name, "not replayable", "the case was judged by an earlier release"
                 continue
             try:
-                faults = list(_detail_faults(replay, stated, calibration, name, kind))
+                evidence = Evidence(replay, name) if evidence is None else evidence
+                faults = list(_detail_faults(replay, stated, calibration, evidence, kind))
                 yield kind, name, "differs" if faults else "ok", "; ".join(faults[:20])
             except _MALFORMED as error:
                 yield kind, name, "differs", f"the stored data do not fit together: {error!r}"
 
 
-def _detail_faults(replay, stated, calibration, name, kind):
-    evidence = Evidence(replay, name)
+def _detail_faults(replay, stated, calibration, evidence, kind):
+    name = evidence.suspect
     rows = replay.statistics["suspects"][name]
     measures = [row["measure"] for row in rows if row["value"] is not None]
     used = calibration
