@@ -1,4 +1,4 @@
-"""Dose and response: what controls with a known share of imitation score, and the suspect beside."""
+"""Dose and response: what controls of known dose of imitation score, and the suspect beside."""
 
 from typing import Any
 

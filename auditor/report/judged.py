@@ -1,4 +1,4 @@
-"""The figures of what was judged, each drawn or replaced by a sentence that says what is missing."""
+"""The figures of what was judged, each drawn or replaced by a sentence: what is missing."""
 
 from dataclasses import dataclass
 from typing import Any
@@ -176,17 +176,13 @@ def _robustness(findings: Findings) -> Part:
     copy = findings.conclusion["reading"] == "replication"
     pair = "replication:independent" if copy else "imitation:independent"
     plate = None if found is None else tornado_plate(found, pair)
-    why = (
-        _AGAIN
-        if found is None
-        else f"no decisive test has a place among controls. {_MORE_CONTROLS}"
-    )
+    why = f"no decisive test has a place among controls. {_MORE_CONTROLS}"
     return Part(
         key="robustness",
-        title="Does it hang on one thing",
-        lead="",
+        title="Robustness",
+        lead="Does the finding hang on one line, one control family or one kind of probe?",
         plates=() if plate is None else (plate,),
-        missing=None if plate else f"No tornado to draw: {why}",
+        missing=None if plate else f"No tornado to draw: {_AGAIN if found is None else why}",
     )
 
 
