@@ -35,7 +35,7 @@ class Axis:
     ends: tuple[float, float]
     ticks: tuple[float, ...] | None = None
     """Round numbers where None."""
-    label: Label = staticmethod(number)
+    label: Label = number
 
     @property
     def places(self) -> tuple[float, ...]:

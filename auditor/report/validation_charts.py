@@ -122,8 +122,8 @@ def _ece(pairs: dict[str, Row]) -> Plate:
         caption=(
             "Solid: the cost, in bits, of deciding by the stated ratios at each prior odds; lower "
             "is better. Dashed: by ratios of 1, that is without them; above this line the ratios "
-            "would do harm. Thin: after the best recalibration of these very controls. At even odds "
-            f"the cost is Cllr: {costs}. {_basis(pairs)}"
+            "would do harm. Thin: after the best recalibration of these very controls. At even "
+            f"odds the cost is Cllr: {costs}. {_basis(pairs)}"
         ),
         table=Table(
             columns=("Question", "log10 prior odds", "Stated", "Recalibrated", "Without"),
