@@ -28,8 +28,8 @@ def correlation_plate(dependence: list[Row]) -> Plate | None:
         caption=(
             "Correlation of two lines between the families of one class of controls: over all "
             "controls any two useful lines correlate, because both tell the classes apart, and "
-            "that is no dependence. The stronger the colour, the stronger the correlation; the sign "
-            "is in the number. "
+            "that is no dependence. A stronger colour is a stronger correlation; the sign is in "
+            "the number. "
             f"{_worth(known)} {NOT_MULTIPLIED} {missing}".strip()
         ),
         table=_table(dependence),

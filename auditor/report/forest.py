@@ -76,7 +76,7 @@ def _axis(canvas: Canvas, scale: Scale, top: float, height: float, pair: str) ->
 def _line(canvas: Canvas, scale: Scale, y: float, line: Row, pair: str) -> None:
     canvas.text((0, y + 4), line_title(line["line"]))
     found = line["pairs"].get(pair)
-    if found is None or found["bounds"][0] == found["bounds"][1]:
+    if found is None or _silent(found):
         note = "cannot tell" if found else "no value"
         canvas.dot((scale(0.0), y), 4, PLATE, SOFT)
         canvas.text((WIDTH, y + 4), note, anchor="end", size=SMALL, colour=SOFT)
@@ -108,8 +108,18 @@ def _said(line: Row, pair: str) -> str:
     found = line["pairs"].get(pair)
     if found is None:
         return f"{line_title(line['line'])} without a value"
-    capped = " at its cap" if found["capped"] else ""
-    return f"{line_title(line['line'])} {ratio(found['log10_lr'])}{capped}"
+    return f"{line_title(line['line'])} {_stated(found)}"
+
+
+def _stated(found: Row) -> str:
+    """Return a ratio in words; a line whose caps are both 1 cannot speak to the question."""
+    if _silent(found):
+        return "cannot tell"
+    return ratio(found["log10_lr"]) + (" (cap)" if found["capped"] else "")
+
+
+def _silent(found: Row) -> bool:
+    return bool(found["bounds"][0] == found["bounds"][1])
 
 
 def _table(lines: list[Row], pairs: list[str]) -> Table:
@@ -125,7 +135,7 @@ def _table(lines: list[Row], pairs: list[str]) -> Table:
             rows.append(
                 (
                     head,
-                    ratio(found["log10_lr"]) + (" (cap)" if found["capped"] else ""),
+                    _stated(found),
                     found["log10_lr"],
                     " to ".join(ends(*found["interval"])),
                     found["unbounded"],

@@ -20,11 +20,12 @@ _GET = (
 )
 _MORE_CONTROLS = "Add control models that are known to be independent of the reference: --control."
 _AGAIN = "Judge the case again with this release: auditor measure, then auditor judge."
+_BY = {"category": "By probe category", "layer": "By layer"}
 Row = dict[str, Any]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Part:
+class FigureSection:
     """One section of figures."""
 
     key: str
@@ -35,7 +36,7 @@ class Part:
     """What is not drawn, why, and how to get it."""
 
 
-def judged_parts(findings: Findings) -> list[Part]:
+def judged_parts(findings: Findings) -> list[FigureSection]:
     """Return the sections, in the order of the report; a section without data says so."""
     return [
         _weight(findings),
@@ -44,7 +45,6 @@ def judged_parts(findings: Findings) -> list[Part]:
         _validation(findings),
         _dose(findings),
         _robustness(findings),
-        _course(findings),
     ]
 
 
@@ -65,10 +65,10 @@ def _why_no_ratio(findings: Findings) -> str:
     return f"{'; '.join(reasons) or 'no calibrated population was used'}. {_GET}"
 
 
-def _weight(findings: Findings) -> Part:
+def _weight(findings: Findings) -> FigureSection:
     support = _details(findings, "support")
     ratios = support is not None and any(line["pairs"] for line in support["lines"])
-    return Part(
+    return FigureSection(
         key="weight",
         title="Weight of the findings",
         lead="A likelihood ratio says how much more probable the findings are if the first of two "
@@ -97,7 +97,7 @@ def _why_no_validation(findings: Findings) -> str:
     )
 
 
-def _dependence(findings: Findings) -> Part:
+def _dependence(findings: Findings) -> FigureSection:
     found = _pattern(findings)
     plate = None if found is None else correlation_plate(found["dependence"])
     reason = _why_no_validation(findings)
@@ -106,7 +106,7 @@ def _dependence(findings: Findings) -> Part:
             "only one line of evidence is defined for this suspect, so there is nothing to go "
             "together. More access (probabilities, weights) gives more lines."
         )
-    return Part(
+    return FigureSection(
         key="dependence",
         title="How far the lines depend on each other",
         lead="",
@@ -115,17 +115,17 @@ def _dependence(findings: Findings) -> Part:
     )
 
 
-def _scope(findings: Findings) -> Part:
+def _scope(findings: Findings) -> FigureSection:
     scope = findings.conclusion.get("scope") or {}
     found = [
         (scope[key], kind)
         for key, kind in (("categories", "category"), ("layers", "layer"))
         if scope.get(key)
     ]
-    return Part(
+    return FigureSection(
         key="scope",
         title="Where a link shows",
-        lead=" ".join(part["sentence"] for part, _ in found),
+        lead=" ".join(f"{_BY[kind]}: {part['sentence']}" for part, kind in found),
         plates=tuple(scope_plate(part, kind) for part, kind in found),
         missing=None if found else f"No map to draw: {_why_no_scope(findings)}",
     )
@@ -139,10 +139,10 @@ def _why_no_scope(findings: Findings) -> str:
     )
 
 
-def _validation(findings: Findings) -> Part:
+def _validation(findings: Findings) -> FigureSection:
     found = _pattern(findings)
-    return Part(
-        key="validation",
+    return FigureSection(
+        key="trust",
         title="How far the ratios can be trusted",
         lead=""
         if found is None
@@ -155,14 +155,14 @@ def _validation(findings: Findings) -> Part:
     )
 
 
-def _dose(findings: Findings) -> Part:
+def _dose(findings: Findings) -> FigureSection:
     doses = _details(findings, "doses") or []
     kept = findings.case.data / "calibration.json"
     controls = findings.case.read_json("calibration.json")["doses"] if kept.is_file() else {}
     plate = dose_plate(doses, controls)
     reasons = "; ".join(dict.fromkeys(row["undefined"] for row in doses if row["undefined"]))
     why = f"{reasons}. {_GET}" if reasons else _why_no_ratio(findings)
-    return Part(
+    return FigureSection(
         key="dose",
         title="What share of imitation would score so",
         lead="",
@@ -171,24 +171,25 @@ def _dose(findings: Findings) -> Part:
     )
 
 
-def _robustness(findings: Findings) -> Part:
+def _robustness(findings: Findings) -> FigureSection:
     found = _details(findings, "robustness")
     copy = findings.conclusion["reading"] == "replication"
     pair = "replication:independent" if copy else "imitation:independent"
     plate = None if found is None else tornado_plate(found, pair)
     why = f"no decisive test has a place among controls. {_MORE_CONTROLS}"
-    return Part(
-        key="robustness",
-        title="Robustness",
+    return FigureSection(
+        key="left-out",
+        title="One thing left out",
         lead="Does the finding hang on one line, one control family or one kind of probe?",
         plates=() if plate is None else (plate,),
         missing=None if plate else f"No tornado to draw: {_AGAIN if found is None else why}",
     )
 
 
-def _course(findings: Findings) -> Part:
+def course_section(findings: Findings) -> FigureSection:
+    """Return the time line; apart, because only a sealed case has one and numbers must not move."""
     spans = custody_spans(findings.case)
-    return Part(
+    return FigureSection(
         key="course",
         title="Course of the case",
         lead="",

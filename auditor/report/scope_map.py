@@ -80,7 +80,7 @@ def _bar(canvas: Canvas, scale: Scale, top: float, part: Row, kind: str) -> None
     canvas.box((scale(0.0), top + 3), (width, _ROW - 6), fill, stroke=ACCENT)
     if not scale.holds(size):
         canvas.arrow((scale(_FAR) + 9, top + _ROW / 2), "right")
-    text = number(part["adjusted"], 2) if part["adjusted"] >= 1e-4 else "under 0.0001"
+    text = number(part["adjusted"], 3) if part["adjusted"] >= 1e-4 else "under 0.0001"
     canvas.text((WIDTH, top + 12), text.replace("under ", "<"), anchor="end", size=SMALL)
 
 

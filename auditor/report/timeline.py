@@ -50,7 +50,7 @@ def timeline_plate(spans: list[Row]) -> Plate:
     said = "; ".join(f"{_title(row)} {_reach(row)}" for row in spans)
     return Plate(
         svg=labelled(_drawn(spans), f"Time line. {said}."),
-        title="Course of the case",
+        title="Time line",
         caption=(
             "From the hash-chained custody log, by the clock of the machine that wrote it; a time "
             "stamp of a third party, where the case has one, bounds it. Dot: one event; bar: from "

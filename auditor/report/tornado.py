@@ -21,9 +21,11 @@ from auditor.report.svg import labelled
 from auditor.report.words import counted, number
 
 _ROW, _HEAD, _TOP, _AXIS = 19.0, 24.0, 26.0, 36.0
-_LEFT, _RIGHT = 136.0, 46.0
+_LEFT, _RIGHT = 152.0, 46.0
 _MOST = 4
 """Bars of one kind: those that move the finding most. The table has all."""
+_LEAST_SPAN = 0.6
+"""Of the axis: log10 of a ratio, or z."""
 _KINDS = {
     "group": "Without one line",
     "control-family": "Without one control family",
@@ -154,7 +156,8 @@ def _drawn(
 
 def _scale(values: list[float]) -> Scale:
     low, high = min(values), max(values)
-    room = 0.08 * (high - low) or 0.5
+    # Never so close that a change of no weight looks like one.
+    room = max(0.08 * (high - low), (_LEAST_SPAN - (high - low)) / 2)
     return Scale((low - room, high + room), (_LEFT, WIDTH - _RIGHT))
 
 

@@ -13,7 +13,7 @@ from auditor.report.declared import Declared, declared_view
 from auditor.report.divergence import kl_by_kind, kl_histogram
 from auditor.report.findings import Findings, Row, Subject
 from auditor.report.integrity import ListedFile, checksum_lines, listed_files
-from auditor.report.judged import Part, judged_parts
+from auditor.report.judged import FigureSection, course_section, judged_parts
 from auditor.report.plates import Plate
 from auditor.report.samples import RULE, Comparison, comparisons
 
@@ -52,7 +52,7 @@ class Group:
 class Judged:
     """One section of the figures of what was judged, or why there is none."""
 
-    part: Part
+    part: FigureSection
     exhibits: tuple[Exhibit, ...]
 
 
@@ -89,6 +89,8 @@ class View:
     rule: str
     samples: tuple[SampleExhibit, ...]
     samples_missing: str | None
+    course: Judged
+    """Time line of the case; numbered last."""
     limits: tuple[str, ...]
     plan: tuple[tuple[str, str], ...]
     declared: Declared | None
@@ -143,6 +145,7 @@ def report_view(findings: Findings, files: Sequence[ListedFile] | None = None) -
         rule=RULE,
         samples=tuple(SampleExhibit(number=numbers.next(), comparison=c) for c in shown),
         samples_missing=None if shown else _reason(why, "texts"),
+        course=_numbered(course_section(findings), numbers),
         limits=tuple(_limits(findings)),
         plan=tuple(_plan_lines(findings.plan)),
         declared=declared_view(findings.case, names[0]),
@@ -194,8 +197,12 @@ def _groups(findings: Findings, numbers: _Numbers) -> Iterator[Group]:
 
 def _judged(findings: Findings, numbers: _Numbers) -> Iterator[Judged]:
     for part in judged_parts(findings):
-        exhibits = [Exhibit(number=numbers.next(), plate=plate) for plate in part.plates]
-        yield Judged(part=part, exhibits=tuple(exhibits))
+        yield _numbered(part, numbers)
+
+
+def _numbered(part: FigureSection, numbers: _Numbers) -> Judged:
+    exhibits = [Exhibit(number=numbers.next(), plate=plate) for plate in part.plates]
+    return Judged(part=part, exhibits=tuple(exhibits))
 
 
 def _where(pair: Pair, plan: dict[str, Any], numbers: _Numbers) -> Iterator[Exhibit]:

@@ -3428,20 +3428,15 @@ class HeldOut:
     def _rate(self, wrong, rows):
         names = np.array(self.families)
         count, total = len(set(names[wrong & rows])), len(set(names[rows]))
-        low, high = clopper_pearson(count, total)
-        return {
-            "count": count,
-            "families": total,
-            "value": count / total,
-            "interval": [low, high],
-        }
+        limits = exact_limits(count, total)
+        return {"count": count, "families": total, "value": count / total, "interval": limits}
 
 
-def clopper_pearson(count, total):
-    """Return the exact 95 % limits of a share, by bisection on the incomplete beta function."""
+def exact_limits(count, total):
+    """Return the limits of Clopper and Pearson (95 %), by bisection on the incomplete beta."""
     low = 0.0 if count == 0 else _beta_quantile(count, total - count + 1, 0.025)
     high = 1.0 if count == total else _beta_quantile(count + 1, total - count, 0.975)
-    return low, high
+    return [low, high]
 
 
 def _beta_quantile(a, b, wanted):
