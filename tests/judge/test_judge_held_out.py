@@ -1,6 +1,7 @@
 """The validation that a case's calibration allows: from its score table and its kept fits."""
 
 import warnings
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -8,7 +9,8 @@ from fusion_world import score_rows
 
 from auditor.errors import UndefinedError
 from auditor.judge.bootstrap import Draws
-from auditor.judge.fuse import FusionRecipe
+from auditor.judge.dependence import dependence
+from auditor.judge.fuse import LOG10, Feature, FusionRecipe, raw_scores, standardised
 from auditor.judge.fusion_file import fusion_from_json, fusion_json
 from auditor.judge.fusion_fit import fit_fusion
 from auditor.judge.held_out import held_out, validation_json
@@ -48,8 +50,6 @@ def test_a_control_is_weighed_by_the_fit_without_its_family(rows, read):
     others = [row for row in rows if row.family != one.family]
     alone = fit_fusion(others, FusionRecipe(draws=Draws(seed=0, resamples=0))).fusion
     stranger = held_out(read, rows)
-    from auditor.judge.fuse import LOG10, raw_scores, standardised
-
     x = standardised(alone, raw_scores(alone.recipe, one.scores)[None])
     own = alone.coefficients.log_likelihoods(x)[0]
     wanted = (own[1] - own[0]) / LOG10
@@ -57,8 +57,6 @@ def test_a_control_is_weighed_by_the_fit_without_its_family(rows, read):
 
 
 def test_without_kept_fits_there_is_no_validation(rows, read):
-    from dataclasses import replace
-
     with pytest.raises(UndefinedError, match="without each family"):
         held_out(replace(read, folds={}), rows)
 
@@ -91,9 +89,6 @@ def test_correlation_is_of_family_means_within_a_class_by_hand():
     # Two scores of four families: (0, 1), (1, 0), (2, 3), (3, 2), and far away the imitations.
     # Means 1.5; products -1.5*-.5 + -.5*-1.5 + .5*1.5 + 1.5*.5 = 3, squares 5: r = 3/5.
     # Worth 2^2 / (1 + 1 + 2 * 0.36) = 4 / 2.72 lines.
-    from auditor.judge.dependence import dependence
-    from auditor.judge.fuse import Feature
-
     values = [(0.0, 1.0), (1.0, 0.0), (2.0, 3.0), (3.0, 2.0)]
     table = [
         score_row(

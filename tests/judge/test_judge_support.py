@@ -1,7 +1,7 @@
 """The lines of evidence beside the fusion, and the doses beside a suspect, by hand."""
 
 import pytest
-from details_world import PAIR, calibration
+from details_world import PAIR, calibration, fusion
 
 from auditor.errors import UndefinedError
 from auditor.judge.calibration import calibration_from_json
@@ -40,8 +40,6 @@ def test_a_missing_score_is_a_reason_and_no_ratio():
 
 
 def test_a_fusion_without_resamples_gives_points_and_no_interval():
-    from details_world import fusion
-
     bare = fusion({"sample": 0.2}, drawn=())
     assert point_ratios(bare, {"sample": 2.0})[PAIR] == pytest.approx(0.4)
     with pytest.raises(UndefinedError, match="keeps no resamples"):
