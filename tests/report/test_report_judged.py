@@ -1,7 +1,7 @@
 """The figures of what was judged: drawn from stored numbers, or replaced by a sentence."""
 
+import copy
 import re
-from pathlib import Path
 
 import pytest
 from case_fixture import build_case
@@ -202,7 +202,7 @@ def test_scope_draws_the_strongest_parts_and_lists_all():
 
 
 def test_tornado_draws_what_changes_most_and_lists_all(judged):
-    robustness = judged["robustness"]["student"]
+    robustness = copy.deepcopy(judged["robustness"]["student"])
     plate = tornado_plate(robustness, "imitation:independent")
     assert len(plate.table.rows) == 1 + len(robustness["rows"]) + 2
     drawn = re.findall(r">(kind-\d+)</text>", str(plate.svg))
@@ -254,7 +254,7 @@ def test_drawings_hold_page_colours_alone(page):
         assert not re.search(r"#[0-9a-f]{6}", svg)
 
 
-def test_hostile_names_are_shown_and_do_nothing(tmp_path: Path):
+def test_hostile_names_are_shown_and_do_nothing():
     parts = scope()
     parts["parts"][0]["name"] = "<b>&\u202e"
     plate = scope_plate(parts, "category")
