@@ -57,19 +57,14 @@ def measure_case(case: Case, progress: Progress, wanted: Measuring | None = None
             place = _place(row, suspect["name"], who)
             tolerance = _tolerance(measurement.measure)
             rows.append({"id": f"S{number:03d}", **row, **place, "tolerance": tolerance})
-    scopes = {
-        suspect["name"]: _scope(pairs.load(subjects[0]["name"], suspect["name"]))
-        for suspect in suspects
+    reference = subjects[0]["name"]
+    content = {
+        "schema": "auditor/statistics/1",
+        "suspects": statistics,
+        "scope": {s["name"]: _scope(pairs.load(reference, s["name"])) for s in suspects},
+        "without": _turned(less),
     }
-    case.write_json(
-        "statistics.json",
-        {
-            "schema": "auditor/statistics/1",
-            "suspects": statistics,
-            "scope": scopes,
-            "without": _turned(less),
-        },
-    )
+    case.write_json("statistics.json", content)
 
 
 def _turned(less: "dict[str, Less]") -> dict[str, dict[str, dict[str, float | None]]]:
