@@ -88,6 +88,7 @@ def test_costs_and_curves_are_those_of_lir(rows, read):
 def test_correlation_is_of_family_means_within_a_class_by_hand():
     # Two scores of four families: (0, 1), (1, 0), (2, 3), (3, 2), and far away the imitations.
     # Means 1.5; products -1.5*-.5 + -.5*-1.5 + .5*1.5 + 1.5*.5 = 3, squares 5: r = 3/5.
+    # Each family has two members on both sides of its mean, in another distance each.
     # Worth 2^2 / (1 + 1 + 2 * 0.36) = 4 / 2.72 lines.
     values = [(0.0, 1.0), (1.0, 0.0), (2.0, 3.0), (3.0, 2.0)]
     table = [
@@ -96,7 +97,7 @@ def test_correlation_is_of_family_means_within_a_class_by_hand():
                 "subject": f"m{i}{j}",
                 "family": f"f{i}",
                 "class": "independent",
-                "scores": {"a": a + 10 * j, "b": b - 10 * j},
+                "scores": {"a": a + 10 * j, "b": b - 10 * i * j},
             }
         )
         for i, (a, b) in enumerate(values)
