@@ -8,7 +8,6 @@ from test_measure_idiosyncratic import rows
 
 from auditor.measures import get
 from auditor.measures._categories import without_categories
-from auditor.outputs import POSITION
 from auditor.panel import Control
 
 NAMES = ("sample-llr", "idiosyncratic-agreement")
@@ -58,6 +57,10 @@ def test_a_value_that_is_undefined_on_the_rest_is_none():
 
 def test_one_category_leaves_nothing_to_ask():
     asked = tuple(replace(probe, category="a") for probe in probes(2))
-    pair = small_pair(positions=rows([1, 1], [0, 1], [1, 1]), asked=asked)
+    pool = tuple(
+        Control(name=f"c{i}", role="independent", family=f"f{i}", positions=rows([2, 2], [0, 1]))
+        for i in range(3)
+    )
+    pair = small_pair(positions=rows([1, 1], [0, 1], [1, 1]), pool=pool, asked=asked)
+    assert get("idiosyncratic-agreement")(pair) == 1.0
     assert without_categories(pair, NAMES) == {}
-    assert pair.positions.dtype == POSITION
