@@ -1,5 +1,7 @@
 """Names of what was judged, as the figures of a report write them."""
 
+import math
+
 from auditor.report.words import number
 
 LINE_TITLES = {
@@ -50,8 +52,13 @@ def test_title(name: str) -> str:
 
 
 def ratio(log10_lr: float) -> str:
-    """Return a likelihood ratio as people read it: ``45``, ``1/24``, ``1``."""
-    if abs(log10_lr) < 0.005:
+    """Return a likelihood ratio as people read it: ``44``, ``1/24``, ``1``.
+
+    Two digits, rounded towards 1 as in the sentence of the conclusion: never more than was found.
+    """
+    value = 10.0 ** abs(log10_lr) * (1 + 1e-9)
+    step = 10.0 ** (math.floor(math.log10(value)) - 1)
+    size = number(math.floor(value / step) * step, 2)
+    if size == "1":
         return "1"
-    size = number(10.0 ** abs(log10_lr), 2)
     return size if log10_lr > 0 else f"1/{size}"

@@ -1,5 +1,6 @@
 """The tornado: what happens to the finding when one thing at a time is left out."""
 
+import math
 from collections.abc import Callable
 from typing import Any
 
@@ -135,7 +136,7 @@ def _drawn(
     values = [value(row) or 0.0 for rows in kinds.values() for row in rows]
     scale = _scale([base, *values])
     bottom = height - _AXIS
-    for tick in round_ticks(*scale.values):
+    for tick in (ratio_ticks if label is ratio else round_ticks)(*scale.values):
         x = scale(tick)
         canvas.line((x, _TOP), (x, bottom), GRID)
         canvas.text((x, bottom + 14), label(tick), anchor="middle", size=SMALL, colour=SOFT)
@@ -152,6 +153,24 @@ def _drawn(
         (scale(base), bottom + 29), "with everything", anchor="middle", size=SMALL, colour=SOFT
     )
     return canvas.svg()
+
+
+def ratio_ticks(low: float, high: float) -> list[float]:
+    """Return log10 of round ratios in [low, high], at most 5 of them."""
+    steps = ((1.0,), (1.0, 3.0), (1.0, 2.0, 5.0), tuple(float(n) for n in range(1, 10)))
+    best: list[float] = []
+    for sizes in steps:
+        found = {
+            sign * (power + math.log10(size))
+            for power in range(math.ceil(max(abs(low), abs(high))) + 1)
+            for size in sizes
+            for sign in (1, -1)
+        }
+        inside = sorted(place for place in found if low <= place <= high)
+        if len(inside) > 5 and best:
+            break
+        best = inside[:: max(1, -(-len(inside) // 5))]
+    return best
 
 
 def _scale(values: list[float]) -> Scale:

@@ -19,7 +19,7 @@ from auditor.report.judged_words import ratio
 from auditor.report.markdown import markdown_of
 from auditor.report.scope_map import scope_plate
 from auditor.report.timeline import custody_spans, timeline_plate
-from auditor.report.tornado import tornado_plate
+from auditor.report.tornado import ratio_ticks, tornado_plate
 from auditor.report.validation_charts import validation_plates
 from auditor.report.view import report_view
 
@@ -142,7 +142,7 @@ def test_a_capped_ratio_is_drawn_at_its_cap_with_an_arrow(judged):
     x = low + (capped["bounds"][1] + 2) / 4 * (high - low)
     assert place(svg, "circle", "cx") == pytest.approx([x], abs=0.01)
     assert " Z" in svg
-    assert "45 cap" in svg
+    assert "44 cap" in svg
     without = str(forest_plate({"lines": [{**fusion, "pairs": {pair: free}}]}).svg)
     assert " Z" not in without
 
@@ -228,11 +228,24 @@ def test_markdown_says_the_same(case):
     text = markdown_of(report_view(read_findings(case, "student")), case)
     assert "## Weight of the findings" in text
     assert "not to be multiplied" in text
-    assert re.search(r"Imitation rather than independence: All together \| 45 \(cap\)", text)
+    assert re.search(r"Imitation rather than independence: All together \| 44 \(cap\)", text)
 
 
 def test_ratios_read_as_people_say_them():
-    assert [ratio(x) for x in (0.0, 0.001, 1.0, -1.0, 1.65)] == ["1", "1", "10", "1/10", "45"]
+    # 10^1.65 = 44.67 and 10^-1.38 = 1/23.99: rounded towards 1, as the conclusion's sentence.
+    found = [ratio(x) for x in (0.0, 0.001, 1.0, -1.0, 1.65, -1.38, 0.3)]
+    assert found == ["1", "1", "10", "1/10", "44", "1/23", "1.9"]
+
+
+def test_ticks_of_ratios_are_round_few_and_inside():
+    for low, high in ((-2.0, 2.0), (1.4, 1.9), (-0.3, 0.4), (1.45, 1.5), (-1.2, -0.6)):
+        ticks = ratio_ticks(low, high)
+        assert len(ticks) <= 5
+        assert all(low <= tick <= high for tick in ticks)
+    assert [ratio(tick) for tick in ratio_ticks(-2.0, 2.0)] == ["1/100", "1/10", "1", "10", "100"]
+    assert [ratio(tick) for tick in ratio_ticks(1.2, 1.9)] == ["20", "30", "40", "50", "60", "70"][
+        ::2
+    ]
 
 
 def test_canvas_text_is_inert_and_scale_holds_to_its_ends():
