@@ -29,8 +29,9 @@ def forest_plate(support: Row) -> Plate:
         svg=labelled(_drawn(lines, pairs), _alt(lines, pairs)),
         title="Likelihood ratios: each line alone, and all together",
         caption=(
-            "Dot: the ratio; written, it is rounded towards 1. Thick bar: its 95 % interval over control families. Pale band between "
-            "two ticks: the largest and smallest ratio that the number of control families allows. "
+            "Dot: the ratio; written, it is rounded towards 1. Thick bar: its 95 % interval over "
+            "control families. Pale band between two ticks: the largest and smallest ratio that "
+            "the number of control families allows. "
             "Arrow: the findings would go further, and the cap is what is stated. "
             f"{NOT_MULTIPLIED} {LINE_MEANING}"
         ),

@@ -243,9 +243,8 @@ def test_ticks_of_ratios_are_round_few_and_inside():
         assert len(ticks) <= 5
         assert all(low <= tick <= high for tick in ticks)
     assert [ratio(tick) for tick in ratio_ticks(-2.0, 2.0)] == ["1/100", "1/10", "1", "10", "100"]
-    assert [ratio(tick) for tick in ratio_ticks(1.2, 1.9)] == ["20", "30", "40", "50", "60", "70"][
-        ::2
-    ]
+    # Of 20, 30 .. 70 there would be six: the 2 and the 5 remain.
+    assert [ratio(tick) for tick in ratio_ticks(1.2, 1.9)] == ["20", "50"]
 
 
 def test_canvas_text_is_inert_and_scale_holds_to_its_ends():
