@@ -4,6 +4,7 @@ Nothing is fitted here: the calibration holds the score table and, for each fami
 not see it. Every control is weighed by the fit without its family, and bounded as a case is.
 """
 
+import math
 from collections.abc import Sequence
 from typing import Any
 
@@ -54,7 +55,8 @@ def validation_json(fusion: Fusion, controls: Sequence[ScoreRow]) -> dict[str, A
 
     For each pair: families, bounds, Cllr (of the bounded ratios that a case is told), Cllr_min,
     rates of misleading evidence with exact limits, and the points of the Tippett, ECE and PAV
-    plots. For each class: the correlation of the scores between its families.
+    plots. For each class: the correlation of the scores between its families, and where these lie
+    on each score.
 
     Raises:
         UndefinedError: as `held_out`.
@@ -64,7 +66,33 @@ def validation_json(fusion: Fusion, controls: Sequence[ScoreRow]) -> dict[str, A
         "controls": len(validation.families),
         "pairs": {pair: _pair_json(fusion, validation, pair) for pair in fusion.bounds},
         "dependence": [_dependence_json(one) for one in dependence(controls, fusion.recipe)],
+        "scores": _scores_json(fusion, controls),
     }
+
+
+def _scores_json(fusion: Fusion, controls: Sequence[ScoreRow]) -> list[dict[str, Any]]:
+    """Return where the families of each class lie on each score: one mean a family."""
+    names = fusion.recipe.names
+    found = []
+    for name in names:
+        for proposition in fusion.classes:
+            members: dict[str, list[float]] = {}
+            for row in controls:
+                value = row.scores.get(name)
+                if row.proposition == proposition and row.has(names) and value is not None:
+                    members.setdefault(row.family, []).append(value)
+            means = [math.fsum(own) / len(own) for _, own in sorted(members.items())]
+            found.append(
+                {
+                    "score": name,
+                    "class": proposition,
+                    "families": len(means),
+                    "lowest": finite(min(means)),
+                    "median": finite(float(np.median(means))),
+                    "highest": finite(max(means)),
+                }
+            )
+    return found
 
 
 def _pair_json(fusion: Fusion, validation: Validation, pair: Pair) -> dict[str, Any]:

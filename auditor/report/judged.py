@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 from typing import Any
 
+from auditor.report.class_chart import class_plate
 from auditor.report.correlation_map import correlation_plate
 from auditor.report.dose_chart import dose_plate
 from auditor.report.findings import Findings
@@ -68,12 +69,18 @@ def _why_no_ratio(findings: Findings) -> str:
 def _weight(findings: Findings) -> FigureSection:
     support = _details(findings, "support")
     ratios = support is not None and any(line["pairs"] for line in support["lines"])
+    used = _pattern(findings)
+    strips = (
+        ()
+        if used is None or not used.get("scores")
+        else (class_plate(used, support["scores"], _kept(findings).get("controls", [])),)
+    )
     return FigureSection(
         key="weight",
         title="Weight of the findings",
         lead="A likelihood ratio says how much more probable the findings are if the first of two "
         "propositions holds than if the second does. It is not the probability of either.",
-        plates=(forest_plate(support),) if ratios else (),
+        plates=(forest_plate(support), *strips) if ratios else (),
         missing=None if ratios else f"No likelihood ratios to draw: {_why_no_ratio(findings)}",
     )
 
@@ -155,11 +162,17 @@ def _validation(findings: Findings) -> FigureSection:
     )
 
 
+def _kept(findings: Findings) -> Row:
+    """Return the calibration in the case; empty where none was used."""
+    if not (findings.case.data / "calibration.json").is_file():
+        return {}
+    found: Row = findings.case.read_json("calibration.json")
+    return found
+
+
 def _dose(findings: Findings) -> FigureSection:
     doses = _details(findings, "doses") or []
-    kept = findings.case.data / "calibration.json"
-    controls = findings.case.read_json("calibration.json")["doses"] if kept.is_file() else {}
-    plate = dose_plate(doses, controls)
+    plate = dose_plate(doses, _kept(findings).get("doses", {}))
     reasons = "; ".join(dict.fromkeys(row["undefined"] for row in doses if row["undefined"]))
     why = f"{reasons}. {_GET}" if reasons else _why_no_ratio(findings)
     return FigureSection(

@@ -3461,7 +3461,21 @@ def validation(fusion, controls):
         "pairs": {pair: _validated(HeldOut(fusion, kept, pair), fusion["bounds"][pair])
                   for pair in fusion["bounds"]},
         "dependence": [_dependence(fusion, kept, one) for one in ORDER_OF_CLASSES],
+        "scores": [_places(kept, n, one) for n in names for one in fusion["classes"]],
     }  # fmt: skip
+
+
+def _places(controls, name, wanted):
+    """Return where the families of a class lie on a score, one mean a family."""
+    groups = defaultdict(list)
+    for row in controls:
+        if row["class"] == wanted:
+            groups[row["family"]].append(row["scores"][name])
+    means = sorted(math.fsum(own) / len(own) for own in groups.values())
+    half = len(means) // 2
+    median = means[half] if len(means) % 2 else (means[half - 1] + means[half]) / 2
+    found = {"score": name, "class": wanted, "families": len(means)}
+    return found | {"lowest": means[0], "median": median, "highest": means[-1]}
 
 
 ORDER_OF_CLASSES = ("independent", "imitation", "replication")

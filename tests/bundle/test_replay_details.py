@@ -128,10 +128,15 @@ def _correlation(content):
     content["validation"][pattern]["dependence"][0]["correlation"][0][1] += 1e-6
 
 
+def _median(content):
+    pattern = content["support"][SUSPECT]["pattern"]
+    content["validation"][pattern]["scores"][4]["median"] += 1e-6
+
+
 CHANGES = {
     "support": (_cap, _interval, _dose),
     "robustness": (_row, _ratio, _extreme),
-    "validation": (_error, _cost, _share, _correlation),
+    "validation": (_error, _cost, _share, _correlation, _median),
 }
 
 

@@ -109,6 +109,17 @@ def test_correlation_is_of_family_means_within_a_class_by_hand():
     assert found.effective_lines == pytest.approx(4 / 2.72)
 
 
+def test_places_on_a_score_are_of_family_means(rows, read):
+    found = validation_json(read, rows)["scores"]
+    assert len(found) == 3 * 3
+    own = sorted(r.scores["span"] for r in rows if r.proposition == "imitation")
+    one = next(r for r in found if (r["score"], r["class"]) == ("span", "imitation"))
+    # One member a family and 20 families: the median is the mean of the two in the middle.
+    assert one["families"] == 20
+    assert one["median"] == pytest.approx((own[9] + own[10]) / 2)
+    assert (one["lowest"], one["highest"]) == (own[0], own[-1])
+
+
 def test_a_table_row_of_an_unknown_class_is_refused():
     with pytest.raises(ValueError, match="unknown class"):
         score_row({"subject": "a", "family": "a", "class": "guilty", "scores": {}})

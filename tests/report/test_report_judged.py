@@ -1,6 +1,7 @@
 """The figures of what was judged: drawn from stored numbers, or replaced by a sentence."""
 
 import copy
+import math
 import re
 
 import pytest
@@ -10,6 +11,7 @@ from judged_content import CATEGORIES, calibrated_case, details, scope
 from auditor.bundle.check_references import _numbers
 from auditor.case import Case
 from auditor.report.canvas import Canvas, Scale
+from auditor.report.class_chart import class_plate
 from auditor.report.correlation_map import correlation_plate
 from auditor.report.findings import read_findings
 from auditor.report.forest import forest_plate
@@ -25,6 +27,7 @@ from auditor.report.view import report_view
 
 TITLES = (
     "Likelihood ratios: each line alone, and all together",
+    "The suspect among controls of known answer, score by score",
     "How the lines go together",
     "Probe categories, by the suspect's own samples",
     "Tippett plot: how often controls reach a ratio",
@@ -152,6 +155,28 @@ def test_a_line_that_cannot_speak_has_no_ratio_in_words(judged):
     row = next(r for r in plate.table.rows if r[0].endswith("independence: Neuron matching"))
     assert row[1] == "cannot tell"
     assert ">cannot tell</text>" in plate.svg
+
+
+def test_suspect_lies_among_family_means_of_each_class():
+    controls = [
+        {"family": "a", "class": "independent", "scores": {"sample": -1.0}},
+        {"family": "a", "class": "independent", "scores": {"sample": 1.0}},
+        {"family": "b", "class": "imitation", "scores": {"sample": math.sinh(2.0)}},
+        {"family": "c", "class": "imitation", "scores": {"other": 9.0}},
+    ]
+    places = [
+        {"score": "sample", "class": "independent", "families": 1, "lowest": 0.0, "median": 0.0,
+         "highest": 0.0},
+    ]  # fmt: skip
+    plate = class_plate({"scores": places}, {"sample": math.sinh(1.0)}, controls)
+    # asinh: one family at 0 (its mean), one at 2, the suspect at 1 between them. The axis has 0.08
+    # of room on both sides of 0 to 2, over 132 to 362 points: 0 at 230 * 0.08 / 2.16 from its start.
+    left = 132 + 230 * 0.08 / 2.16
+    assert place(str(plate.svg), "circle", "cx") == pytest.approx([left, 494 - left], abs=0.01)
+    assert 'd="M247 32 L247 96"' in plate.svg
+    assert plate.table.rows == (
+        ("Suspect's words: independent models", 0.0, 0.0, 0.0, 1, math.sinh(1.0)),
+    )
 
 
 def test_tippett_curve_falls_after_each_value(judged):
