@@ -32,8 +32,8 @@ def class_plate(validation: Row, scores: dict[str, float | None], controls: list
         title="The suspect among controls of known answer, score by score",
         caption=(
             "Each dot: a family of controls, by its mean. Line: the suspect. The axis is stretched "
-            "near 0 and compressed far from it, much as in the fusion. z counts standard deviations of "
-            f"the unlinked control families of a case. {said}"
+            "near 0 and compressed far from it, much as in the fusion. z counts the standard "
+            f"deviations of the unlinked control families of a case. {said}"
         ),
         table=_table(validation, scores),
     )

@@ -90,8 +90,12 @@ def calibrated_case(root, *, sealed: bool = False) -> Case:
     case.write_json("conclusion.json", content)
     case.write_json("calibration.json", shipped().as_json())
     if sealed:
-        times = ("2026-03-01T09:00:00.000+00:00", "2026-03-01T11:30:00.000+00:00")
-        events = zip(("collecting", "seal"), times, strict=True)
-        lines = [f'{{"event":"{event}","time":"{time}"}}\n' for event, time in events]
+        events = (
+            ("collecting", "09:00"), ("records", "09:10"), ("records", "10:00"), ("seal", "11:30"),
+        )  # fmt: skip
+        lines = [
+            f'{{"event":"{event}","time":"2026-03-01T{time}:00.000+00:00"}}\n'
+            for event, time in events
+        ]
         (case.data / "custody.jsonl").write_text("".join(lines))
     return case

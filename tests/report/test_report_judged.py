@@ -170,7 +170,7 @@ def test_suspect_lies_among_family_means_of_each_class():
     ]  # fmt: skip
     plate = class_plate({"scores": places}, {"sample": math.sinh(1.0)}, controls)
     # asinh: one family at 0 (its mean), one at 2, the suspect at 1 between them. The axis has 0.08
-    # of room on both sides of 0 to 2, over 132 to 362 points: 0 at 230 * 0.08 / 2.16 from its start.
+    # of room on both sides of 0 to 2, over 132 to 362 points: 0 is 230 * 0.08 / 2.16 inside.
     left = 132 + 230 * 0.08 / 2.16
     assert place(str(plate.svg), "circle", "cx") == pytest.approx([left, 494 - left], abs=0.01)
     assert 'd="M247 32 L247 96"' in plate.svg
@@ -245,6 +245,7 @@ def test_time_line_gives_first_and_last_of_each_kind(case):
     rows = timeline_plate(custody_spans(case)).table.rows
     assert rows == (
         ("Plan fixed, start", "1", "2026-03-01 09:00:00", "2026-03-01 09:00:00"),
+        ("Replies written", "2", "2026-03-01 09:10:00", "2026-03-01 10:00:00"),
         ("Sealed", "1", "2026-03-01 11:30:00", "2026-03-01 11:30:00"),
     )
 
