@@ -87,14 +87,18 @@ def _answer_faults(case: Case, plan: dict[str, Any]) -> Iterator[str]:
             where = f"record {number} of {subject['name']}"
             if row["probe_digest"] != asked[row["suite"], row["probe_id"]]:
                 yield f"{where} answers another probe than the planned one"
-            request = row["request"]
-            if request is None:
-                continue
-            if not _has_digest(request, row["request_digest"]):
-                yield f"{where}: the request is not the one of its digest"
-            for key in ("decoding", "seed"):
-                if request.get(key, plan[key]) != plan[key]:
-                    yield f"{where} was drawn with another {key} than planned"
+            yield from _request_faults(where, row, plan)
+
+
+def _request_faults(where: str, row: dict[str, Any], plan: dict[str, Any]) -> Iterator[str]:
+    request = row["request"]
+    if request is None:
+        return
+    if not _has_digest(request, row["request_digest"]):
+        yield f"{where}: the request is not the one of its digest"
+    for key in ("decoding", "seed"):
+        if request.get(key, plan[key]) != plan[key]:
+            yield f"{where} was drawn with another {key} than planned"
 
 
 def _has_digest(request: Any, stated: str) -> bool:

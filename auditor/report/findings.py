@@ -85,6 +85,8 @@ class Findings:
     rows: tuple[Row, ...]
     conclusion: dict[str, Any]
     environment: dict[str, Any]
+    judged: dict[str, Any]
+    """All of conclusion.json: what stands behind the conclusions is kept beside them."""
 
     @property
     def groups(self) -> dict[str, list[Row]]:
@@ -119,7 +121,8 @@ def read_findings(case: Case, suspect: str, subjects: "list[Subject] | None" = N
     """
     plan = case.read_json("plan.json")
     statistics = case.read_json("statistics.json")["suspects"]
-    conclusions = case.read_json("conclusion.json")["suspects"]
+    judged = case.read_json("conclusion.json")
+    conclusions = judged["suspects"]
     if suspect not in statistics or suspect not in conclusions:
         raise CaseError(
             f"{suspect!r} is not a judged suspect of this case",
@@ -138,6 +141,7 @@ def read_findings(case: Case, suspect: str, subjects: "list[Subject] | None" = N
         rows=tuple(_row(item, names, hidden) for item in statistics[suspect]),
         conclusion=conclusions[suspect],
         environment=case.read_json("environment.json"),
+        judged=judged,
     )
 
 

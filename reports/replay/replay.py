@@ -2193,13 +2193,17 @@ class Subjects:
         ranked = sorted(counts.values(), reverse=True)
         return ranked[1] if len(ranked) > 1 else 0
 
-    def null_values(self, row, suspect):
+    def null_values(self, row, suspect, less=None):
         """Return one value for each control family that the suspect is placed among."""
+        chosen = self.null_controls(row, suspect)
+        return self._closest(row, [i for i in chosen if self.controls[i]["family"] != less])
+
+    def null_controls(self, row, suspect):
+        """Return the places of the controls that the suspect is placed among."""
         own = self.architectures[suspect]
         null = [i for i, c in enumerate(self.controls) if c["role"] in NULL_ROLES]
         matched = [i for i in null if self.architectures[self.controls[i]["name"]] == own]
-        values = self._closest(row, matched)
-        return values if len(values) >= 6 else self._closest(row, null)
+        return matched if len(self._closest(row, matched)) >= 6 else null
 
     def _closest(self, row, chosen):
         pick = max if row["closer"] == "higher" else min
@@ -2368,6 +2372,49 @@ class Replay:
                 found[key] = compute(pair)
         yield from differences(stated, found, TOLERANCES["sample-llr"], "scope")
 
+    def validation_of(self, pattern, fusion, controls):
+        """Return the validation of a fusion, computed once."""
+        key = ("validation", pattern)
+        if key not in self._values:
+            self._values[key] = validation(fusion, controls)
+        return self._values[key]
+
+    def without_faults(self, suspect):
+        """Yield what differs in the decisive tests without one category: suspect and controls."""
+        stated = self.statistics["without"]
+        names = [suspect, *(control["name"] for control in self.subjects.controls)]
+        for test in DECISIVE:
+            measure = MEASURES[test]
+            theirs = stated.get(f"{test}@{measure.version}", {})
+            for name in names:
+                found = self._less(test, name)
+                kept = {c: values[name] for c, values in theirs.items() if name in values}
+                path = f"without.{test}.{name}"
+                yield from differences(kept, found, TOLERANCES.get(test, DEFAULT_TOLERANCE), path)
+
+    def _less(self, test, subject):
+        """Return {category: value on the probes of all others}."""
+        key = ("without", test, subject)
+        if key not in self._values:
+            self._values[key] = self._computed_less(MEASURES[test], subject)
+        return self._values[key]
+
+    def _computed_less(self, measure, subject):
+        try:
+            pair = usable_pair(measure, self.pair(subject))
+            own = np.array([probe.category for probe in pair.probes])
+            categories = sorted(set(own.tolist()))
+            if len(categories) < 2:
+                return {}
+            values = measure.subsets(pair, np.array([own != name for name in categories]))
+        except UndefinedError:
+            return {}
+        known = [float(value) if math.isfinite(value) else None for value in values]
+        return dict(zip(categories, known))
+
+
+DECISIVE = ("sample-llr", "idiosyncratic-agreement")
+
 
 def _layers(pair):
     pair.require("neurons")
@@ -2485,6 +2532,7 @@ class Evidence:
 
     def __init__(self, replay, suspect):
         case, subjects = replay.case, replay.subjects
+        self.suspect = suspect
         rows = {r["measure"].partition("@")[0]: r for r in replay.statistics["suspects"][suspect]}
         self.limits = thresholds_of(case.plan)
         self.families = len(subjects.families)
@@ -2841,8 +2889,8 @@ def _model_reason(population, ref):
     return None
 
 
-def fused(fusions, scores):
-    """Return {pair: (log10 LR, interval, bounds)} of a suspect's scores, and what is beyond."""
+def select_fusion(fusions, scores):
+    """Return the fusion of the largest access pattern that the scores cover."""
     defined = {name for name, value in scores.items() if value is not None}
     covered = [f for f in fusions if {x["name"] for x in f["features"]} <= defined]
     if not covered:
@@ -2850,31 +2898,73 @@ def fused(fusions, scores):
         raise UndefinedError(
             f"no fusion was validated for the scores {sorted(defined)}; there is one for {known}"
         )
-    fusion = max(covered, key=lambda f: len(f["features"]))
-    change = {"identity": float, "asinh": np.arcsinh, "log1p": np.log1p}
-    x, beyond = [], []
+    return max(covered, key=lambda f: len(f["features"]))
+
+
+_CHANGE = {"identity": float, "asinh": np.arcsinh, "log1p": np.log1p}
+
+
+def standardised(fusion, scores):
+    """Return the scores as the coefficients take them."""
+    x = []
     for feature in fusion["features"]:
-        raw = scores[feature["name"]]
-        if feature["transform"] == "log1p" and raw < 0:
-            raise UndefinedError(f"score {feature['name']!r} is {raw}: outside its range")
-        x.append((change[feature["transform"]](raw) - feature["mean"]) / feature["scale"])
-        if not feature["range"][0] <= raw <= feature["range"][1]:
-            beyond.append(feature["name"])
-    x = np.array(x)
+        name, raw = feature["name"], scores.get(feature["name"])
+        if raw is None or (feature["transform"] == "log1p" and raw < 0):
+            raise UndefinedError(f"score {name!r} is {raw}: outside its range")
+        x.append((_CHANGE[feature["transform"]](raw) - feature["mean"]) / feature["scale"])
+    return np.array(x)
 
-    def levels(fit):
-        return np.array(fit["intercepts"]) + np.array(fit["slopes"]) @ x
 
-    own = levels(fusion["coefficients"])
-    drawn = np.stack([levels(fit) for fit in fusion["replicates"]])
+def levels(fit, x):
+    """Return the log likelihood of each class, up to a constant."""
+    return np.array(fit["intercepts"]) + np.array(fit["slopes"]) @ x
+
+
+def sides(fusion, pair):
+    """Return the places of a pair's propositions among the classes."""
+    return tuple(fusion["classes"].index(name) for name in pair.split(":"))
+
+
+def clipped(value, bounds):
+    """Return a ratio within its bounds."""
+    return min(max(float(value), bounds["lower"]), bounds["upper"])
+
+
+def point_ratios(fusion, scores, fit=None):
+    """Return {pair: bounded log10 LR}, of the fusion's own fit or of another one."""
+    own = levels(fit or fusion["coefficients"], standardised(fusion, scores))
     found = {}
     for pair, bounds in fusion["bounds"].items():
-        first, second = (fusion["classes"].index(name) for name in pair.split(":"))
+        first, second = sides(fusion, pair)
+        found[pair] = clipped((own[first] - own[second]) / LN10, bounds)
+    return found
+
+
+def weighed_pairs(fusion, scores):
+    """Return {pair: (log10 LR, interval, bounds, log10 LR without bounds)}."""
+    x = standardised(fusion, scores)
+    own = levels(fusion["coefficients"], x)
+    drawn = np.stack([levels(fit, x) for fit in fusion["replicates"]])
+    found = {}
+    for pair, bounds in fusion["bounds"].items():
+        first, second = sides(fusion, pair)
         tails = np.percentile((drawn[:, first] - drawn[:, second]) / LN10, (2.5, 97.5))
-        values = [(own[first] - own[second]) / LN10, *tails]
-        value, low, high = (min(max(float(v), bounds["lower"]), bounds["upper"]) for v in values)
-        found[pair] = (value, (low, high), bounds)
-    return found, beyond
+        free = float((own[first] - own[second]) / LN10)
+        low, high = (clipped(end, bounds) for end in tails)
+        found[pair] = (clipped(free, bounds), (low, high), bounds, free)
+    return found
+
+
+def fused(fusions, scores):
+    """Return {pair: (log10 LR, interval, bounds)} of a suspect's scores, and what is beyond."""
+    fusion = select_fusion(fusions, scores)
+    beyond = [
+        feature["name"]
+        for feature in fusion["features"]
+        if not feature["range"][0] <= scores[feature["name"]] <= feature["range"][1]
+    ]
+    found = weighed_pairs(fusion, scores)
+    return {pair: row[:3] for pair, row in found.items()}, beyond
 
 
 def _category(value, low, high):
@@ -3128,13 +3218,7 @@ class Weighed:
     def __init__(self, calibration, evidence):
         self.pairs, self.beyond, self.seen, self.dose, self.reasons = None, [], None, None, []
         self.outside = False
-        z = {test.name: test.place["z"] for test in evidence.tests}
-        scores = {
-            "replication": evidence.neuron_score,
-            "span": evidence.places.get("unembedding-span", {}).get("z"),
-            "sample": z.get("sample-llr"),
-            "idiosyncrasy": z.get("idiosyncratic-agreement"),
-        }
+        scores = group_scores(evidence)
         thresholds = _thresholds(evidence)
         if evidence.architecture not in calibration["graded"]:
             graded = ", ".join(calibration["graded"])
@@ -3268,6 +3352,428 @@ def check_conclusions(replay):
 _NO_RATIO = "No likelihood ratio: "
 
 
+# What stands behind the conclusions. --------------------------------------------------------------
+
+
+def pattern_of(fusion):
+    """Return the name of an access pattern."""
+    return "+".join(x["name"] for x in fusion["features"])
+
+
+def group_scores(evidence):
+    """Return the scores of a suspect as the fusions take them."""
+    z = {test.name: test.place["z"] for test in evidence.tests}
+    return {
+        "replication": evidence.neuron_score,
+        "span": evidence.places.get("unembedding-span", {}).get("z"),
+        "sample": z.get("sample-llr"),
+        "idiosyncrasy": z.get("idiosyncratic-agreement"),
+    }
+
+
+def support(calibration, scores):
+    """Return the ratios of the fusion and of each line alone."""
+    lines, pattern = [], None
+    try:
+        fusion = select_fusion(calibration["fusions"], scores)
+        pattern = pattern_of(fusion)
+        lines.append(_supporting("fusion", fusion, scores))
+    except UndefinedError as error:
+        lines.append({"line": "fusion", "scores": [], "pairs": {}, "undefined": str(error)})
+    for one in calibration.get("lines", ()):
+        lines.append(_supporting(one["features"][0]["name"], one, scores))
+    return {"pattern": pattern, "scores": scores, "lines": lines}
+
+
+def _supporting(name, fusion, scores):
+    names = [x["name"] for x in fusion["features"]]
+    row = {"line": name, "scores": names, "pairs": {}, "undefined": None}
+    try:
+        found = weighed_pairs(fusion, scores)
+    except UndefinedError:
+        missing = ", ".join(n for n in names if scores.get(n) is None) or "out of its range"
+        return row | {"undefined": f"not defined for this suspect: {missing}"}
+    for pair, (value, interval, bounds, free) in found.items():
+        row["pairs"][pair] = {
+            "log10_lr": value,
+            "interval": list(interval),
+            "unbounded": free,
+            "bounds": [bounds["lower"], bounds["upper"]],
+            "families": bounds["families"],
+            "capped": not bounds["lower"] < free < bounds["upper"],
+        }
+    return row
+
+
+def dose_response(calibration, evidence, scores):
+    """Return, by decisive test, what graded controls score and where the suspect lies."""
+    thresholds, rows = _thresholds(evidence), []
+    for test in sorted(calibration["doses"]):
+        score = scores[FEATURE_OF[test]]
+        row = {"test": test, "score": score, "threshold": thresholds.get(test), "curve": []}
+        row["undefined"] = None
+        try:
+            if score is None:
+                raise UndefinedError("the test is not defined for this suspect")
+            if evidence.architecture not in calibration["graded"]:
+                graded = ", ".join(calibration["graded"])
+                raise UndefinedError(
+                    f"the graded controls are {graded} students, the suspect is not"
+                )
+            curve = dose_curve(calibration["doses"][test])
+            columns = zip(curve.doses, curve.means, curve.spreads, curve.families)
+            row["curve"] = [
+                {"dose": float(d), "mean": float(m), "spread": float(s), "families": int(n)}
+                for d, m, s, n in columns
+            ]
+        except UndefinedError as error:
+            row["undefined"] = str(error)
+        rows.append(row)
+    return rows
+
+
+class Robustness:
+    """The tests and ratios of one suspect with one thing left out at a time."""
+
+    def __init__(self, replay, suspect, scores, calibration):
+        self.replay, self.suspect, self.scores = replay, suspect, scores
+        self.calibration, self.fusion = calibration, None
+        if calibration is not None:
+            with contextlib.suppress(UndefinedError):
+                self.fusion = select_fusion(calibration["fusions"], scores)
+        rows = replay.statistics["suspects"][suspect]
+        self.rows = {row["measure"].partition("@")[0]: row for row in rows}
+
+    def found(self):
+        """Return all of it."""
+        tests = {name: self._place(name) for name in DECISIVE if self._known(name)}
+        return {
+            "base": self._row("none", "", tests, self._ratios(self.fusion, self.scores)),
+            "rows": [*self._groups(), *self._families(), *self._categories()],
+            "calibration": self._folds(),
+        }
+
+    def _known(self, name):
+        return self.rows.get(name, {}).get("value") is not None
+
+    def _place(self, name, less=None):
+        row = self.rows[name]
+        values = self.replay.subjects.null_values(row, self.suspect, less)
+        return place_among(row["value"], values, row["closer"])
+
+    @staticmethod
+    def _ratios(fusion, scores):
+        try:
+            return None if fusion is None else point_ratios(fusion, scores)
+        except UndefinedError:
+            return None
+
+    @staticmethod
+    def _row(kind, dropped, tests, ratios):
+        keys = ("z", "rank_p", "predictive_p")
+        shown = {name: {key: place[key] for key in keys} for name, place in tests.items()}
+        return {"kind": kind, "dropped": dropped, "tests": shown, "log10_lr": ratios}
+
+    def _groups(self):
+        if self.fusion is None:
+            return
+        known = [self.calibration.get(key, ()) for key in ("reduced", "lines", "fusions")]
+        fitted = {pattern_of(one): one for some in known for one in some}
+        names = [x["name"] for x in self.fusion["features"]]
+        for name in names:
+            less = fitted.get("+".join(other for other in names if other != name))
+            if less is not None:
+                yield self._row("group", name, {}, self._ratios(less, self.scores))
+
+    def _families(self):
+        subjects = self.replay.subjects
+        names = [name for name in (*DECISIVE, "unembedding-span") if self._known(name)]
+        used = {
+            subjects.controls[i]["family"]
+            for name in names
+            for i in subjects.null_controls(self.rows[name], self.suspect)
+        }
+        for family in sorted(used):
+            places = {name: self._place(name, family) for name in names}
+            z = {_SCORE_OF[name]: place["z"] for name, place in places.items()}
+            tests = {name: place for name, place in places.items() if name in DECISIVE}
+            ratios = self._ratios(self.fusion, {**self.scores, **z})
+            yield self._row("control-family", family, tests, ratios)
+
+    def _categories(self):
+        stated = self.replay.statistics["without"]
+        less = {key.partition("@")[0]: found for key, found in stated.items()}
+        for category in sorted({name for found in less.values() for name in found}):
+            tests = {}
+            for name in DECISIVE:
+                values = less.get(name, {}).get(category, {})
+                if values.get(self.suspect) is not None:
+                    tests[name] = self._among(values)
+            if tests:
+                z = {FEATURE_OF[name]: place["z"] for name, place in tests.items()}
+                ratios = self._ratios(self.fusion, {**self.scores, **z})
+                yield self._row("category", category, tests, ratios)
+
+    def _among(self, values):
+        subjects = self.replay.subjects
+        controls = [values.get(control["name"]) for control in subjects.controls]
+        row = {"control_values": controls, "closer": "higher"}
+        pool = subjects.null_values(row, self.suspect)
+        return place_among(values[self.suspect], pool, "higher")
+
+    def _folds(self):
+        if self.fusion is None or not self.fusion.get("folds"):
+            return None
+        folds = self.fusion["folds"]
+        found = {f: point_ratios(self.fusion, self.scores, fit) for f, fit in folds.items()}
+        pairs = {}
+        for pair in self.fusion["bounds"]:
+            ordered = sorted((ratios[pair], family) for family, ratios in found.items())
+            pairs[pair] = {
+                "lowest": ordered[0][0],
+                "without_lowest": ordered[0][1],
+                "highest": ordered[-1][0],
+                "without_highest": ordered[-1][1],
+            }
+        return {"families": len(found), "pairs": pairs}
+
+
+_SCORE_OF = {**FEATURE_OF, "unembedding-span": "span"}
+
+
+class HeldOut:
+    """The controls of one question, each weighed by the fit that did not see its family."""
+
+    def __init__(self, fusion, controls, pair):
+        names = [x["name"] for x in fusion["features"]]
+        first, second = pair.split(":")
+        kept = [
+            row
+            for row in sorted(controls, key=lambda row: row["subject"])
+            if row["class"] in (first, second) and all(n in row["scores"] for n in names)
+        ]
+        bounds, (one, other) = fusion["bounds"][pair], sides(fusion, pair)
+        values = []
+        for row in kept:
+            own = levels(fusion["folds"][row["family"]], standardised(fusion, row["scores"]))
+            values.append(clipped((own[one] - own[other]) / LN10, bounds))
+        self.values = np.array(values)
+        self.first = np.array([row["class"] == first for row in kept])
+        self.families = [row["family"] for row in kept]
+        self.weights = self._weights()
+        self.pav = self._recalibrated()
+
+    def _weights(self):
+        """Return weights: the same for both classes, for families within, for members within."""
+        members = Counter(zip(self.first.tolist(), self.families))
+        inside = Counter(side for side, _ in members)
+        keys = zip(self.first.tolist(), self.families)
+        return np.array([len(members) / 2 / inside[s] / members[s, f] for s, f in keys])
+
+    def _recalibrated(self):
+        """Return the log10 LRs after pool-adjacent-violators."""
+        values, point = np.unique(self.values, return_inverse=True)
+        weight = np.bincount(point, self.weights, len(values))
+        holds = np.bincount(point, self.weights * self.first, len(values))
+        share = isotonic(holds / weight, weight)[point]
+        with np.errstate(divide="ignore"):
+            return np.log10(share) - np.log10(1.0 - share)
+
+    def counts(self):
+        """Return the number of families of both classes."""
+        both = {(side, family) for side, family in zip(self.first.tolist(), self.families)}
+        return [sum(side == wanted for side, _ in both) for wanted in (True, False)]
+
+    def cllr(self, values):
+        """Return the cost in bits."""
+        wrong = np.where(self.first, -values, values) * LN10
+        bits = np.logaddexp(0.0, wrong) / math.log(2.0)
+        return float((self.weights * bits).sum() / self.weights.sum())
+
+    def tippett(self, side):
+        """Return (x, share of the class at or above it)."""
+        own = self.first == side
+        x = np.unique(self.values[own])
+        weights = self.weights[own]
+        above = [weights[self.values[own] >= value].sum() / weights.sum() for value in x]
+        return [x.tolist(), [float(share) for share in above]]
+
+    def entropy(self, values, exponent):
+        """Return the empirical cross-entropy at prior odds of 10**exponent, in bits."""
+        odds = 10.0**exponent
+        at = (exponent + values) * LN10
+        nats = np.where(self.first, np.logaddexp(0.0, -at), np.logaddexp(0.0, at))
+        means = []
+        for side in (True, False):
+            own = self.first == side
+            means.append((nats[own] * self.weights[own]).sum() / self.weights[own].sum())
+        return float((means[0] * odds + means[1]) / (1.0 + odds) / math.log(2.0))
+
+    def rates(self, lr):
+        """Return the rates of misleading evidence at one likelihood ratio."""
+        limit = math.log10(lr)
+        return {
+            "lr": float(lr),
+            "false_support": self._rate(self.values > limit, ~self.first),
+            "false_exclusion": self._rate(self.values < -limit, self.first),
+            "missed": self._rate(self.values <= limit, self.first),
+        }
+
+    def _rate(self, wrong, rows):
+        names = np.array(self.families)
+        count, total = len(set(names[wrong & rows])), len(set(names[rows]))
+        limits = exact_limits(count, total)
+        return {"count": count, "families": total, "value": count / total, "interval": limits}
+
+
+def exact_limits(count, total):
+    """Return the limits of Clopper and Pearson (95 %), by bisection on the incomplete beta."""
+    low = 0.0 if count == 0 else _beta_quantile(count, total - count + 1, 0.025)
+    high = 1.0 if count == total else _beta_quantile(count + 1, total - count, 0.975)
+    return [low, high]
+
+
+def _beta_quantile(a, b, wanted):
+    low, high = 0.0, 1.0
+    for _ in range(200):
+        middle = (low + high) / 2.0
+        if middle in (low, high):
+            break
+        if float(incomplete_beta(a, b, middle)) < wanted:
+            low = middle
+        else:
+            high = middle
+    return (low + high) / 2.0
+
+
+def validation(fusion, controls):
+    """Return the leave-one-family-out validation of a fusion."""
+    names = [x["name"] for x in fusion["features"]]
+    kept = [row for row in controls if all(name in row["scores"] for name in names)]
+    return {
+        "controls": sum(row["class"] in fusion["classes"] for row in kept),
+        "pairs": {pair: _validated(HeldOut(fusion, kept, pair), fusion["bounds"][pair])
+                  for pair in fusion["bounds"]},
+        "dependence": [_dependence(fusion, kept, one) for one in ORDER_OF_CLASSES],
+        "scores": [_places(kept, n, one) for n in names for one in fusion["classes"]],
+    }  # fmt: skip
+
+
+def _places(controls, name, wanted):
+    """Return where the families of a class lie on a score, one mean a family."""
+    groups = defaultdict(list)
+    for row in controls:
+        if row["class"] == wanted:
+            groups[row["family"]].append(row["scores"][name])
+    means = sorted(math.fsum(own) / len(own) for own in groups.values())
+    half = len(means) // 2
+    median = means[half] if len(means) % 2 else (means[half - 1] + means[half]) / 2
+    found = {"score": name, "class": wanted, "families": len(means)}
+    return found | {"lowest": means[0], "median": median, "highest": means[-1]}
+
+
+ORDER_OF_CLASSES = ("independent", "imitation", "replication")
+
+
+def _validated(found, bounds):
+    order = np.argsort(found.values, kind="stable")
+    grid = [step / 10 for step in range(-30, 31)]
+    columns = {"lr": found.values, "pav": found.pav, "ignored": np.zeros(len(found.values))}
+    return {
+        "families": found.counts(),
+        "bounds": [bounds["lower"], bounds["upper"]],
+        "cllr": found.cllr(found.values),
+        "cllr_min": found.cllr(found.pav),
+        "misleading": [found.rates(lr) for lr in (1, 10, 100)],
+        "curves": {
+            "tippett": {"first": found.tippett(True), "second": found.tippett(False)},
+            "ece": {
+                "log10_prior_odds": grid,
+                **{key: [found.entropy(v, at) for at in grid] for key, v in columns.items()},
+            },
+            "pav": {
+                "log10_lr": found.values[order].tolist(),
+                "pav": [v if math.isfinite(v) else None for v in found.pav[order].tolist()],
+                "first": found.first[order].tolist(),
+            },
+        },
+    }
+
+
+def _dependence(fusion, controls, wanted):
+    """Return the correlation of the scores between the families of one class."""
+    names = [x["name"] for x in fusion["features"]]
+    groups = defaultdict(list)
+    for row in controls:
+        if row["class"] == wanted:
+            changed = [
+                _CHANGE[x["transform"]](row["scores"][x["name"]]) for x in fusion["features"]
+            ]
+            groups[row["family"]].append(changed)
+    means = np.array([np.mean(rows, axis=0) for _, rows in sorted(groups.items())])
+    found = {"class": wanted, "scores": names, "families": len(means)}
+    found |= {"correlation": None, "effective_lines": None, "undefined": None}
+    if len(means) < 4:
+        return found | {"undefined": f"{len(means)} families: a correlation needs 4"}
+    flat = [name for j, name in enumerate(names) if means[:, j].max() == means[:, j].min()]
+    if flat:
+        return found | {"undefined": f"{flat[0]} does not vary between families"}
+    away = means - means.mean(axis=0)
+    length = np.sqrt((away**2).sum(axis=0))
+    matrix = (away.T @ away) / np.outer(length, length)
+    effective = float(np.trace(matrix) ** 2 / (matrix**2).sum())
+    return found | {"correlation": matrix.tolist(), "effective_lines": effective}
+
+
+def check_details(replay):
+    """Yield (kind, suspect, outcome, detail) of what stands behind each conclusion."""
+    stated = replay.case.json("conclusion.json")
+    kept = replay.case.data / "calibration.json"
+    calibration = replay.case.json("calibration.json") if kept.is_file() else None
+    for name in replay.subjects.suspects:
+        evidence = None
+        for kind in ("support", "robustness", "validation"):
+            if kind not in stated or "without" not in replay.statistics:
+                yield kind, name, "not replayable", "the case was judged by an earlier release"
+                continue
+            try:
+                evidence = Evidence(replay, name) if evidence is None else evidence
+                faults = list(_detail_faults(replay, stated, calibration, evidence, kind))
+                yield kind, name, "differs" if faults else "ok", "; ".join(faults[:20])
+            except _MALFORMED as error:
+                yield kind, name, "differs", f"the stored data do not fit together: {error!r}"
+
+
+def _detail_faults(replay, stated, calibration, evidence, kind):
+    name = evidence.suspect
+    rows = replay.statistics["suspects"][name]
+    measures = [row["measure"] for row in rows if row["value"] is not None]
+    used = calibration
+    if used is not None and outside(
+        used["population"], replay.case, name, evidence.families, measures
+    ):
+        used = None
+    scores = group_scores(evidence)
+    if kind == "support":
+        found = None if used is None else support(used, scores)
+        yield from differences(stated["support"][name], found, _OF_FITS, "support")
+        found = [] if used is None else dose_response(used, evidence, scores)
+        yield from differences(stated["doses"][name], found, _OF_FITS, "doses")
+    elif kind == "robustness":
+        found = Robustness(replay, name, scores, used).found()
+        yield from differences(stated["robustness"][name], found, _OF_FITS, "robustness")
+    elif used is not None:
+        pattern = support(used, scores)["pattern"]
+        for fusion in used["fusions"]:
+            if pattern_of(fusion) == pattern and fusion.get("folds"):
+                found = replay.validation_of(pattern, fusion, used["controls"])
+                theirs = stated["validation"].get(pattern)
+                yield from differences(theirs, found, _OF_FITS, f"validation.{pattern}")
+
+
+_OF_FITS = {"relative": 1e-9, "absolute": 1e-9}
+
+
 # The command. -------------------------------------------------------------------------------------
 
 
@@ -3294,17 +3800,13 @@ def replayed(folder):
         for suspect, row, outcome, detail in replay.rows()
     ]
     for suspect in replay.subjects.suspects:
-        try:
-            faults = list(replay.scope_faults(suspect))
-            outcome = "differs" if faults else "ok"
-            detail = "; ".join(faults)
-        except NotReplayableError as error:
-            outcome, detail = "not replayable", str(error)
-        except _MALFORMED as error:
-            outcome, detail = "differs", f"the stored data do not fit together: {error!r}"
-        lines.append(_line("scope", suspect, outcome, detail))
+        lines.append(_line("scope", suspect, *_part_outcome(replay.scope_faults, suspect)))
+        if "without" in replay.statistics:
+            lines.append(_line("without", suspect, *_part_outcome(replay.without_faults, suspect)))
     for suspect, outcome, detail in check_conclusions(replay):
         lines.append(_line("conclusion", suspect, outcome, detail))
+    for kind, suspect, outcome, detail in check_details(replay):
+        lines.append(_line(kind, suspect, outcome, detail))
     counts = Counter(line["outcome"] for line in lines)
     return {
         "schema": "auditor/replay/1",
@@ -3313,6 +3815,17 @@ def replayed(folder):
         "lines": lines,
         "counts": {name: counts[name] for name in ("ok", "differs", "not replayable")},
     }
+
+
+def _part_outcome(compute, suspect):
+    """Return (outcome, detail) of a part of the statistics."""
+    try:
+        faults = list(compute(suspect))
+    except NotReplayableError as error:
+        return "not replayable", str(error)
+    except _MALFORMED as error:
+        return "differs", f"the stored data do not fit together: {error!r}"
+    return "differs" if faults else "ok", "; ".join(faults[:20])
 
 
 def _finite(value):
