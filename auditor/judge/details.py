@@ -1,4 +1,4 @@
-"""What stands behind a conclusion: the scores that enter it, their thresholds, and how firm it is."""
+"""What stands behind a conclusion: the scores that enter it, their thresholds, how firm it is."""
 
 from collections.abc import Mapping
 from typing import Any
