@@ -91,7 +91,7 @@ def verify(
     if as_json:
         output.emit_json(found.as_json())
     else:
-        _show(found)
+        show(found)
     if result is not None:
         result.write(found, trust, min_level)
     if found.level == "L0":
@@ -138,7 +138,8 @@ class _Result:
         output.say(f"written to {self.out}")
 
 
-def _show(found: "Verification") -> None:
+def show(found: "Verification") -> None:
+    """Print the checks, what they found and what to do, and the level."""
     from auditor.bundle.verify import LEVELS
 
     for check in found.checks:
