@@ -81,16 +81,17 @@ def audit(
 
 
 def _sealed(case: Case, key: "EllipticCurvePrivateKey") -> Path:
-    """Return the sealed case: made now, or found where this plan was carried out before."""
+    """Return the sealed case: made now, or found, and signed where a kill left no signature."""
     from auditor.bundle.evidence import FILE
     from auditor.bundle.seal import default_target
     from auditor.canon import json_digest
-    from auditor.sealing import Signing, seal_case
+    from auditor.sealing import Signing, seal_case, sign_sealed
 
     target = default_target(case)
     if (target / "data" / FILE).is_file():
         plan = json_digest(case.read_json("plan.json"))
         if Case(target).read_json(FILE)["case_id"] == plan:
+            sign_sealed(target, Signing(key=key))
             return target
     return seal_case(case, signing=Signing(key=key)).root
 

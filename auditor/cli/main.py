@@ -30,6 +30,7 @@ COMMANDS = {
     "judge": ("stages", "Draw the conclusion of a measured case."),
     "seal": ("seal", "Close a finished case so that strangers can verify it."),
     "sign": ("seal", "Add a signature to a sealed case."),
+    "redact": ("redact", "Copy a sealed case without some replies, and prove all others."),
     "verify": ("verify", "Check a sealed case: fourteen checks, and a level."),
     "keys": ("keys", "Make keys that sign sealed cases."),
     "timestamp": ("timestamp", "Ask for a trusted time, and keep the answer, offline."),

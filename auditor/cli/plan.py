@@ -64,8 +64,9 @@ def show(file: Path, as_json: bool) -> None:
 
 def _shown(file: Path, *, as_json: bool) -> dict[str, Any]:
     from auditor.canon import json_digest
+    from auditor.frozen import differences
     from auditor.plan_file import load_plan
-    from auditor.plan_lock import differences, incomplete, lock_path, read_lock
+    from auditor.plan_lock import incomplete, lock_path, read_lock
 
     loaded = load_plan(file)
     content = loaded.as_json()

@@ -82,14 +82,14 @@ def _profile_page(folder: Path, profile: str, form: str, out: Path | None) -> No
 
 
 def _case_report(folder: Path, form: str, fail_on: str | None) -> None:
-    from auditor.audit import existing_case
+    from auditor.audit import existing_case, existing_draft
     from auditor.case import locked
     from auditor.report.render import write_reports
 
-    case = existing_case(folder)
     if form in ("json", "junit", "sarif"):
-        _print_results(case, form, fail_on)
+        _print_results(existing_case(folder), form, fail_on)
         return
+    case = existing_draft(folder)  # the report of a sealed case stands in it
     with locked(case):
         paths = write_reports(case)
     for path in paths.values():

@@ -14,13 +14,14 @@ if TYPE_CHECKING:
 
     from auditor.sealing import Sealed
 
+_CASE = click.Path(path_type=Path)  # of a file, what to do is said where it is opened
 _FOLDER = click.Path(path_type=Path, file_okay=False)
 _FILE = click.Path(path_type=Path, dir_okay=False)
 _JSON = click.option("--json", "as_json", is_flag=True, help="Print one JSON object on stdout.")
 
 
 @click.command()
-@click.argument("folder", metavar="CASE", type=_FOLDER)
+@click.argument("folder", metavar="CASE", type=_CASE)
 @click.option("--out", type=_FOLDER, help="The new folder. [default: CASE.evidence]")
 @click.option("--key", type=_FILE, help="Private key in PEM that signs the sealed case.")
 @click.option(
@@ -37,6 +38,15 @@ _JSON = click.option("--json", "as_json", is_flag=True, help="Print one JSON obj
     help="File with a secret that must not be in the case; may be repeated.",
 )
 @click.option(
+    "--accept-key-like",
+    "key_like",
+    metavar="REPLY",
+    multiple=True,
+    help="Reply, SUBJECT/SUITE#LINE from 0, that holds what only looks like a key; may be "
+    "repeated. It goes into the custody log, and `auditor verify` shows it. The value of a key "
+    "variable or of --secret-file is never accepted.",
+)
+@click.option(
     "--plan-tsr",
     "plan_stamp",
     type=_FILE,
@@ -49,6 +59,7 @@ def seal(
     key: Path | None,
     role: str,
     secret_files: tuple[Path, ...],
+    key_like: tuple[str, ...],
     plan_stamp: Path | None,
     as_json: bool,
 ) -> None:
@@ -58,11 +69,12 @@ def seal(
     holds a secret: the value of an environment variable named like a key, or the shape of one.
     """
     from auditor.audit import existing_case
-    from auditor.sealing import Signing, seal_case
+    from auditor.sealing import Screening, Signing, seal_case
 
     case = existing_case(folder)
     signing = None if key is None else Signing(key=private_key(key), role=role)
-    sealed = seal_case(case, out, signing, secret_files, plan_stamp)
+    screening = Screening(secret_files=secret_files, key_like=key_like)
+    sealed = seal_case(case, out, signing, screening, plan_stamp)
     if as_json:
         output.emit_json(as_object(sealed))
         return
@@ -89,7 +101,7 @@ def as_object(sealed: "Sealed") -> dict[str, Any]:
 
 
 @click.command()
-@click.argument("bundle", type=_FOLDER)
+@click.argument("bundle", type=_CASE)
 @click.option("--key", type=_FILE, required=True, help="Private key in PEM.")
 @click.option(
     "--role",

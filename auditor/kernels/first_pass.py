@@ -40,9 +40,10 @@ class SideSums:
         self.equal = torch.zeros(positions, device=device, dtype=torch.int64)
         """Number of ids with its logit, itself included."""
         self.argmax = torch.zeros(positions, device=device, dtype=torch.int64)
-        self._copied = self.table.dtype != torch.float32 or self.table.stride(1) != 1
+        self.copied = self.table.dtype != torch.float32 or self.table.stride(1) != 1
+        """Whether float32 logits are a copy, of up to `converted` rows."""
         shape = (rows, pair.vocabulary)
-        copied = (converted, pair.vocabulary) if self._copied else (0, 0)
+        copied = (converted, pair.vocabulary) if self.copied else (0, 0)
         self._copy = torch.empty(copied, device=device)
         self.probabilities = torch.empty(shape, device=device)
         self.roots = torch.empty(shape, device=device)
@@ -51,7 +52,7 @@ class SideSums:
     def logits(self, rows: slice) -> Tensor:
         """Return float32 logits (R, V) of `rows`."""
         logits = self.table[rows]
-        return self._copy[: logits.shape[0]].copy_(logits) if self._copied else logits
+        return self._copy[: logits.shape[0]].copy_(logits) if self.copied else logits
 
     def log_norm(self, rows: slice = slice(None)) -> Tensor:
         """Return lse - peak of `rows`, float64."""

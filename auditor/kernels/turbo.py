@@ -16,12 +16,15 @@ import torch
 from torch import Tensor
 
 from auditor.kernels.first_pass import SideSums, slices
+from auditor.kernels.order import GROUP, group_maxima
 from auditor.kernels.pairs import Fields, LogitPair, Wanted, difference_origins
-from auditor.kernels.row_sums import RowSums
+from auditor.kernels.row_sums import Maxima, RowSums
 from auditor.kernels.second_pass import JS, NEAR, SECH, TX, X_MINUS_T, T
 
 ROWS = 64
 """Rows of a chunk; the last one is padded, so that one compilation serves all."""
+ORDERED_ROWS = 8 * ROWS
+"""Rows whose ids are ordered at once: that is a hundred small operations, however many they are."""
 _LONGEST = 4096
 """Tokens summed in registers: for more, the compiler keeps partial sums in memory (2x slower)."""
 _VECTOR = 16
@@ -53,7 +56,7 @@ def unavailable_reason() -> str | None:
 def agreement_fields(pair: LogitPair, wanted: Wanted) -> Fields:
     """Return every output by name: floats as float32, counts as int64."""
     work = _Work(pair, wanted)
-    for rows in slices(pair.positions, ROWS):
+    for rows in slices(pair.positions, work.step):
         work.add(rows)
     return work.fields()
 
@@ -109,18 +112,40 @@ class _Work(RowSums):
         self._sums = _Sums(pair, wanted.tier == "full")
         sides = SideSums("a", pair, 0, ROWS), SideSums("b", pair, 0, ROWS)
         super().__init__(pair, wanted, sides, self._sums)
+        # Converted logits are there for one chunk only, and few groups tell no peak.
+        early = pair.vocabulary // GROUP >= GROUP and not any(side.copied for side in sides)
+        self.step = ORDERED_ROWS if early else ROWS
 
     def add(self, rows: slice) -> None:
-        """Fill in `rows`, or mark those that need the reference as bad."""
+        """Fill in up to `step` rows, or mark those that need the reference as bad."""
         if bool(self.bad[rows].all()):
             return
-        a, b = (_padded(side.logits(rows)) for side in (self.a, self.b))
-        count = rows.stop - rows.start
-        _, first_b = self.order(a[:count], b[:count], rows)
+        a, b = self.a.logits(rows), self.b.logits(rows)
+        if self.step == ROWS:
+            self._ordered(a, b, rows)
+            self._summed(a, b, rows)
+            return
+        count = self.pair.vocabulary // GROUP
+        maxima = a.new_empty((len(a), count)), b.new_empty((len(b), count))
+        for part in slices(len(a), ROWS):
+            at = slice(rows.start + part.start, rows.start + part.stop)
+            for side, table, out in ((self.a, a, maxima[0]), (self.b, b, maxima[1])):
+                side.peak[at] = group_maxima(table[part], out=out[part]).amax(1)
+            self._summed(a[part], b[part], at)
+        self._ordered(a, b, rows, maxima)
+
+    def _ordered(self, a: Tensor, b: Tensor, rows: slice, maxima: Maxima = (None, None)) -> None:
+        """Set what the order of ids gives."""
+        _, first_b = self.order(a, b, rows, maxima)
         if self.full:
-            choice = self.choice(b[:count], first_b, rows)
-            choice.add(b[:count], slice(0, count), torch.empty_like(b[:count]))
+            choice = self.choice(b, first_b, rows)
+            for part in slices(len(b), ROWS):
+                choice.add(b[part], part, torch.empty_like(b[part]))
             self.above_choice[rows] = choice.above
+
+    def _summed(self, a: Tensor, b: Tensor, rows: slice) -> None:
+        """Set the sums over the vocabulary of up to ROWS rows, whose peaks are known."""
+        a, b = _padded(a), _padded(b)
         self._single(a, b, rows)
         self._paired(a, b, rows)
 

@@ -22,6 +22,7 @@ _HIDDEN = frozenset(
         *range(0xE0100, 0xE01F0),
     ]
 )
+_HIDDEN_CHARACTER = re.compile(f"[{''.join(map(chr, sorted(_HIDDEN)))}]")
 _SHOWN = frozenset(" \n\t")
 _MOST_MARKS = 4
 """Combining marks in a row that a living script needs; more would paint over other lines."""
@@ -35,7 +36,7 @@ def visible(text: str) -> str:
     unusual spaces and a fifth combining mark in a row are shown as well, so the result always
     encodes as UTF-8.
     """
-    if text.isascii() and text.isprintable():
+    if _is_plain(text):
         return text
     parts: list[str] = []
     marks = 0
@@ -43,6 +44,16 @@ def visible(text: str) -> str:
         marks = marks + 1 if unicodedata.combining(char) else 0
         parts.append(f"⟦U+{ord(char):04X}⟧" if _is_hidden(char) or marks > _MOST_MARKS else char)
     return "".join(parts)
+
+
+def _is_plain(text: str) -> bool:
+    """Whether nothing of it needs a second look: printable is what no hidden category holds."""
+    plain = text.replace("\n", "").replace("\t", "")
+    if not plain.isprintable():
+        return False
+    return plain.isascii() or not (
+        any(map(unicodedata.combining, plain)) or _HIDDEN_CHARACTER.search(plain)
+    )
 
 
 def _is_hidden(char: str) -> bool:

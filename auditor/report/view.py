@@ -14,11 +14,13 @@ from auditor.report.divergence import kl_by_kind, kl_histogram
 from auditor.report.failures import STANDING
 from auditor.report.findings import Findings, Row, Subject
 from auditor.report.integrity import ListedFile, checksum_lines, listed_files
+from auditor.report.judged import FigureSection, course_section, judged_parts
 from auditor.report.licences import LICENCES, licensed_suites
 from auditor.report.parts import Part
 from auditor.report.plates import Plate
-from auditor.report.samples import RULE, Comparison, comparisons
+from auditor.report.samples import RULE, WITHHELD_RULE, Comparison, comparisons
 from auditor.report.sections import sections
+from auditor.report.withheld_notice import WithheldNotice, withheld_notice
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -52,6 +54,14 @@ class Group:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Judged:
+    """One section of the figures of what was judged, or why there is none."""
+
+    part: FigureSection
+    exhibits: tuple[Exhibit, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class SampleExhibit:
     """A numbered pair of replies."""
 
@@ -78,17 +88,22 @@ class View:
     suspect: Subject
     controls: tuple[Subject, ...]
     groups: tuple[Group, ...]
+    judged: tuple[Judged, ...]
     where: tuple[Exhibit, ...]
     where_missing: str | None
     rule: str
     samples: tuple[SampleExhibit, ...]
     samples_missing: str | None
+    course: Judged
+    """Time line of the case; numbered last."""
     limits: tuple[str, ...]
     parts: Mapping[str, Part]
     """Sections of prose, by anchor."""
     plan: tuple[tuple[str, str], ...]
     declared: Declared | None
     """Of a planned audit."""
+    withheld: WithheldNotice | None
+    """Of a redacted case."""
     suites: tuple[dict[str, Any], ...]
     licences: str
     environment: tuple[tuple[str, str], ...]
@@ -120,6 +135,7 @@ def report_view(findings: Findings, files: Sequence[ListedFile] | None = None) -
     specs = findings.suspect.ref["spec"], findings.reference.ref["spec"]
     shown = comparisons(pair, findings.plan["seed"])
     why = pair.why or {}
+    withheld = withheld_notice(findings.case)
     return View(
         question=words.question(*names),
         reading=words.reading_sentence(conclusion, *names),
@@ -134,15 +150,18 @@ def report_view(findings: Findings, files: Sequence[ListedFile] | None = None) -
         suspect=findings.suspect,
         controls=findings.controls,
         groups=tuple(_groups(findings, numbers)),
+        judged=tuple(_judged(findings, numbers)),
         where=tuple(_where(pair, findings.plan, numbers)),
         where_missing=None if pair.positions is not None else _reason(why, "positions"),
-        rule=RULE,
+        rule=RULE if withheld is None else RULE + WITHHELD_RULE,
         samples=tuple(SampleExhibit(number=numbers.next(), comparison=c) for c in shown),
         samples_missing=None if shown else _reason(why, "texts"),
+        course=_numbered(course_section(findings), numbers),
         limits=tuple(_limits(findings)),
         parts=sections(findings),
         plan=tuple(_plan_lines(findings.plan)),
         declared=declared_view(findings.case, names[0]),
+        withheld=withheld,
         suites=licensed_suites(findings.case),
         licences=LICENCES,
         environment=tuple(item for item in flat(findings.environment) if item[0] != "schema"),
@@ -188,6 +207,16 @@ def _groups(findings: Findings, numbers: _Numbers) -> Iterator[Group]:
             table_number=table_number,
             exhibit=None if plate is None else Exhibit(number=numbers.next(), plate=plate),
         )
+
+
+def _judged(findings: Findings, numbers: _Numbers) -> Iterator[Judged]:
+    for part in judged_parts(findings):
+        yield _numbered(part, numbers)
+
+
+def _numbered(part: FigureSection, numbers: _Numbers) -> Judged:
+    exhibits = [Exhibit(number=numbers.next(), plate=plate) for plate in part.plates]
+    return Judged(part=part, exhibits=tuple(exhibits))
 
 
 def _where(pair: Pair, plan: dict[str, Any], numbers: _Numbers) -> Iterator[Exhibit]:

@@ -104,6 +104,7 @@ _RATIO_OF_READING = {
     "replication": "replication:independent",
     "imitation": "imitation:independent",
     "no-link": "imitation:independent",
+    "inconclusive": "imitation:independent",
 }
 
 
@@ -183,17 +184,20 @@ def _screened(basis: str, suspect: str, reference: str) -> str:
 
 
 def ratio_sentences(conclusion: dict[str, Any], suspect: str, reference: str) -> list[str]:
-    """Return each likelihood ratio in words, never as odds of a hypothesis."""
+    """Return each likelihood ratio in words, never as odds of a hypothesis.
+
+    That of the reading's own pair is the sentence of the conclusion: with its cap, rounded down.
+    """
+    asked = _RATIO_OF_READING[conclusion["reading"]] if conclusion["verbal"] else None
     sentences = []
     for key, log10_lr in sorted((conclusion["log10_lr"] or {}).items()):
+        if key == asked:
+            sentences.append(sentence(conclusion["verbal"]))
+            continue
         ratio = number(10 ** abs(log10_lr), 2)
         more = "more" if log10_lr >= 0 else "less"
         rival = _RATIOS[key].format(suspect=suspect, reference=reference)
-        verbal = conclusion["verbal"]
-        asked = verbal and key == _RATIO_OF_READING.get(conclusion["reading"])
-        # The words alone: the sentence that they close stands beside this one.
-        strength = f": {verbal.removesuffix('.').rpartition(': ')[2]}" if asked else ""
-        sentences.append(f"The findings are {ratio} times {more} probable {rival}{strength}.")
+        sentences.append(f"The findings are {ratio} times {more} probable {rival}.")
     return sentences
 
 

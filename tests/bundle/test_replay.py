@@ -58,7 +58,11 @@ def test_two_implementations_agree_on_every_statistic_and_conclusion(tiny):
     assert {line["detail"] for line in found["lines"]} <= {"", NO_RATIO}
     assert {line["id"] for line in found["lines"]} == {
         "scope",
+        "without",
         "conclusion",
+        "support",
+        "robustness",
+        "validation",
         *(row["id"] for rows in statistics.values() for row in rows),
     }
 

@@ -48,6 +48,18 @@ def test_chunks_are_padded_and_cut_again(positions: int) -> None:
     assert_same_agreement(found, agreement(a, b, implementation="reference"), loosen=5.0)
 
 
+@pytest.mark.parametrize("positions", [turbo.ORDERED_ROWS - 1, turbo.ORDERED_ROWS + 1])
+def test_ids_ordered_over_several_chunks(positions: int) -> None:
+    # one row without support in its last chunk, and ties at the peak in another
+    a, b = logit_pair("usual", positions, VOCABULARY)
+    a[-1, 7] = float("-inf")
+    b[ROWS + 3, :90] = b[ROWS + 3].max()
+    tokens = tokens_for(a)
+    found = agreement(a, b, tokens, implementation="turbo")
+    exact = agreement(a, b, tokens, implementation="reference")
+    assert_same_agreement(found, exact, loosen=5.0)
+
+
 @pytest.mark.parametrize(("noise", "bar"), [(1e-2, 1e-5), (1e-3, 1e-4)])
 def test_nearly_identical_models_keep_their_digits(noise: float, bar: float) -> None:
     draw = torch.Generator().manual_seed(1)

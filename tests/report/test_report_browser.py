@@ -5,17 +5,20 @@ from pathlib import Path
 
 import chromium
 import pytest
+from judged_content import calibrated_case
 from run_fixture import write_run
 from student_fixture import add_student_report
 
 from auditor.report.compliance import profile_pages
 from auditor.report.distillation import write_run_report
+from auditor.report.render import write_reports
 
 PAGES = {
     "plain": "report.html",
     "hostile": "report.html",
     "scan": "report.html",
     "run": "report.html",
+    "judged": "report.html",
 }
 # Elements that reach beyond the window; what scrolls inside its own box may be wider.
 CLIPPED = """
@@ -44,6 +47,9 @@ def page(request, rendered, tmp_path) -> Path:
     name = request.param
     if name == "run":
         return write_run_report(add_student_report(write_run(tmp_path / "run")))
+    if name == "judged":
+        judged = calibrated_case(tmp_path / "judged", sealed=True)
+        return write_reports(judged)["student"]
     return rendered(name).data / PAGES[name]
 
 
@@ -89,7 +95,7 @@ def test_profile_page_fits_and_prints(browser, rendered, tmp_path):
     assert browser.pdf().startswith(b"%PDF")
 
 
-@pytest.mark.parametrize("page", ["plain"], indirect=True)
+@pytest.mark.parametrize("page", ["plain", "judged"], indirect=True)
 def test_smallest_text_of_a_drawing_is_readable_on_a_phone(browser, page):
     browser.open(page, width=390)
     heights = browser.value(
