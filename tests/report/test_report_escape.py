@@ -7,7 +7,14 @@ from case_content import HOSTILE
 from hypothesis import given
 from hypothesis import strategies as st
 
-from auditor.report.escape import code_block, code_span, visible, visible_html, visible_markdown
+from auditor.report.escape import (
+    _is_hidden,
+    code_block,
+    code_span,
+    visible,
+    visible_html,
+    visible_markdown,
+)
 
 
 @pytest.mark.parametrize(
@@ -85,3 +92,11 @@ def test_code_block_cannot_be_ended_by_its_text():
     assert lines[0] == "````text"
     assert lines[-1] == "````"
     assert "````" not in "\n".join(lines[1:-1])
+
+
+def test_the_quick_look_lets_nothing_through_that_the_slow_one_marks():
+    # Every code point, and a mark that is one too many only in a row.
+    for code in range(0x110000):
+        char = chr(code)
+        assert (visible(char) == char) == (not _is_hidden(char)), f"U+{code:04X}"
+    assert visible("a" + "\u0301" * 5) != "a" + "\u0301" * 5
