@@ -48,9 +48,11 @@ def test_pairs_of_several_tables_keep_their_order(monkeypatch):
     assert np.array_equal(whole, list(replay._chrf_scores(pairs)), equal_nan=True)
 
 
-def test_lone_surrogates_are_letters():
-    (score,) = replay._chrf_scores([("\ud800abc", "\ud800abc")])
-    assert score == 1.0
+def test_lone_surrogates_are_letters_that_differ():
+    ours, theirs = "\ud800abc", "\udfffabc"
+    (score,) = replay._chrf_scores([(ours, theirs)])
+    # By hand: 3 of 4, 2 of 3, 1 of 2, 0 of 1 n-grams of 4 orders; precision and recall are equal.
+    assert score == pytest.approx((3 / 4 + 2 / 3 + 1 / 2 + 0) / 4, rel=1e-12)
 
 
 @pytest.mark.parametrize("repeats", [2, 8, 9, 12, 13, 17])

@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 from markdown_it import MarkdownIt
 
 from auditor.report.escape import (
+    _is_hidden,
     code_block,
     code_span,
     visible,
@@ -153,3 +154,11 @@ def test_json_keeps_its_value_and_holds_nothing_that_is_obeyed(text):
     assert json.loads(shown) == {text: [text]}
     assert {unicodedata.category(c) for c in shown} & CONTROL == set()
     shown.encode()
+
+
+def test_the_quick_look_lets_nothing_through_that_the_slow_one_marks():
+    # Every code point, and a mark that is one too many only in a row.
+    for code in range(0x110000):
+        char = chr(code)
+        assert (visible(char) == char) == (not _is_hidden(char)), f"U+{code:04X}"
+    assert visible("a" + "\u0301" * 5) != "a" + "\u0301" * 5
