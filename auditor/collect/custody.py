@@ -1,4 +1,4 @@
-"""What happened to a case, and when: the only file of a case that holds times."""
+"""What happened to a case, and when: no other file collects times; a sealed report repeats them."""
 
 from collections.abc import Iterable
 from datetime import UTC, datetime
