@@ -15,6 +15,7 @@ from auditor.data import data_dir
 from auditor.errors import InputError, UndefinedError
 from auditor.judge.bootstrap import Draws
 from auditor.judge.dose import DosedScore, DoseEstimate, dose_curve, estimate_dose
+from auditor.judge.error_rates import error_rates
 from auditor.judge.fuse import Fused, Fusion, fuse, select_fusion
 from auditor.judge.fusion_file import fusion_from_json, fusion_json
 from auditor.judge.population import CaseFacts, Population, outside, population_from_json
@@ -140,6 +141,8 @@ class Weighed:
     fused: Fused | None = None
     seen: SeenDose | None = None
     dose: DoseEstimate | None = None
+    error_rates: tuple[dict[str, Any], ...] = ()
+    """Of each decisive test at its threshold, see `auditor.judge.error_rates`."""
     reasons: tuple[str, ...] = ()
 
 
@@ -176,6 +179,7 @@ def weigh(
         # Either test may see a dose; the interval of the more certain estimate is kept.
         seen=min(seen, key=lambda found: found.dose, default=None),
         dose=min(doses, key=_width, default=None),
+        error_rates=tuple(error_rates(calibration.doses, thresholds)),
         reasons=tuple(reasons),
     )
 

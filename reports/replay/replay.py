@@ -36,7 +36,7 @@ import tomllib
 import unicodedata
 from collections import Counter, defaultdict
 from fractions import Fraction
-from functools import cache, lru_cache
+from functools import cache, cached_property, lru_cache
 from pathlib import Path
 from statistics import NormalDist
 
@@ -76,9 +76,8 @@ MOST_DRAWS = 100_000
 
 def log_gamma(values):
     """Return ln Gamma of each value, of any shape."""
-    values = np.asarray(values, dtype=np.float64)
-    known = {x: math.lgamma(x) for x in np.unique(values).tolist()}
-    return np.array([known[x] for x in values.ravel().tolist()]).reshape(values.shape)
+    known, place = np.unique(np.asarray(values, dtype=np.float64), return_inverse=True)
+    return np.array([math.lgamma(x) for x in known.tolist()])[place].reshape(np.shape(values))
 
 
 def incomplete_beta(a, b, x):
@@ -126,9 +125,10 @@ def student_tail(t, freedom):
     freedom = np.asarray(freedom, dtype=np.float64)
     # With x = v / (v + t^2) close to 1, 1 - x would cancel: the other side is computed instead.
     square = t * t
-    outer = 0.5 * incomplete_beta(freedom / 2, 0.5, freedom / (freedom + square))
-    inner = 0.5 - 0.5 * incomplete_beta(0.5, freedom / 2, square / (freedom + square))
-    half = np.where(square < freedom, inner, outer)
+    inner = square < freedom
+    a, b = np.where(inner, 0.5, freedom / 2), np.where(inner, freedom / 2, 0.5)
+    part = 0.5 * incomplete_beta(a, b, np.where(inner, square, freedom) / (freedom + square))
+    half = np.where(inner, 0.5 - part, part)
     return np.where(t >= 0, half, 1.0 - half)
 
 
@@ -229,8 +229,12 @@ class Case:
         self.refs = {s["name"]: s["ref"] for s in self.json("subjects.json")["subjects"]}
         self.probes = self._planned_probes()
         self.failed = self._failures()
+        self.withheld = self._withheld_files()
         self._answered = {}
         self._arrays = {}
+        self._parts = {}
+        self.gaps = {}
+        """Mean divergence by probe of two subjects, by names and probes: both ways are one."""
 
     @property
     def reference(self):
@@ -247,14 +251,23 @@ class Case:
     def array(self, kind, subject):
         """Return a stored array, or None where there is none."""
         key = (kind, subject)
+        if f"arrays/{kind}/{subject}.npy" in self.withheld:
+            raise NotReplayableError(f"arrays/{kind}/{subject}.npy is withheld")
         if key not in self._arrays:
             path = self.data / "arrays" / kind / f"{subject}.npy"
             try:
-                found = np.load(path, allow_pickle=False) if path.is_file() else None
+                found = np.load(path, "r", allow_pickle=False) if path.is_file() else None
             except ValueError as error:
                 raise UnreadableError(f"{path} is no array: {error}") from error
             self._arrays[key] = found
         return self._arrays[key]
+
+    def part(self, kind, subject, rows):
+        """Return the rows of a stored array that are of the chosen probes; see `taken`."""
+        key = (kind, subject, rows.tobytes())
+        if key not in self._parts:
+            self._parts[key] = taken(self.array(kind, subject), rows, len(self.probes))
+        return self._parts[key]
 
     def missing(self, name):
         """Return {field: reason} of what a subject lacks."""
@@ -288,6 +301,12 @@ class Case:
         rows = _lines(path) if path.is_file() else []
         keys = ("subject", "suite", "probe_id", "repeat")
         return {tuple(row.get(key) for key in keys) for row in rows}
+
+    def _withheld_files(self):
+        """Return the files that a redacted case leaves out whole; see data/redaction.json."""
+        if not (self.data / "redaction.json").is_file():
+            return frozenset()
+        return frozenset(self.json("redaction.json")["files"])
 
     def answered(self, name):
         """Return the replies of a subject, (P)(N), None where withheld, and the probes answered."""
@@ -329,7 +348,7 @@ def _lines(path):
 
 def _reply(row, identity, failed):
     """Return the text of a record, None where it is withheld, and whether it is a reply."""
-    if "withheld" in row:
+    if row.keys() == {"withheld"}:
         return None, identity not in failed
     _, _, probe, repeat = identity
     if (row["probe_id"], row["repeat"]) != (probe, repeat):
@@ -354,15 +373,29 @@ class Side:
         texts, _ = case.answered(name)
         self.name = name
         self._texts = [texts[i] for i in rows]
-        total = len(case.probes)
-        embeddings = case.array("embeddings", name)
-        if embeddings is not None:
-            repeats = len(texts[0])
-            embeddings = embeddings.reshape(total, case.plan["repeats"], -1)[rows, :repeats]
-        hidden = case.array("hidden", name)
-        self.embeddings = embeddings
-        self.hidden = None if hidden is None else hidden[rows]
-        self.topk = taken(case.array("topk", name), rows, total)
+        self._case, self._rows, self._repeats = case, rows, len(texts[0]) if texts else 0
+
+    # Opened when asked for: one that is withheld is missed by the statistics that need it alone.
+
+    @cached_property
+    def embeddings(self):
+        """(P, N, E) of the replies."""
+        found = self._case.array("embeddings", self.name)
+        if found is None:
+            return None
+        shape = (len(self._case.probes), self._case.plan["repeats"], -1)
+        return found.reshape(shape)[self._rows, : self._repeats]
+
+    @cached_property
+    def hidden(self):
+        """(P, D) final hidden states."""
+        found = self._case.array("hidden", self.name)
+        return None if found is None else found[self._rows]
+
+    @property
+    def topk(self):
+        """The lists of likeliest tokens, position by position, or None."""
+        return self._case.part("topk", self.name, self._rows)
 
     @property
     def texts(self):
@@ -376,11 +409,14 @@ def taken(rows, index, total):
     """Return the rows of the chosen probes, renumbered and in their order."""
     if rows is None:
         return None
+    ascending = not np.any(rows["probe"][1:] < rows["probe"][:-1])
+    if ascending and np.array_equal(index, np.arange(total)):
+        return rows
     place = np.full(total, -1, dtype=np.int64)
     place[index] = np.arange(len(index))
     kept = rows[place[rows["probe"]] >= 0].copy()
     kept["probe"] = place[kept["probe"]]
-    return kept[np.argsort(kept["probe"], kind="stable")]
+    return kept if ascending else kept[np.argsort(kept["probe"], kind="stable")]
 
 
 class Pair:
@@ -391,7 +427,8 @@ class Pair:
         self.suspect_name = suspect
         self.rows = np.asarray(rows, dtype=np.int64)
         self.probes = [case.probes[i] for i in rows]
-        self.ours, self.theirs = Side(case, case.reference, rows), Side(case, suspect, rows)
+        self.ours = Side(case, case.reference, self.rows)
+        self.theirs = Side(case, suspect, self.rows)
         self.why = self._reasons()
         self.pool = pool_of(case, suspect)
 
@@ -409,7 +446,7 @@ class Pair:
 
     def positions_of(self, name):
         """Return the rows that compare the reference with a subject, position by position."""
-        return taken(self.case.array("agreement", name), self.rows, len(self.case.probes))
+        return self.case.part("agreement", name, self.rows)
 
     @property
     def positions(self):
@@ -511,7 +548,7 @@ _WORD_AFTER = {
 }
 
 
-@lru_cache(maxsize=1 << 16)
+@cache
 def _read_answer(kind, value, choices, text):
     marked = _after_mark(text)
     if kind == "exact":
@@ -532,8 +569,12 @@ def given_answer(probe, text):
 
 def right_answer(probe):
     """Return the canonical expected answer."""
-    value = probe.answer["value"]
-    return _last_number(value) if probe.answer["kind"] == "number" else _normal(value)
+    return _expected_answer(probe.answer["kind"], probe.answer["value"])
+
+
+@cache
+def _expected_answer(kind, value):
+    return _last_number(value) if kind == "number" else _normal(value)
 
 
 def wrong_answer(probe, text):
@@ -746,8 +787,9 @@ def _adjusted_parts(pair):
     """
     families = _pool_texts(pair).values()
     parts = np.zeros((len(pair.probes), 6))
-    for i, probe in enumerate(pair.probes):
-        pairs = list(zip(pair.ours.texts[i], pair.theirs.texts[i]))
+    both = zip(pair.ours.texts, pair.theirs.texts)
+    for i, (probe, replies) in enumerate(zip(pair.probes, both)):
+        pairs = list(zip(*replies))
         if probe.answer is None or not pairs:
             continue
         errors = _usual_errors(probe, [[model[i] for model in models] for models in families])
@@ -814,27 +856,97 @@ def text_ngram_overlap(pair):
 
 def text_chrf(pair):
     """Return (P,): chrF2 (Popovic 2015), mean precision and recall over the orders both have."""
+    replies = [both for two in zip(pair.ours.texts, pair.theirs.texts) for both in zip(*two)]
+    scores = iter(_chrf_scores(replies))
+    return reply_means(pair, lambda *_: next(scores))
 
-    def grams(text):
-        text = "".join(text.split())
-        return [Counter(text[i : i + n] for i in range(len(text) - n + 1)) for n in range(1, 7)]
 
-    def score(_, ours, theirs):
-        if not ours.strip() and not theirs.strip():
-            return math.nan
-        precision, recall, orders = 0.0, 0.0, 0
-        for mine, wanted in zip(grams(theirs), grams(ours)):
-            have, want = sum(mine.values()), sum(wanted.values())
-            if have and want:
-                match = sum(min(count, wanted[gram]) for gram, count in mine.items())
-                precision, recall = precision + match / have, recall + match / want
-                orders += 1
-        if not orders or precision + recall == 0:
-            return 0.0
-        precision, recall = precision / orders, recall / orders
-        return min(5.0 * precision * recall / (4.0 * precision + recall), 1.0)
+_CHRF_ORDERS = 6
+_BLOCK_CHARACTERS, _BLOCK_PAIRS = 1 << 17, 1 << 10
+"""Of a table of n-grams; a pair that is longer has one of its own."""
 
-    return reply_means(pair, score)
+
+def _chrf_scores(replies):
+    """Yield the score of each (reference, suspect) of replies; NaN where both are empty."""
+    block, size = [], 0
+    for both in replies:
+        texts = ["".join(text.split()) for text in both]
+        length = sum(map(len, texts))
+        if block and (size + length > _BLOCK_CHARACTERS or len(block) == _BLOCK_PAIRS):
+            yield from _block_scores(block)
+            block, size = [], 0
+        block.append(texts)
+        size += length
+    if block:
+        yield from _block_scores(block)
+
+
+def _block_scores(block):
+    lengths = np.array([[len(text) for text in texts] for texts in block])  # (n, 2)
+    grams = np.maximum(lengths[:, :, None] - np.arange(_CHRF_ORDERS), 0)  # (n, 2, orders)
+    for (want, have), match in zip(grams.tolist(), _common_grams(block)):
+        if not want[0] and not have[0]:
+            yield math.nan
+            continue
+        orders = [(m / h, m / w) for m, h, w in zip(match, have, want) if h and w]
+        precision, recall = (sum(part) for part in zip(*orders)) if orders else (0.0, 0.0)
+        if precision + recall == 0:
+            yield 0.0
+            continue
+        precision, recall = precision / len(orders), recall / len(orders)
+        yield min(5.0 * precision * recall / (4.0 * precision + recall), 1.0)
+
+
+def _common_grams(block):
+    """Return (n)(orders): how many n-grams both texts of a pair have, counted with repeats."""
+    texts = [text for both in block for text in both]
+    letters = np.frombuffer("".join(texts).encode("utf-32-le", "surrogatepass"), dtype="<u4")
+    known = np.unique(letters)
+    bits, shift = len(known).bit_length(), (len(texts) - 1).bit_length()
+    if _CHRF_ORDERS * bits + shift > 63:
+        if len(block) == 1:
+            return [_counted_grams(*block[0])]
+        half = len(block) // 2
+        return _common_grams(block[:half]) + _common_grams(block[half:])
+    code = np.zeros(int(known[-1]) + 1 if len(known) else 1, dtype=np.int64)
+    code[known] = np.arange(1, len(known) + 1)
+    return _sorted_grams(code[letters], np.array([len(text) for text in texts]), bits)
+
+
+def _counted_grams(ours, theirs):
+    """The same of one pair that has too many different letters for numbers of 63 bits."""
+
+    def grams(text, n):
+        return Counter(text[i : i + n] for i in range(len(text) - n + 1))
+
+    orders = range(1, _CHRF_ORDERS + 1)
+    return [sum((grams(ours, n) & grams(theirs, n)).values()) for n in orders]
+
+
+def _sorted_grams(letters, lengths, bits):
+    """The same of texts laid end to end, letters as numbers from 1, pairs one after the other.
+
+    A number holds the pair, 6 letters from a place on (0 after the end of the text), and the side;
+    sorted, those that start with the same n letters stand together, for every n.
+    """
+    owner = np.repeat(np.arange(len(lengths)), lengths)  # 2 pair + side
+    left = np.repeat(np.cumsum(lengths), lengths) - np.arange(len(letters))
+    key = owner >> 1
+    for k in range(_CHRF_ORDERS):
+        key = (key << bits) | np.where(left > k, np.roll(letters, -k), 0)
+    key = np.sort((key << 1) | (owner & 1))
+    side, key = key & 1, key >> 1
+    found = np.zeros((len(lengths) // 2, _CHRF_ORDERS), dtype=np.int64)
+    for n in range(1, _CHRF_ORDERS + 1 if len(key) else 0):
+        group = key >> bits * (_CHRF_ORDERS - n)
+        starts = np.flatnonzero(np.diff(group, prepend=-1))
+        theirs = np.add.reduceat(side, starts)
+        match = np.minimum(theirs, np.diff(starts, append=len(group)) - theirs)
+        group = group[starts]
+        whole = group & ((1 << bits) - 1) > 0  # the n-th letter is one of the text
+        pair = (group >> bits * n)[whole]
+        found[:, n - 1] = np.bincount(pair, weights=match[whole], minlength=len(found))
+    return found.tolist()
 
 
 # Lists of likeliest tokens.
@@ -842,35 +954,39 @@ def text_chrf(pair):
 
 def divergence_gap(pair):
     """Return (P,): divergence to the nearest control less that to the reference."""
-    count = len(pair.probes)
     ours, theirs = pair.ours.topk, pair.theirs.topk
     for rows in (ours, theirs):
         if not len(rows) or float(rows["tail"].mean()) > 0.5:
             raise UndefinedError("the stored tokens say too little")
     controls = []
     for control in pair.pool:
-        rows = taken(pair.case.array("topk", control["name"]), pair.rows, len(pair.case.probes))
+        rows = pair.case.part("topk", control["name"], pair.rows)
         if rows is not None and np.array_equal(rows["probe"], theirs["probe"]):
-            controls.append(rows)
+            controls.append((control["name"], rows))
     if len(controls) < 3:
         raise UndefinedError("fewer than 3 controls list tokens at these positions")
 
-    def means(rows):
-        return probe_means(theirs["probe"], _least_divergence(rows, theirs), count)
+    def means(name, rows):
+        key = (frozenset((name, pair.suspect_name)), pair.rows.tobytes())
+        if key not in pair.case.gaps:
+            found = _least_divergence(rows, theirs)
+            pair.case.gaps[key] = probe_means(theirs["probe"], found, len(pair.probes))
+        return pair.case.gaps[key]
 
-    near = min((means(rows) for rows in controls), key=lambda v: math.fsum(v[~np.isnan(v)]))
-    return near - means(ours)
+    near = min((means(*one) for one in controls), key=lambda v: math.fsum(v[~np.isnan(v)]))
+    return near - means(pair.case.reference, ours)
 
 
 def _least_divergence(a, b):
     """Return (T,) the smallest Jensen-Shannon divergence that two lists with tails allow."""
     p, q = np.exp(a["logprobs"].astype(float)), np.exp(b["logprobs"].astype(float))
     total = np.zeros(len(a))
-    for start in range(0, len(a), 1024):
-        rows = slice(start, start + 1024)
+    for start in range(0, len(a), 512):
+        rows = slice(start, start + 512)
         same = a["ids"][rows][:, :, None] == b["ids"][rows][:, None, :]  # (t, k, k')
-        x = np.where(same, p[rows][:, :, None], 0.0)
-        y = np.where(same, q[rows][:, None, :], 0.0)
+        # Few of the k k' cells are of one token: the others would add zeros.
+        row, left, right = np.nonzero(same)
+        shared = _js_term(p[rows][row, left], q[rows][row, right])
         only_a = np.where(same.any(axis=2), 0.0, p[rows]).sum(axis=1)
         only_b = np.where(same.any(axis=1), 0.0, q[rows]).sum(axis=1)
         s, t = a["tail"][rows], b["tail"][rows]
@@ -879,7 +995,7 @@ def _least_divergence(a, b):
             _js_term(only_a + s, only_b + t),
             _js_term(only_a, t) + _js_term(s, only_b),
         )
-        total[rows] = _js_term(x, y).sum(axis=(1, 2)) + rest
+        total[rows] = np.bincount(row, weights=shared, minlength=len(s)) + rest
     return np.clip(total, 0.0, math.log(2.0))
 
 
@@ -1030,17 +1146,36 @@ def embedding_mmd_subsets(pair, chosen):
 _RELABELLINGS = 9999
 
 
+_MOST_PATTERNS = 1 << 12
+
+
 @cache
 def _swapped_bits(probe, repeats):
     # Kept for every subject as bits: a case may have thousands of probes.
     uniform = _stream(probe, "equality-mmd").random_sample((_RELABELLINGS, repeats))
-    return np.packbits(uniform < 0.5, axis=None)
+    return np.packbits(uniform < 0.5, axis=1)
 
 
 def _swaps(probe, repeats):
     """Return (B, repeats) int8, -1 where partners are swapped."""
-    bits = np.unpackbits(_swapped_bits(probe, repeats), count=_RELABELLINGS * repeats)
-    return np.int8(1) - 2 * bits.astype(np.int8).reshape(_RELABELLINGS, repeats)
+    bits = np.unpackbits(_swapped_bits(probe, repeats), axis=1, count=repeats)
+    return np.array([1, -1], dtype=np.int8)[bits]
+
+
+@cache
+def _sign_patterns(repeats):
+    """Return (2 ** repeats, repeats): every way of swapping, by the number of its bits."""
+    numbers = np.arange(1 << repeats)
+    return 1 - 2 * (numbers[:, None] >> np.arange(repeats)[::-1] & 1)
+
+
+def _swap_patterns(probe, repeats):
+    """Return signs, and which of them each of the (B,) draws takes: few repeats, few patterns."""
+    if 1 << repeats > _MOST_PATTERNS:
+        return _swaps(probe, repeats), slice(None)
+    bits = _swapped_bits(probe, repeats).astype(np.int64)
+    number = bits @ (1 << 8 * np.arange(bits.shape[1])[::-1])
+    return _sign_patterns(repeats), number >> -repeats % 8
 
 
 def _stream(probe, test):
@@ -1052,28 +1187,34 @@ def _permutation_p(observed, null):
     return math.log10((1 + int((null >= observed - slack).sum())) / (1 + len(null)))
 
 
-def _equal_characters(x, y, rows):
-    """Return (b, n) rows of H of the Hamming kernel of paired rows of code points; H_ii = 0."""
+def _equal_characters(x, y, start, stop):
+    """Return (b, n - start) of H of the Hamming kernel of paired rows of code points; H_ii = 0."""
 
     def equal(a, b):
-        return np.stack([(b == row).sum(axis=1) for row in a]).astype(float)
+        step = max(1, (1 << 18) // b.size)
+        parts = [a[i : i + step, None] == b for i in range(0, len(a), step)]
+        return np.concatenate([part.sum(axis=2) for part in parts])
 
-    table = equal(x[rows], x) + equal(y[rows], y) - equal(x[rows], y) - equal(y[rows], x)
-    table[np.arange(len(rows)), rows] = 0.0
+    a, b, x, y = x[start:stop], y[start:stop], x[start:], y[start:]
+    table = equal(a, x) + equal(b, y) - equal(a, y) - equal(b, x)
+    table[np.arange(len(a)), np.arange(len(a))] = 0
     return table
 
 
 def _swapped(x, y, signs):
     """Return the sum of H, and (B,) of it with partners swapped, a few rows of H at a time."""
     observed, null = 0.0, np.zeros(len(signs))
-    step = max(1, (1 << 22) // len(x))
+    # Whole numbers, which float32 holds exactly up to 2 ** 24; H is symmetric and at most 200.
+    kind = np.float32 if 400 * len(x) < 1 << 24 else np.float64
+    step = max(1, (1 << 20) // len(x))
     for start in range(0, len(x), 256):
-        rows = np.arange(start, min(start + 256, len(x)))
-        table = _equal_characters(x, y, rows)
+        table = _equal_characters(x, y, start, start + 256)
+        table[:, len(table) :] *= 2
         observed += float(table.sum())
         for first in range(0, len(signs), step):
-            e = signs[first : first + step].astype(float)
-            null[first : first + step] += ((e @ table.T) * e[:, rows]).sum(axis=1)
+            e = signs[first : first + step, start:].astype(kind)
+            moved = (e @ table.T.astype(kind)).astype(float)
+            null[first : first + step] += np.einsum("bi,bi->b", moved, e[:, : len(table)])
     return observed, null
 
 
@@ -1098,9 +1239,10 @@ def equality_mmd(pair):
         return _permutation_p(*_swapped(x[:, 0], y[:, 0], signs))
     observed, null = 0.0, np.zeros(_RELABELLINGS)
     for probe, a, b in zip(pair.probes, x, y):
-        own, swapped = _swapped(a, b, _swaps(probe.id, repeats))
+        patterns, drawn = _swap_patterns(probe.id, repeats)
+        own, swapped = _swapped(a, b, patterns)
         observed += own
-        null += swapped
+        null += swapped[drawn]
     return _permutation_p(observed, null)
 
 
@@ -1205,13 +1347,17 @@ def _residual_sums(pair):
     values = np.stack([rows["logp_a"], rows["logp_b"], *(own["logp_b"] for _, own in controls)])
     usable = np.isfinite(values).all(axis=0)
     values = np.where(usable, values, 0.0)
-    found = []
-    for first in _divisions(families):
-        x = values[0] - values[2:][first].mean(axis=0)
-        y = values[1] - values[2:][~first].mean(axis=0)
-        table = np.stack([np.ones(len(x)), x, y, x * x, y * y, x * y], axis=1) * usable[:, None]
-        found.append(probe_sums(rows["probe"], table, len(pair.probes)))
-    return np.stack(found, axis=1)
+    # Rows are in the order of their probes, so a probe's are a stretch of them.
+    probes, starts = np.unique(rows["probe"], return_index=True)
+    divisions = _divisions(families)
+    found = np.zeros((len(pair.probes), len(divisions), 6))
+    for d, first in enumerate(divisions):
+        x = values[0] - np.dot(first / first.sum(), values[2:])
+        y = values[1] - np.dot(~first / (~first).sum(), values[2:])
+        table = np.stack([usable.astype(float), x, y, x * x, y * y, x * y])
+        table[1:] *= usable
+        found[probes, d] = np.add.reduceat(table, starts, axis=1).T
+    return found
 
 
 def _pearson(sums):
@@ -2888,12 +3034,6 @@ class DoseCurve:
         inside = steps[(steps > self.doses[0]) & (steps < self.doses[-1])]
         return np.unique(np.concatenate([inside, self.doses]))
 
-    def power(self, grid, threshold):
-        """Return the chance that a model of each dose, or more, scores above the threshold."""
-        mean, spread, freedom = self.at(grid)
-        chance = student_tail((threshold - mean) / spread, freedom)
-        return np.minimum.accumulate(chance[::-1])[::-1]
-
     def limits(self):
         """Return what rests on interpolation or on nothing."""
         graded = ", ".join(f"{dose:.0%}" for dose in self.doses)
@@ -2910,6 +3050,13 @@ class DoseCurve:
             few = ", ".join(f"{dose:.0%}" for dose in self.left_out)
             texts.append(f"Left out, with fewer than 3 families: {few}.")
         return texts
+
+
+def powers(curves, grid, threshold):
+    """Return (C, D): the chance that a model of each dose, or more, scores above the threshold."""
+    mean, spread, freedom = np.stack([curve.at(grid) for curve in curves], axis=1)
+    chance = student_tail((threshold - mean) / spread, freedom)
+    return np.minimum.accumulate(chance[:, ::-1], axis=1)[:, ::-1]
 
 
 def isotonic(values, weights):
@@ -2957,16 +3104,16 @@ def seen_dose(controls, threshold, power=0.9):
     """Return the smallest dose that would have been seen, with its interval over families."""
     curve = dose_curve(controls)
     grid = curve.grid()
-    own = curve.power(grid, threshold)
+    (own,) = powers([curve], grid, threshold)
     reached = np.flatnonzero(own >= power)
     if not len(reached):
         raise UndefinedError(
             f"a dose of {grid[-1]:.0%} would be seen with power {own[-1]:.2f} only, under {power:g}"
         )
-    doses = []
-    for drawn in _resampled_curves(controls, curve):
-        row = np.flatnonzero(drawn.power(grid, threshold) >= power)
-        doses.append(float(grid[row[0]]) if len(row) else 1.0)
+    doses, drawn = [], list(_resampled_curves(controls, curve))
+    for start in range(0, len(drawn), 20):
+        enough = powers(drawn[start : start + 20], grid, threshold) >= power
+        doses += np.where(enough.any(axis=1), grid[enough.argmax(axis=1)], 1.0).tolist()
     low, high = np.percentile(doses, (2.5, 97.5))
     return {"dose": float(grid[reached[0]]), "interval": [float(low), float(high)], "power": power}
 
@@ -3024,6 +3171,47 @@ def estimated_dose(controls, score):
     }
 
 
+def clopper_pearson(count, total):
+    """Return the exact 95 % limits of a binomial share, by bisection on the tail sums."""
+
+    def at_most(k, p):
+        return math.fsum(math.comb(total, i) * p**i * (1 - p) ** (total - i) for i in range(k + 1))
+
+    def root(passed):
+        low, high = 0.0, 1.0
+        for _ in range(200):
+            middle = (low + high) / 2
+            low, high = (middle, high) if passed(middle) else (low, middle)
+        return (low + high) / 2
+
+    # The share at which so many, or more, are seen in 2.5 %; then so many, or fewer.
+    lower = 0.0 if count == 0 else root(lambda p: 1 - at_most(count - 1, p) < 0.025)
+    upper = 1.0 if count == total else root(lambda p: at_most(count, p) > 0.025)
+    return [lower, upper]
+
+
+def error_rates(test, graded, threshold):
+    """Return how many control families err at a threshold: unlinked ones, and at each dose."""
+
+    def share(dose):
+        own = [control for control in graded if control["dose"] == dose]
+        if not own:
+            return None
+        wrong = {c["family"] for c in own if (c["score"] > threshold) != (dose > 0)}
+        families = len({c["family"] for c in own})
+        limits = clopper_pearson(len(wrong), families)
+        value = len(wrong) / families
+        return {"count": len(wrong), "families": families, "value": value, "interval": limits}
+
+    doses = sorted({control["dose"] for control in graded} - {0.0})
+    return {
+        "measure": test,
+        "threshold": threshold,
+        "false_support": share(0.0),
+        "missed": [{"dose": dose, **share(dose)} for dose in doses],
+    }
+
+
 class Weighed:
     """What the calibration says of one suspect."""
 
@@ -3048,6 +3236,11 @@ class Weighed:
                 doses += self._attempt(estimated_dose, graded, score)
         self.seen = min(seen, key=lambda s: s["dose"], default=None)
         self.dose = min(doses, key=lambda d: d["interval"][1] - d["interval"][0], default=None)
+        self.error_rates = [
+            error_rates(test, calibration["doses"][test], threshold)
+            for test, threshold in sorted(thresholds.items())
+            if calibration["doses"].get(test)
+        ]
 
     def _attempt(self, compute, graded, number):
         try:
@@ -3117,6 +3310,7 @@ def _conclusion(replay, name, e, weighed, reasons):
     found["scope"] = scopes(replay.statistics.get("scope", {}).get(name, {}))
     found["power"] = None if seen is None else {**seen, "sentence": _seen_sentence(seen)}
     found["dose"] = dose
+    found["error_rates"] = [] if weighed is None else weighed.error_rates
     return found
 
 

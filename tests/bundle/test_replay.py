@@ -145,7 +145,13 @@ def test_more_draws_than_anybody_makes_are_not_made_again(copy):
 
 @pytest.mark.parametrize(
     ("field", "value"),
-    [("reading", "imitation"), ("cap", None), ("basis", "similar"), ("limits", [])],
+    [
+        ("reading", "imitation"),
+        ("cap", None),
+        ("basis", "similar"),
+        ("limits", []),
+        ("error_rates", [{}]),
+    ],
 )
 def test_a_changed_conclusion_is_found(copy, field, value):
     def change(content):

@@ -286,6 +286,7 @@ def _conclusions(suspects: Sequence[str], controls: int) -> dict[str, Any]:
         "scope": {"categories": None, "layers": None},
         "power": None,
         "dose": None,
+        "error_rates": [],
     }
     return {
         "schema": "auditor/conclusion/1",
