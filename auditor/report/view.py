@@ -130,21 +130,12 @@ def report_view(findings: Findings, files: Sequence[ListedFile] | None = None) -
     names = findings.suspect.name, findings.reference.name
     pair = load_pair(findings.case, findings.reference.name, findings.suspect.name)
     numbers = _Numbers()
-    conclusion = findings.conclusion
     listed = tuple(files if files is not None else listed_files(findings.case))
-    specs = findings.suspect.ref["spec"], findings.reference.ref["spec"]
     shown = comparisons(pair, findings.plan["seed"])
     why = pair.why or {}
     withheld = withheld_notice(findings.case)
     return View(
-        question=words.question(*names),
-        reading=words.reading_sentence(conclusion, *names),
-        ratios=tuple(words.ratio_sentences(conclusion, *names)),
-        not_said=tuple(words.not_said(conclusion, *names)),
-        command=None if findings.controls else words.what_to_add(*specs),
-        suspect_argument=shlex.quote(specs[0]),
-        conclusion=conclusion,
-        cards=tuple(_cards(findings)),
+        **_first_screen(findings),
         subjects=(findings.reference, findings.suspect, *findings.controls),
         reference=findings.reference,
         suspect=findings.suspect,
@@ -168,6 +159,23 @@ def report_view(findings: Findings, files: Sequence[ListedFile] | None = None) -
         files=listed,
         checksums=checksum_lines(list(listed)),
     )
+
+
+def _first_screen(findings: Findings) -> dict[str, Any]:
+    """Return the fields that are read before anything is opened."""
+    names = findings.suspect.name, findings.reference.name
+    specs = findings.suspect.ref["spec"], findings.reference.ref["spec"]
+    conclusion = findings.conclusion
+    return {
+        "question": words.question(*names),
+        "reading": words.reading_sentence(conclusion, *names),
+        "ratios": tuple(words.ratio_sentences(conclusion, *names)),
+        "not_said": tuple(words.not_said(conclusion, *names)),
+        "command": None if findings.controls else words.what_to_add(*specs),
+        "suspect_argument": shlex.quote(specs[0]),
+        "conclusion": conclusion,
+        "cards": tuple(_cards(findings)),
+    }
 
 
 def _reason(why: dict[str, str], field: str) -> str:

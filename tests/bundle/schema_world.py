@@ -37,7 +37,7 @@ RANKED = {
     "observed": {"losses_nats": [[1.5, 2.0, 2.5, 3.0]]},
 }
 MARKED = {
-    "schema": "auditor/case-marks/1",
+    "schema": "auditor/case-mark-tests/1",
     "suspect": "s",
     "commitment": "hmac-sha256:" + "0" * 64,
     "alpha": 0.05,
