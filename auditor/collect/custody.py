@@ -1,4 +1,4 @@
-"""What happened to a case, and when: the only file of a case that holds times.
+"""What happened to a case, and when: no other file collects times; a sealed report repeats them.
 
 Its lines have no salt, as record lines have: a salt keeps a withheld answer from being guessed by
 its hash, and no line of this file holds an answer or is withheld when a case is redacted. Every
