@@ -2,7 +2,7 @@
 
 import json
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 from auditor.case import Case
@@ -30,11 +30,16 @@ STANDING = (
 )
 
 
+def _message(row: Mapping[str, Any]) -> str:
+    """Return why a request failed; a redacted case does not say it of a withheld one."""
+    return "(withheld)" if row["withheld"] else str(row["error"])[:_MESSAGE]
+
+
 def failures_part(findings: Findings) -> Part:
     """Return failed requests by subject and message, and what is excluded with its reason."""
     rows = list(failed_requests(findings.case))
-    kinds = Counter((row["subject"], str(row["error"])[:_MESSAGE]) for row in rows)
-    first = {(r["subject"], str(r["error"])[:_MESSAGE]): r["probe_id"] for r in reversed(rows)}
+    kinds = Counter((row["subject"], _message(row)) for row in rows)
+    first = {(r["subject"], _message(r)): r["probe_id"] for r in reversed(rows)}
     shown = sorted(kinds.items(), key=lambda item: (-item[1], item[0]))[:MOST_SHOWN]
     grids = [
         Grid(
@@ -73,8 +78,9 @@ def failed_requests(case: Case) -> Iterator[dict[str, Any]]:
         for number, line in enumerate(lines, 1):
             try:
                 row = json.loads(line)
-                yield {key: row[key] for key in ("subject", "probe_id", "error")}
-            except (ValueError, KeyError, TypeError) as error:
+                shown = {key: row[key] for key in ("subject", "probe_id", "error")}
+                yield {**shown, "withheld": row.get("withheld", False)}
+            except (ValueError, KeyError, TypeError, AttributeError) as error:
                 raise CaseError(
                     f"errors.jsonl, line {number} cannot be read: {error}",
                     hint="restore the file: `auditor collect` wrote it",

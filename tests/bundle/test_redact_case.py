@@ -144,6 +144,8 @@ def test_the_failed_reply_is_listed_as_withheld_and_failed(told, tmp_path):
     ]
     assert [{**row, "error": None, "withheld": True} for row in original] == rows
     assert original[0]["error"]
+    section = (copy / "data/report-told.md").read_text().partition("## Failed requests")[2]
+    assert "(withheld)" in section.partition("\n## ")[0]
     assert original[0]["error"].encode() not in b"".join(files_of(copy / "data/records").values())
 
 
