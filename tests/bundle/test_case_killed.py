@@ -56,8 +56,9 @@ def assert_killed_cases_go_on(plan_file, folder, stage, count):
     return sum(case["codes"].count(-9) for case in cases)
 
 
-def test_a_collection_killed_at_random_moments_loses_nothing(plan_file, tmp_path):
-    assert assert_killed_cases_go_on(plan_file, tmp_path, "collect", 4) >= 4
+@pytest.mark.timeout(600)
+def test_a_collection_killed_where_it_once_lost_something_loses_nothing(plan_file, tmp_path):
+    assert assert_killed_cases_go_on(plan_file, tmp_path, "collect", 2) >= 2
 
 
 @pytest.mark.slow

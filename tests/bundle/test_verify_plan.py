@@ -81,7 +81,7 @@ def test_a_plan_that_is_not_the_locked_one_is_found(carried, tmp_path, change):
     assert {"V06", "V09"} & failed(root)
 
 
-def test_an_audit_with_a_key_seals_and_a_repeat_finds_the_seal(carried, tmp_path):
+def test_an_audit_with_a_key_seals_and_a_repeat_finds_the_seal_and_signs_it(carried, tmp_path):
     folder, key = carried
     out = tmp_path / "again"
     (tmp_path / "plan.yaml").write_text((folder / "plan.yaml").read_text())
@@ -89,6 +89,8 @@ def test_an_audit_with_a_key_seals_and_a_repeat_finds_the_seal(carried, tmp_path
     sealed = json.loads(run(*command))["sealed"]
     assert sealed == str(out.with_name("again.evidence"))
     manifest = (out.with_name("again.evidence") / "manifest-sha256.txt").read_bytes()
+    # As if it had been killed between the seal and the signature.
+    (out.with_name("again.evidence") / "signatures" / "examiner.sigstore.json").unlink()
     assert json.loads(run(*command))["sealed"] == sealed
     assert (out.with_name("again.evidence") / "manifest-sha256.txt").read_bytes() == manifest
     assert failed(out.with_name("again.evidence"), key.public) == set()
