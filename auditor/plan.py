@@ -9,12 +9,13 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+from auditor.case import FORMATS
 from auditor.errors import InputError, RecordsError
 from auditor.judge.findings import Thresholds
 from auditor.panel import NULL_ROLES
 from auditor.types import CONTROL_ROLES, Access, Decoding, ModelRef, Probe, Role
 
-SCHEMA = "auditor/plan/1"
+SCHEMA = FORMATS["plan.json"]
 DEFAULT_PROBES = 96
 _ENDINGS = re.compile(r"\.(gguf|jsonl|eval|json|parquet)(\?.*)?$")
 PACK = "pack:"
@@ -172,8 +173,9 @@ class _Listed:
     def add(self, model: ControlSpec, role: str) -> None:
         from auditor.models.specifier import parse
 
-        spec = parse(model.spec).canonical
-        name = _unique_name(spec, [subject["name"] for subject in self.subjects])
+        parsed = parse(model.spec)
+        spec = parsed.planned
+        name = _unique_name(parsed.canonical, [subject["name"] for subject in self.subjects])
         self.subjects.append(
             {
                 "name": name,

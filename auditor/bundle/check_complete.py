@@ -3,19 +3,32 @@
 from collections.abc import Iterator
 
 from auditor.bundle.check import Check, judged
+from auditor.bundle.check_parent import absence_faults, origin_files
 from auditor.bundle.completeness import check_complete
 from auditor.bundle.evidence import changed_since
 from auditor.case import Case
+from auditor.withheld import redaction
 
 
 def check_completeness(case: Case) -> Check:
     """V08: every planned reply is recorded or listed as failed; arrays are the collected ones."""
     check_complete(case)
-    return judged("V08", _collected_faults(case))
+    return judged("V08", [*_collected_faults(case), *absence_faults(case)], _notes(case))
+
+
+def _notes(case: Case) -> Iterator[str]:
+    stated = redaction(case)
+    if stated is not None:
+        lines = stated["lines"]
+        yield (
+            f"redacted: {lines['withheld']} of {lines['total']} record lines and "
+            f"{len(stated['files'])} files are withheld"
+        )
 
 
 def _collected_faults(case: Case) -> Iterator[str]:
-    files = case.read_json("evidence.json")["files"]
+    shown = case.read_json("evidence.json")["files"]
+    files = origin_files(case)
     planned = [subject["name"] for subject in case.read_json("plan.json")["subjects"]]
     listed = [subject["name"] for subject in case.read_json("subjects.json")["subjects"]]
     if sorted(planned) != sorted(listed):
@@ -26,10 +39,10 @@ def _collected_faults(case: Case) -> Iterator[str]:
         owned |= digests.keys()
         for name in changed_since(digests, files):
             yield f"data/{name} is not as it was collected from {subject}"
-    for name in sorted(files):
+    for name in sorted(shown):
         if name.startswith("collected/") and name[10:-5] not in planned:
             yield f"data/{name} is of no planned subject"
         elif name.startswith("arrays/") and name not in owned:
             yield f"data/{name} was collected from no planned subject"
-        elif files[name]["role"] == "other":
+        elif shown[name]["role"] == "other":
             yield f"data/{name} is written by no stage of an audit"

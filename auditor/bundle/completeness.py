@@ -72,13 +72,22 @@ def _check_replies(case: Case, plan: dict[str, Any]) -> None:
     found = {p.relative_to(records).as_posix() for p in records.rglob("*") if p.is_file()}
     if found - planned:
         raise CaseError(f"records/{min(found - planned)} was not planned", hint=_EXTRA)
-    failed = {
-        tuple(record[key] for key in _REQUEST): record["error"]
-        for name in names
-        for record in iterate_records(case, name)
-        if record["outcome"] == "error"
-    }
-    if failed != _listed_errors(case):
+    failed: dict[tuple[Any, ...], Any] = {}
+    hidden: set[tuple[Any, ...]] = set()
+    for name in names:
+        for record in iterate_records(case, name):
+            if record["outcome"] == "error":
+                failed[tuple(record[key] for key in _REQUEST)] = record["error"]
+            elif record["outcome"] == "withheld":
+                hidden.add(tuple(record[key] for key in _REQUEST[:-1]))
+    listed = _listed_errors(case)
+    shown = {request: row["error"] for request, row in listed.items() if "withheld" not in row}
+    # Of a withheld reply it is only said whether it failed, not how.
+    bare = all(
+        request[:-1] in hidden and listed[request]["error"] is None
+        for request in listed.keys() - shown.keys()
+    )
+    if failed != shown or not bare:
         raise CaseError(
             "errors.jsonl does not list exactly the replies that failed",
             hint="restore the file: `auditor collect` wrote it",
@@ -92,6 +101,6 @@ def _listed_errors(case: Case) -> dict[tuple[Any, ...], Any]:
     lines = (case.data / "errors.jsonl").read_bytes().splitlines()
     try:
         rows = [json.loads(line) for line in lines]
-        return {tuple(row[key] for key in _REQUEST): row["error"] for row in rows}
+        return {tuple(row[key] for key in _REQUEST): {"error": None, **row} for row in rows}
     except (ValueError, KeyError, TypeError) as error:
         raise CaseError(f"errors.jsonl cannot be read: {error}") from error

@@ -11,7 +11,7 @@ _REPLIES = ("jsonl", "parquet")
 
 
 @click.command()
-@click.argument("bundle", metavar="CASE", type=click.Path(path_type=Path, file_okay=False))
+@click.argument("bundle", metavar="CASE", type=click.Path(path_type=Path))
 @click.option(
     "--to",
     "form",
@@ -30,7 +30,10 @@ _REPLIES = ("jsonl", "parquet")
     help="cyclonedx, jsonl: the new file, printed otherwise; parquet: the new file, ro-crate: the "
     "new folder, required.",
 )
-def export(bundle: Path, form: str, subject: str | None, out: Path | None) -> None:
+@click.option(
+    "--json", "as_json", is_flag=True, help="Print one JSON object: where it was written."
+)
+def export(bundle: Path, form: str, subject: str | None, out: Path | None, as_json: bool) -> None:
     """Give the sealed CASE to other tools, after reading all its files; CASE is not changed."""
     from auditor.bundle.bill import bill_of_materials
     from auditor.bundle.crate import write_crate
@@ -42,24 +45,37 @@ def export(bundle: Path, form: str, subject: str | None, out: Path | None) -> No
             f"{out} exists or lies in the case", hint="give another --out; nothing is replaced"
         )
     if form in _REPLIES:
-        _export_replies(bundle, form, subject, out)
+        _export_replies(bundle, form, subject, out, as_json=as_json)
         return
     if subject is not None:
         raise InputError("--subject goes with jsonl and parquet", hint="leave it out")
     if form == "ro-crate":
         if out is None:
             raise InputError("a crate is a new folder", hint="give --out FOLDER")
-        click.echo(write_crate(bundle, out))
+        _say(write_crate(bundle, out), as_json=as_json)
         return
-    text = json.dumps(bill_of_materials(bundle), indent=2, ensure_ascii=False, allow_nan=False)
+    bill = bill_of_materials(bundle)
     if out is None:
-        click.echo(text)
+        output.emit_json(bill)
         return
-    atomic_write(out, text.encode() + b"\n")
-    output.say(f"written to {out}")
+    text = json.dumps(bill, indent=2, ensure_ascii=False, allow_nan=False) + "\n"
+    atomic_write(out, text.encode())
+    if as_json:
+        _say(out, as_json=True)
+    else:
+        output.say(f"written to {out}")
 
 
-def _export_replies(bundle: Path, form: str, subject: str | None, out: Path | None) -> None:
+def _say(path: Path, *, as_json: bool) -> None:
+    if as_json:
+        output.emit_json({"written": str(path)})
+    else:
+        output.echo(path)
+
+
+def _export_replies(
+    bundle: Path, form: str, subject: str | None, out: Path | None, *, as_json: bool
+) -> None:
     from auditor.case import Case
     from auditor.collect.reply_export import exported_lines, write_jsonl, write_parquet
     from auditor.errors import InputError
@@ -69,8 +85,11 @@ def _export_replies(bundle: Path, form: str, subject: str | None, out: Path | No
         if form == "parquet":
             raise InputError("parquet is not text", hint="give --out FILE.parquet")
         for line in exported_lines(case, subject):
-            click.echo(line.decode())
+            output.echo(line.decode())
         return
     write = write_jsonl if form == "jsonl" else write_parquet
     count = write(case, subject, out)
-    output.say(f"{count} lines written to {out}")
+    if as_json:
+        _say(out, as_json=True)
+    else:
+        output.say(f"{count} lines written to {out}")

@@ -40,6 +40,7 @@ def collect_case(case: Case, progress: Progress) -> None:
     """
     plan = case.read_json("plan.json")
     if all(collected_path(case, subject["name"]).is_file() for subject in plan["subjects"]):
+        _drop_scratch(case)  # a kill may have left some
         return
     with Custody(case) as custody:
         run = Collection(case=case, plan=plan, custody=custody, progress=progress)
@@ -47,7 +48,7 @@ def collect_case(case: Case, progress: Progress) -> None:
         _copy_suites(run)
         _write_environment(run)
         again = {subject["spec"] for subject in scorers(run)}
-        with Shelf(plan, again) as shelf:
+        with Shelf(plan, again, exchanges=case.work / "exchanges") as shelf:
             for subjects in _pending(run).values():
                 _collect_model(run, shelf, subjects)
             uncrossed = collect_crossing(run, shelf)
@@ -144,8 +145,9 @@ def _finish(run: Collection, uncrossed: dict[str, str]) -> None:
             "encoder": encoder,
             "digests": _digests(run.case, name),
         }
-        run.case.write_json(f"collected/{name}.json", collected)
+        # Before the file: a kill in between has it logged again, the other way round never.
         run.custody.log("collected", name=name, digest=json_digest(collected))
+        run.case.write_json(f"collected/{name}.json", collected)
 
 
 def _embed(run: Collection) -> tuple[dict[str, Any] | None, str | None]:

@@ -20,7 +20,13 @@ _BYTES = {"float32": 4, "bfloat16": 2, "float16": 2}
 class Shelf(Closing):
     """Opened models by specifier; those that are needed again stay while their weights fit."""
 
-    def __init__(self, plan: dict[str, Any], again: Specs[str] = (), budget: int | None = None):
+    def __init__(
+        self,
+        plan: dict[str, Any],
+        again: Specs[str] = (),
+        budget: int | None = None,
+        exchanges: Path | None = None,
+    ) -> None:
         """Open nothing yet.
 
         Args:
@@ -28,10 +34,12 @@ class Shelf(Closing):
             again: specifiers of the models that are used more than once.
             budget: bytes of weights to keep beside the model in use; None for a quarter of the
                 memory of the device.
+            exchanges: folder that keeps what servers were asked, so that nothing is asked twice.
         """
         self._plan = plan
         self._again = frozenset(again)
         self._budget = shelf_budget(plan["device"]) if budget is None else budget
+        self._exchanges = exchanges
         self._kept: dict[str, Model] = {}
 
     @contextlib.contextmanager
@@ -61,7 +69,11 @@ class Shelf(Closing):
 
         plan = self._plan
         return open_model(
-            spec, device=plan["device"], dtype=plan["dtype"], batch_tokens=plan["batch_tokens"]
+            spec,
+            device=plan["device"],
+            dtype=plan["dtype"],
+            batch_tokens=plan["batch_tokens"],
+            exchanges=self._exchanges,
         )
 
     def _put_back(self, spec: str, model: Model) -> None:

@@ -17,6 +17,7 @@ from typing import Any
 from auditor.canon import canonical_json, json_digest
 from auditor.case import atomic_write, storage_errors
 from auditor.errors import CaseError
+from auditor.spellings import without
 
 KEPT_HEADERS = (
     "content-type",
@@ -92,8 +93,11 @@ class ExchangeLog:
 
     def _add(self, path: Path, line: bytes) -> None:
         try:
+            path.parent.mkdir(parents=True, exist_ok=True)
             with path.open("ab") as stream:
                 stream.write(line)
+                stream.flush()
+                os.fsync(stream.fileno())
         except OSError:
             # Half a line would spoil the next one.
             if path.is_file():
@@ -122,19 +126,19 @@ class ExchangeLog:
             self._end += len(line)
 
 
-def body_json(body: bytes, secret: str | None) -> dict[str, str]:
-    """Return the bytes of a reply as JSON values; a key that the server echoes is taken out."""
-    if secret:
-        body = body.replace(secret.encode(), b"[key]")
+def body_json(body: bytes) -> dict[str, str]:
+    """Return the bytes of a reply as JSON values."""
     try:
         return {"body": body.decode()}
     except UnicodeDecodeError:
         return {"body_base64": base64.b64encode(body).decode()}
 
 
-def kept_headers(headers: Mapping[str, str]) -> dict[str, str]:
-    """Return the headers of a reply that are recorded."""
-    found = {name.lower(): value for name, value in headers.items()}
+def kept_headers(headers: Mapping[str, str], secret: str | None) -> dict[str, str]:
+    """Return the headers of a reply that are recorded; a key that they echo is taken out."""
+    found = {
+        name.lower(): without(value.encode(), secret).decode() for name, value in headers.items()
+    }
     return {
         name: value
         for name, value in sorted(found.items())

@@ -12,11 +12,12 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, NoReturn
 
-from auditor.canon import canonical_json
+from auditor.canon import canonical_json, whole_json
 from auditor.errors import MissingExtraError, ServerError
 from auditor.models.exchange_log import ExchangeLog, body_json, kept_headers
 from auditor.models.server_address import ServerAddress
 from auditor.models.server_refusals import refusal, server_words
+from auditor.spellings import SHORTEST, without
 
 if TYPE_CHECKING:
     import httpx
@@ -143,18 +144,29 @@ class ServerClient:
             name = type(error).__name__
             self._log.append(request, {**sent, "error": name}, answered=False)
             self._cut(error, name)
+        body = self._without_key(response)
         recorded = {
             **sent,
             "status": response.status_code,
-            "headers": kept_headers(response.headers),
-            **body_json(response.content, self._key),
+            "headers": kept_headers(response.headers, self._key),
+            **body_json(body),
         }
-        answered = response.status_code == 200 and _is_object(response.content)
+        answered = response.status_code == 200 and _is_object(body)
         self._log.append(request, recorded, answered=answered)
         if answered:
             self.reached = True
-            return _object(response.content)
-        return self._refused(response)
+            return _object(body)
+        return self._refused(response, body)
+
+    def _without_key(self, response: "httpx.Response") -> bytes:
+        """Return the body of a reply; a key that the server echoes is taken out, here for all.
+
+        A key as short as a word ("EMPTY", which local servers are given) may stand in an answer.
+        """
+        answered = response.status_code == 200
+        if answered and self._key is not None and len(self._key.encode()) < SHORTEST:
+            return response.content
+        return without(response.content, self._key)
 
     def _cut(self, error: "httpx.TransportError | httpx.InvalidURL", name: str) -> NoReturn:
         """Refuse an address that never worked at once; what worked before may work again."""
@@ -170,8 +182,8 @@ class ServerClient:
             raise failure from error
         raise _PassingError(failure) from error
 
-    def _refused(self, response: "httpx.Response") -> NoReturn:
-        status, words = response.status_code, server_words(response.content, self._key)
+    def _refused(self, response: "httpx.Response", body: bytes) -> NoReturn:
+        status, words = response.status_code, server_words(body)
         if status == 200:
             raise _PassingError(
                 ServerError(
@@ -187,7 +199,7 @@ class ServerClient:
         )
         wait = asked_wait(response.headers, datetime.datetime.now(datetime.UTC))
         too_long = wait is not None and wait > self._patience.longest
-        if too_long or _SPENT.encode() in response.content:
+        if too_long or _SPENT.encode() in body:
             raise failure
         raise _PassingError(failure, wait)
 
@@ -196,7 +208,8 @@ class ServerClient:
         import httpx
 
         try:
-            found = self._http.get(self._address.base_url + "/models").json()
+            reply = self._http.get(self._address.base_url + "/models")
+            found = json.loads(without(reply.content, self._key))
             return [str(entry["id"]) for entry in found["data"]]
         except (httpx.HTTPError, ValueError, KeyError, TypeError):
             return []
@@ -233,5 +246,6 @@ def _is_object(body: bytes) -> bool:
 
 
 def _object(body: bytes) -> dict[str, Any]:
-    found: dict[str, Any] = json.loads(body)
+    # The log keeps the bytes as they came.
+    found: dict[str, Any] = whole_json(json.loads(body))
     return found

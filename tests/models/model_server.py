@@ -5,6 +5,7 @@ replaces the settings and the faults that the next requests meet, one each; ``GE
 what was received. The model is loaded with the first reply.
 """
 
+import base64
 import json
 import sys
 import threading
@@ -156,7 +157,18 @@ class Handler(BaseHTTPRequestHandler):
             words = f"The model `{body['model']}` does not exist."
             return self.send(404, {"error": {"message": words, "code": "model_not_found"}})
         time.sleep(SETTINGS.get("seconds", 0))
-        return self.send(200, self.served.answer(self.path, body))
+        answer = self.served.answer(self.path, body)
+        if not SETTINGS.get("echo"):
+            return self.send(200, answer)
+        # As a server with a careless log: what it was sent stands in all that it sends.
+        choice = answer["choices"][0]
+        part = choice.get("message", choice)
+        name = "content" if "message" in choice else "text"
+        part[name] += f" {sent}"
+        coded = base64.b64encode(str(sent).encode()).decode()
+        return self.send(
+            200, {**answer, "debug": [sent, coded]}, {"openai-version": f"1 {sent} {coded}"}
+        )
 
     def fail(self, fault: dict[str, Any]) -> None:
         if fault.get("cut"):

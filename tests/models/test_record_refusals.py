@@ -62,10 +62,11 @@ def test_a_line_too_long_is_refused_before_it_is_in_memory(tmp_path):
     assert peak < 2.5 * lines.MOST_LINE
 
 
-def test_half_a_surrogate_pair_is_refused(tmp_path):
+def test_half_a_surrogate_pair_is_read_as_the_replacement_sign(tmp_path):
     path = tmp_path / "r.jsonl"
     path.write_text('{"probe_id": "a", "text": "\\ud83d"}\n')
-    assert_refused(path, "line 1: an escape names half of a surrogate pair")
+    (reply,) = open_model(str(path)).replies()
+    assert reply.text == "\N{REPLACEMENT CHARACTER}"
 
 
 @pytest.mark.parametrize(

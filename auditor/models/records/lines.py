@@ -5,6 +5,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+from auditor.canon import whole_json
 from auditor.errors import RecordsError
 
 MOST_LINE = 1 << 26
@@ -34,13 +35,13 @@ def json_lines(path: Path, hint: str) -> Iterator[tuple[str, dict[str, Any]]]:
 
 
 def parsed_object(text: str, where: str, hint: str) -> dict[str, Any]:
-    """Return a JSON object.
+    """Return a JSON object; half of a surrogate pair in it is read as U+FFFD.
 
     Raises:
         RecordsError: it is something else.
     """
     try:
-        entry = json.loads(text)
+        entry = whole_json(json.loads(text))
     except (ValueError, RecursionError) as error:
         raise RecordsError(f"{where}: not JSON ({error})", hint=hint) from error
     if not isinstance(entry, dict):

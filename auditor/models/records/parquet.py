@@ -11,6 +11,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
+from auditor.canon import whole_json
 from auditor.errors import MissingExtraError, RecordsError
 from auditor.models.records.lines import MOST_LINE
 from auditor.models.records.recording import Recording
@@ -165,7 +166,7 @@ def _message(one: Any) -> dict[str, Any]:
 
 def _parsed(text: str, key: str, where: str) -> Any:
     try:
-        return json.loads(text)
+        return whole_json(json.loads(text))
     except (ValueError, RecursionError) as error:
         raise RecordsError(
             f"{where}: {key} is not JSON ({error})", hint=f"leave out the column {key}"
