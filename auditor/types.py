@@ -4,6 +4,7 @@ Axes, everywhere: P probes, N samples (repeats) of a probe, T token positions, V
 D hidden width, E embedding width. Arrays are copied on entry and read-only.
 """
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import IntEnum
 from typing import Any, Literal
@@ -132,6 +133,9 @@ class Sample:
     """The reply, without end-of-sequence and padding; empty where only text is known."""
     text: str
     finish_reason: Literal["stop", "length", "unknown"]
+    recorded: Mapping[str, Any] | None = None
+    """Where somebody else recorded it: what the file says beside the reply (``logprobs``,
+    ``model``, ``decoding``, ``time``)."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)

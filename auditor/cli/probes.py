@@ -13,7 +13,7 @@ _JSON = click.option("--json", "as_json", is_flag=True, help="Print one JSON obj
 
 @click.group()
 def probes() -> None:
-    """List, show, check and digest probe suites.
+    """List, show, check, digest and import probe suites.
 
     NAME is a shipped suite (`instructions`, or `instructions@1`), a suite folder, or an items
     file of your own (JSON lines).
@@ -84,6 +84,51 @@ def digest(name: str) -> None:
 
     suite = load_suite(name)
     output.echo(f"{suite.digest}  {suite.id}")
+
+
+@probes.command("import")
+@click.argument("file", metavar="FILE")
+@click.option(
+    "--out",
+    type=click.Path(path_type=Path, file_okay=False),
+    required=True,
+    help="The new suite folder.",
+)
+@click.option("--name", default="imported", show_default=True, help="Name of the suite.")
+@click.option("--title", help="One line on what it is. [default: the file's name]")
+@click.option(
+    "--licence",
+    default="LicenseRef-unstated",
+    show_default=True,
+    help="Licence of the prompts: an SPDX identifier, or LicenseRef-NAME.",
+)
+@click.option("--author", "authors", multiple=True, help="Who wrote the prompts; repeatable.")
+@click.option(
+    "--language", default="und", show_default=True, help="Their language, BCP 47; und: unknown."
+)
+@click.option(
+    "--kind", type=click.Choice(["chat", "text"]), help="Which to take of a file with both."
+)
+@_JSON
+def import_(
+    file: str, out: Path, title: str | None, authors: tuple[str, ...], as_json: bool, **about: Any
+) -> None:
+    """Make a suite of what was asked in recorded outputs, to ask other models the same.
+
+    FILE is records:FILE with its options, or a bare .jsonl, .eval, .json or .parquet file.
+    """
+    from auditor.collect.suite_import import About, import_suite
+
+    who = authors or ("unstated",)
+    named = title or Path(file.partition("?")[0]).name
+    done = import_suite(file, out, About(title=named, authors=who, **about))
+    if as_json:
+        found = {"folder": str(out), "left_out": done.left_out}
+        output.emit_json({**_summary(done.suite), **found})
+        return
+    click.echo(f"{out}  {done.suite.id}  {len(done.suite.probes)} probes")
+    if done.left_out:
+        output.say(f"{done.left_out} prompts of another kind or form were left out")
 
 
 def _summary(suite: Any) -> dict[str, Any]:

@@ -213,6 +213,7 @@ def _reply(reply: Sample | None, failure: str | None) -> dict[str, Any]:
         },
         "outcome": outcome if failure is None else "error",
         "error": failure,
+        **({} if reply.recorded is None else {"recorded": dict(reply.recorded)}),
     }
 
 

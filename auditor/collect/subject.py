@@ -18,10 +18,11 @@ from auditor.collect.transcript import score_transcript
 from auditor.collect.weights import read_weights
 from auditor.errors import InputError
 from auditor.models.base import Model
+from auditor.models.recorded import RecordedModel
 from auditor.models.specifier import parse
 from auditor.outputs import OF_THE_PAIR
-from auditor.stored import planned_suites
-from auditor.types import Access, ModelRef
+from auditor.stored import planned_probes, planned_suites
+from auditor.types import Access
 
 
 def collect_subject(run: Collection, model: Model, subject: dict[str, Any]) -> None:
@@ -31,7 +32,7 @@ def collect_subject(run: Collection, model: Model, subject: dict[str, Any]) -> N
         StorageError: the disk is full; what was written before is kept.
     """
     name = subject["name"]
-    _write_ref(run, name, model.ref)
+    _write_ref(run, name, model)
     _sample(run, model, name)
     forced = force_subject(run, model, name)
     weighed = read_weights(run, model, name, forced.missing)
@@ -56,11 +57,12 @@ def read_stage(case: Case, name: str) -> dict[str, Any] | None:
     return json.loads(path.read_bytes()) if path.is_file() else None
 
 
-def _write_ref(run: Collection, name: str, ref: ModelRef) -> None:
+def _write_ref(run: Collection, name: str, model: Model) -> None:
     """Put the identity of a subject into subjects.json, in plan order."""
     path = run.case.data / "subjects.json"
     known = run.case.read_json("subjects.json")["subjects"] if path.is_file() else []
     rows = {row["name"]: row for row in known}
+    ref = model.ref
     fields = asdict(replace(ref, access=min(ref.access, run.allowed)))
     fields["access"] = fields["access"].name
     planned = run.plan["subjects"]
@@ -69,9 +71,23 @@ def _write_ref(run: Collection, name: str, ref: ModelRef) -> None:
             about = {key: subject[key] for key in ("name", "role", "family")}
             if parse(subject["spec"]).canonical == ref.spec:
                 fields["spec"] = subject["spec"]  # with where the key of a server is
-            rows[name] = {**about, "ref": fields}
+            rows[name] = {**about, "ref": fields, **_recorded(run, model)}
     ordered = [rows[subject["name"]] for subject in planned if subject["name"] in rows]
     run.case.write_json("subjects.json", {"schema": "auditor/subjects/1", "subjects": ordered})
+
+
+def _recorded(run: Collection, model: Model) -> dict[str, Any]:
+    """Return what a file of recorded outputs holds, and which planned probes it answers."""
+    if not isinstance(model, RecordedModel):
+        return {}
+    planned, repeats = planned_probes(run.case), run.plan["repeats"]
+    answered = len(model.available(planned, repeats))
+    limit = (
+        f"It gives all {repeats} planned replies to {answered} of the {len(planned)} planned "
+        "probes; what is lacking counts as a failed request."
+    )
+    facts = model.facts.as_json()
+    return {"recorded": {**facts, "answered": answered, "limits": [*facts["limits"], limit]}}
 
 
 def _sample(run: Collection, model: Model, name: str) -> None:

@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
-from urllib.parse import parse_qsl, quote
+from urllib.parse import parse_qsl, quote, urlencode
 
 from auditor.canon import digest
 from auditor.errors import SubjectError
@@ -21,12 +21,14 @@ if TYPE_CHECKING:
 
 SCHEMES = ("local", "gguf", "hf", "smollm2", "tiny", "records", "openai")
 _PATHS = ("local", "gguf", "records")
+_RECORDS = (".jsonl", ".eval", ".json", ".parquet")
+"""How files of recorded outputs end; ``records:FILE`` takes any."""
 _KEYS = ("key_env", "key_file")
 _LATER = {
     "case": "subjects of another case are not available yet",
 }
 _FORMS = (
-    "local:DIR, gguf:FILE, hf:org/name[@revision], smollm2, tiny:NAME, records:FILE.jsonl or "
+    "local:DIR, gguf:FILE, hf:org/name[@revision], smollm2, tiny:NAME, records:FILE or "
     "openai:MODEL?base_url=URL"
 )
 _HUB_ID = re.compile(r"[A-Za-z0-9][\w.-]*/[A-Za-z0-9][\w.-]*")
@@ -51,6 +53,8 @@ class Specifier:
         if self.scheme == "openai":
             return f"openai:{self.rest}?base_url={quote(self.options['base_url'], safe='/:')}"
         text = f"{self.scheme}:{self.rest}" if self.rest else self.scheme
+        if self.scheme == "records" and self.options:
+            return f"{text}?{urlencode(sorted(self.options.items()), safe='/:', quote_via=quote)}"
         return f"{text}@{self.revision}" if self.revision else text
 
     @property
@@ -93,6 +97,9 @@ def parse(spec: str) -> Specifier:
 def beside(spec: str, folder: Path) -> str:
     """Return a specifier written in a file of `folder`: its relative path starts there."""
     scheme, colon, rest = spec.partition(":")
+    if scheme == "records" and colon:
+        parsed = _of_records(rest, folder)
+        return parsed.canonical
     if colon and scheme in _PATHS:
         return f"{scheme}:{folder / Path(rest).expanduser()}"
     # A scheme's own word wins over a file of that name, as everywhere else.
@@ -108,6 +115,8 @@ def _of_scheme(text: str, scheme: str, rest: str) -> Specifier:
         return Specifier(scheme=scheme)
     if not rest:
         raise SubjectError(f"{text!r} names nothing after {scheme}:", hint=f"give {_FORMS}")
+    if scheme == "records":
+        return _of_records(rest, Path())
     if scheme in _PATHS:
         return Specifier(scheme=scheme, rest=str(Path(rest).expanduser().resolve()))
     if scheme == "hf":
@@ -126,6 +135,27 @@ def _of_hub(text: str) -> Specifier:
     if options:
         raise SubjectError(f"hf: takes no option, got {query!r}")
     return Specifier(scheme="hf", rest=name, revision=revision or None)
+
+
+def _of_records(text: str, folder: Path) -> Specifier:
+    """Return the parts of ``FILE[?option=value&...]``; a file of that whole name wins."""
+    from auditor.models.records.opening import OPTIONS
+
+    file, _, query = (text, "", "") if _exists(str(folder / text)) else text.partition("?")
+    options = dict(parse_qsl(query, keep_blank_values=True))
+    unknown = sorted(set(options) - set(OPTIONS))
+    if unknown or (query and not options):
+        raise SubjectError(
+            f"records: has no option {(unknown or [query])[0]!r}",
+            hint=f"options: {', '.join(OPTIONS)}, as in records:FILE?format=inspect",
+        )
+    if "prompts" in options:
+        options["prompts"] = _resolved(folder, options["prompts"])
+    return Specifier(scheme="records", rest=_resolved(folder, file), options=options)
+
+
+def _resolved(folder: Path, path: str) -> str:
+    return str((folder / Path(path).expanduser()).resolve())
 
 
 def _of_server(text: str) -> Specifier:
@@ -148,11 +178,11 @@ def _of_path(path: Path) -> Specifier:
     rest = str(path.resolve())
     if path.is_dir():
         return Specifier(scheme="local", rest=rest)
-    schemes = {".gguf": "gguf", ".jsonl": "records"}
+    schemes = {".gguf": "gguf", **dict.fromkeys(_RECORDS, "records")}
     scheme = schemes.get(path.suffix.lower())
     if scheme is None:
         raise SubjectError(
-            f"{path} is a file, but neither .gguf nor .jsonl",
+            f"{path} is a file, but neither .gguf nor one of {', '.join(_RECORDS)}",
             hint="name the folder that holds the model, or write the scheme: gguf:FILE, "
             "records:FILE",
         )
@@ -160,7 +190,7 @@ def _of_path(path: Path) -> Specifier:
 
 
 def _of_missing(text: str) -> Specifier:
-    looks_like_path = text.startswith((".", "/", "~")) or text.endswith((".gguf", ".jsonl"))
+    looks_like_path = text.startswith((".", "/", "~")) or text.endswith((".gguf", *_RECORDS))
     if not looks_like_path and _HUB_ID.fullmatch(text.partition("@")[0]):
         return _of_hub(text)
     raise SubjectError(f"{text} does not exist", hint=f"give an existing path, or {_FORMS}")
@@ -193,9 +223,9 @@ def open_model(
     """
     parsed = parse(spec)
     if parsed.scheme == "records":
-        from auditor.models.recorded import RecordedModel
+        from auditor.models.recorded import open_recorded
 
-        return RecordedModel(parsed.path)
+        return open_recorded(parsed)
     if parsed.scheme == "openai":
         from auditor.models.exchange_log import ExchangeLog
         from auditor.models.openai_server import open_server

@@ -71,6 +71,8 @@ class Subject:
     """Field -> reason why it was not collected."""
     outcomes: dict[str, int]
     """Outcome (``ok``, ``empty``, ``error``) -> number of records."""
+    limits: tuple[str, ...] = ()
+    """What its source lacks, where somebody else recorded it."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -161,6 +163,7 @@ def read_subjects(case: Case) -> list[Subject]:
                 ref=item["ref"],
                 missing=case.read_json(f"collected/{name}.json")["missing"],
                 outcomes=dict(sorted(outcomes.items())),
+                limits=tuple(item.get("recorded", {}).get("limits", ())),
             )
         )
     return subjects

@@ -246,6 +246,7 @@ def _where(pair: Pair, plan: dict[str, Any], numbers: _Numbers) -> Iterator[Exhi
 def _limits(findings: Findings) -> Iterator[str]:
     yield from findings.conclusion["limits"]
     for subject in (findings.reference, findings.suspect, *findings.controls):
+        yield from (f"{subject.name}: {limit}" for limit in subject.limits)
         failed = subject.outcomes.get("error", 0)
         if failed:
             total = sum(subject.outcomes.values())
