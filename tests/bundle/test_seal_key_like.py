@@ -10,8 +10,10 @@ from verify_world import copied, failed, rechained, resealed
 from auditor.audit import audit
 from auditor.bundle.verify import verify
 from auditor.cli.main import run
+from auditor.case import Case
 from auditor.errors import CaseError
 from auditor.plan import plan_audit
+from auditor.report.render import write_reports
 from auditor.sealing import Screening, seal_case
 
 MADE_UP = "sk-" + "proj-abcd1234efgh5678ijkl"
@@ -123,5 +125,6 @@ def test_verify_takes_no_text_whose_acceptance_is_not_in_the_log(draft, tmp_path
         spoilt = copied(root, tmp_path / f"{name}.evidence")
         rows = [change(row) for row in lines_of(spoilt / "data/custody.jsonl")]
         (spoilt / "data/custody.jsonl").write_bytes(rechained([row for row in rows if row]))
+        write_reports(Case(spoilt))  # whose time line shows the log
         resealed(spoilt)
         assert failed(spoilt) == {"V14"}, name

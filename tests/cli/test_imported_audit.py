@@ -104,7 +104,8 @@ def test_the_case_is_sealed_verified_and_recomputed(case, tmp_path):
     assert auditor("seal", case, "--out", tmp_path / "sealed").code == 0
     done = auditor("verify", tmp_path / "sealed", "--replay", "--json")
     checks = {check["id"]: check["outcome"] for check in done.json["checks"]}
-    assert checks["V07"] == checks["V11"] == checks["V12"] == "pass"
+    assert set(checks.values()) == {"pass", "skipped"}
+    assert checks["V02"] == checks["V12"] == "pass"
 
 
 @pytest.mark.parametrize("form", ["jsonl", "parquet"])
