@@ -9,8 +9,8 @@ from verify_world import copied, failed, rechained, resealed
 
 from auditor.audit import audit
 from auditor.bundle.verify import verify
-from auditor.cli.main import run
 from auditor.case import Case
+from auditor.cli.main import run
 from auditor.errors import CaseError
 from auditor.plan import plan_audit
 from auditor.report.render import write_reports
