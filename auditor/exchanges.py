@@ -143,13 +143,11 @@ def _usage(reply: dict[str, Any]) -> dict[str, int]:
 def reply_usage(reply: dict[str, Any]) -> tuple[int, int] | None:
     """Return the tokens of prompt and reply as the server counted them; None if it does not say."""
     usage = reply.get("usage")
-    counts = [
-        usage.get(key) if isinstance(usage, dict) else None
-        for key in ("prompt_tokens", "completion_tokens")
-    ]
-    if not all(type(count) is int and count >= 0 for count in counts):
+    counts = usage if isinstance(usage, dict) else {}
+    sent, drawn = counts.get("prompt_tokens"), counts.get("completion_tokens")
+    if type(sent) is not int or type(drawn) is not int or min(sent, drawn) < 0:
         return None
-    return counts[0], counts[1]
+    return sent, drawn
 
 
 def served_limits(name: str, facts: dict[str, Any]) -> list[str]:

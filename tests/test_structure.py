@@ -23,6 +23,7 @@ CORE = {
     "pairing",
     "stored",
     "answers",
+    "exchanges",
     "progress",
 }
 # package -> packages of ours it may import (DESIGN, section 3); core is allowed everywhere.

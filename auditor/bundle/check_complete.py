@@ -7,6 +7,10 @@ from auditor.bundle.completeness import check_complete
 from auditor.bundle.evidence import changed_since
 from auditor.case import Case
 
+_OWNED = ("arrays/", "exchanges/")
+_OF_MARKS = "exchanges/marks/"
+"""Asked after a subject was collected, for a planned test of marks."""
+
 
 def check_completeness(case: Case) -> Check:
     """V08: every planned reply is recorded or listed as failed; arrays are the collected ones."""
@@ -29,7 +33,7 @@ def _collected_faults(case: Case) -> Iterator[str]:
     for name in sorted(files):
         if name.startswith("collected/") and name[10:-5] not in planned:
             yield f"data/{name} is of no planned subject"
-        elif name.startswith("arrays/") and name not in owned:
+        elif name.startswith(_OWNED) and name not in owned and not name.startswith(_OF_MARKS):
             yield f"data/{name} was collected from no planned subject"
         elif files[name]["role"] == "other":
             yield f"data/{name} is written by no stage of an audit"

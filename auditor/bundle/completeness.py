@@ -7,6 +7,7 @@ from typing import Any
 
 from auditor.case import Case
 from auditor.errors import CaseError
+from auditor.exchanges import failed_attempts
 from auditor.stored import iterate_records
 
 _STAGES = {
@@ -78,7 +79,11 @@ def _check_replies(case: Case, plan: dict[str, Any]) -> None:
         for record in iterate_records(case, name)
         if record["outcome"] == "error"
     }
-    if failed != _listed_errors(case):
+    attempts = [row for name in names for row in failed_attempts(case, name)]
+    rows = _listed_rows(case)
+    # A row of an attempt names its line in the exchange log; the others are of planned replies.
+    listed = [row for row in rows if "exchange" in row]
+    if listed != attempts or failed != _errors_of([r for r in rows if "exchange" not in r]):
         raise CaseError(
             "errors.jsonl does not list exactly the replies that failed",
             hint="restore the file: `auditor collect` wrote it",
@@ -88,10 +93,17 @@ def _check_replies(case: Case, plan: dict[str, Any]) -> None:
 _EXTRA = "take it out of the case, or plan it"
 
 
-def _listed_errors(case: Case) -> dict[tuple[Any, ...], Any]:
+def _listed_rows(case: Case) -> list[dict[str, Any]]:
     lines = (case.data / "errors.jsonl").read_bytes().splitlines()
     try:
         rows = [json.loads(line) for line in lines]
-        return {tuple(row[key] for key in _REQUEST): row["error"] for row in rows}
-    except (ValueError, KeyError, TypeError) as error:
+        return [dict(row) for row in rows]
+    except (ValueError, TypeError) as error:
         raise CaseError(f"errors.jsonl cannot be read: {error}") from error
+
+
+def _errors_of(rows: list[dict[str, Any]]) -> dict[tuple[Any, ...], Any]:
+    try:
+        return {tuple(row[key] for key in _REQUEST): row["error"] for row in rows}
+    except KeyError as error:
+        raise CaseError(f"errors.jsonl cannot be read: {error} is missing") from error

@@ -1,6 +1,7 @@
 """Everything that is asked of one model while it is loaded."""
 
 import json
+from collections.abc import Sequence
 from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
@@ -18,9 +19,10 @@ from auditor.collect.transcript import score_transcript
 from auditor.collect.weights import read_weights
 from auditor.errors import InputError
 from auditor.models.base import Model
+from auditor.models.openai_server import OpenAIServer
 from auditor.outputs import OF_THE_PAIR
 from auditor.stored import planned_suites
-from auditor.types import Access, ModelRef
+from auditor.types import Access, ModelRef, Probe
 
 
 def collect_subject(run: Collection, model: Model, subject: dict[str, Any]) -> None:
@@ -74,8 +76,19 @@ def _write_ref(run: Collection, name: str, ref: ModelRef) -> None:
 def _sample(run: Collection, model: Model, name: str) -> None:
     wanted = Sampling.planned(run.plan, name, model.ref.parameters)
     suites = planned_suites(run.case)
+    if isinstance(model, OpenAIServer):
+        _ask(run, model, wanted, [probe for suite in suites for probe in suite.probes])
     steps = sample_suites(run, model, suites, wanted)
     run.show(f"sample {name}", sum(len(suite.probes) for suite in suites), steps)
+
+
+def _ask(run: Collection, model: OpenAIServer, wanted: Sampling, probes: Sequence[Probe]) -> None:
+    """Have a server answer what its log lacks, as many requests at once as are allowed."""
+    run.custody.log("server", name=wanted.subject, offered=model.offered.as_json())
+    how = (probes, wanted.repeats, wanted.decoding, wanted.seed)
+    waiting = model.waiting(*how)
+    if waiting:
+        run.show(f"ask {wanted.subject}", waiting, model.fetch(*how))
 
 
 def _score(run: Collection, model: Model, name: str) -> dict[str, str]:

@@ -43,11 +43,21 @@ def judge(case: Case) -> dict[str, Any]:
     Raises:
         CaseError: the case was not measured.
     """
-    judged = {
-        name: _judged(case, name, evidence, _chosen(case, name, evidence))
-        for name, evidence in gather(case).items()
-    }
+    judged = {}
+    for name, evidence in gather(case).items():
+        found = _judged(case, name, evidence, _chosen(case, name, evidence))
+        judged[name] = {**found, "limits": [*found["limits"], *_server_limits(case, name)]}
     return {"schema": "auditor/conclusion/1", "rules": RULES, "suspects": judged}
+
+
+def _server_limits(case: Case, suspect: str) -> list[str]:
+    """Return what the servers of a case forbid to conclude on a suspect, out of subjects.json."""
+    return [
+        sentence
+        for subject in case.read_json("subjects.json")["subjects"]
+        if subject["role"] != "suspect" or subject["name"] == suspect
+        for sentence in subject.get("server", {}).get("limits", ())
+    ]
 
 
 def _chosen(case: Case, suspect: str, evidence: Evidence) -> Chosen:

@@ -39,8 +39,9 @@ class Limits:
         """
         if self.cost is not None and self.prices is None:
             raise InputError("--max-cost needs prices", hint="give --prices FILE")
-        for model in models if self.prices is not None else ():
-            self.prices.of(model)
+        if self.prices is not None:
+            for model in models:
+                self.prices.of(model)
 
 
 class Budget:
