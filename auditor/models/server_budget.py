@@ -8,6 +8,7 @@ nothing. So the limit on cost is never passed, whatever the server answers.
 """
 
 import json
+import math
 import threading
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -49,10 +50,10 @@ class Budget:
 
     def __init__(self, limits: Limits) -> None:
         self._limits = limits
-        self._lock = threading.Lock()
+        self._changed = threading.Condition()
         self.requests = 0
         self.cost = 0.0
-        self._under_way = 0.0
+        self._under_way: list[float] = []
 
     def count(self, entries: Iterable[dict[str, Any]]) -> None:
         """Add what an exchange log says of earlier runs."""
@@ -68,29 +69,35 @@ class Budget:
         """
         price = self._price(body["model"])
         most = 0.0 if price is None else price.cost(*most_tokens(body))
-        with self._lock:
+        with self._changed:
+            # What is under way mostly ends up cheaper than it may: wait before giving up.
+            self._changed.wait_for(lambda: self._fits(most) or not self._under_way)
             limits = self._limits
             if limits.requests is not None and self.requests >= limits.requests:
                 raise BudgetError(
                     f"stopped after {self.requests} requests (--max-requests {limits.requests})",
                     hint=_RESUME,
                 )
-            committed = self.cost + self._under_way + most
-            if limits.cost is not None and committed > limits.cost:
+            if not self._fits(most):
                 raise BudgetError(
                     f"stopped at a cost of {self.cost:.6g} {self._currency}: the next request may "
                     f"cost {most:.3g} more (--max-cost {limits.cost:g})",
                     hint=_RESUME,
                 )
             self.requests += 1
-            self._under_way += most
+            self._under_way.append(most)
         return most
 
     def settle(self, reserved: float, entry: dict[str, Any]) -> None:
         """Replace what was set aside by what the attempt cost."""
-        with self._lock:
-            self._under_way -= reserved
+        with self._changed:
+            self._under_way.remove(reserved)
             self.cost += self._cost_of(entry)
+            self._changed.notify_all()
+
+    def _fits(self, most: float) -> bool:
+        limit = self._limits.cost
+        return limit is None or self.cost + math.fsum(self._under_way) + most <= limit
 
     @property
     def _currency(self) -> str:

@@ -88,13 +88,9 @@ def test_settings_of_the_server_outlive_a_run_and_the_key_is_written_nowhere(
     assert not [path for path in kept if secret.encode() in path.read_bytes()]
 
 
-def test_a_server_without_text_completions_is_asked_its_chats(models, tmp_path, upstream):
-    from served_world import fault_proxy
-
-    root = upstream.base_url.removesuffix("/v1")
-    with fault_proxy(root, "tiny-model", tmp_path) as proxy:
-        proxy.control(absent="/v1/completions")
-        case = collect(tmp_path / "case", served_plan(models.reference, proxy.spec()))
+def test_a_server_without_text_completions_is_asked_its_chats(proxy, models, tmp_path):
+    proxy.control(absent="/v1/completions")
+    case = collect(tmp_path, served_plan(models.reference, proxy.spec()))
     outcomes = {(row["suite"], row["outcome"]) for row in records(case)}
     assert outcomes == {("continuations@1", "error"), ("reasoning@1", "ok")}
     failed = [row for row in records(case) if row["outcome"] == "error"]

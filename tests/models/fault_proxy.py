@@ -124,7 +124,7 @@ class Handler(BaseHTTPRequestHandler):
         body = self.forwarded(raw)[1]
         if fault["kind"] == "slow":
             row["became"] = 200
-            return self.send(200, body, pause=fault["seconds"])
+            return self.send(200, body, fault, pause=fault["seconds"])
         # cut: a part of a whole reply, which the server was paid for
         self.send_response(200)
         self.send_header("content-length", str(len(body)))
