@@ -1,8 +1,8 @@
 """A real server process: a model of a folder, in float64, behind the OpenAI wire format.
 
-``python model_server.py FOLDER PORT_FILE``. One model, one request at a time. ``POST /control``
-replaces the settings and the faults that the next requests meet, one each; ``GET /control`` gives
-what was received. The model is loaded with the first reply.
+``python model_server.py FOLDER PORT_FILE [PORT]``. One model, one request at a time. ``POST
+/control`` replaces the settings and the faults that the next requests meet, one each; ``GET
+/control`` gives what was received. The model is loaded with the first reply.
 """
 
 import json
@@ -186,7 +186,8 @@ class Handler(BaseHTTPRequestHandler):
 
 if __name__ == "__main__":
     Handler.served = Served(sys.argv[1])
-    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+    port = int(sys.argv[3]) if len(sys.argv) > 3 else 0
+    server = ThreadingHTTPServer(("127.0.0.1", port), Handler)
     part = Path(sys.argv[2] + ".part")
     part.write_text(str(server.server_address[1]))
     part.replace(sys.argv[2])
