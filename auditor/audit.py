@@ -42,7 +42,8 @@ def server_terms(request: AuditRequest, limits: "Limits | None" = None) -> "Serv
     Raises:
         InputError: a limit on cost without the price of one of them.
     """
-    from auditor.collect.servers import ServerTerms, is_served
+    from auditor.collect.servers import ServerTerms
+    from auditor.exchanges import is_served
     from auditor.models.server_budget import Limits
     from auditor.models.specifier import parse
 

@@ -24,6 +24,22 @@ def exchange_path(case: Case, subject: str) -> Path:
     return case.data / "exchanges" / f"{subject}.jsonl"
 
 
+def is_served(spec: str) -> bool:
+    """Say whether a specifier names a model behind a server."""
+    return spec.startswith("openai:")
+
+
+def log_owner(plan: dict[str, Any], spec: str) -> str:
+    """Return the first subject of a specifier: two that are one model share a log."""
+    return next(str(s["name"]) for s in plan["subjects"] if s["spec"] == spec)
+
+
+def server_row(case: Case, plan: dict[str, Any], subject: dict[str, Any]) -> dict[str, Any]:
+    """Return what subjects.json says of the server of a subject, ``limits`` in words among it."""
+    facts = served_facts(exchange_path(case, log_owner(plan, subject["spec"])))
+    return {**facts, "limits": served_limits(subject["name"], facts)}
+
+
 def read_exchanges(path: Path) -> Iterator[dict[str, Any]]:
     """Yield the attempts of a log in their order; none where there is no file.
 

@@ -6,6 +6,8 @@ from auditor.bundle.check import Check, judged
 from auditor.bundle.completeness import check_complete
 from auditor.bundle.evidence import changed_since
 from auditor.case import Case
+from auditor.exchanges import exchange_path, is_served, log_owner, read_exchanges, server_row
+from auditor.stored import iterate_records
 
 _OWNED = ("arrays/", "exchanges/")
 _OF_MARKS = "exchanges/marks/"
@@ -15,7 +17,28 @@ _OF_MARKS = "exchanges/marks/"
 def check_completeness(case: Case) -> Check:
     """V08: every planned reply is recorded or listed as failed; arrays are the collected ones."""
     check_complete(case)
-    return judged("V08", _collected_faults(case))
+    return judged("V08", [*_collected_faults(case), *_exchange_faults(case)])
+
+
+def _exchange_faults(case: Case) -> Iterator[str]:
+    """Yield where records, subjects.json and the exchanges with a server say different things."""
+    plan = case.read_json("plan.json")
+    rows = {row["name"]: row for row in case.read_json("subjects.json")["subjects"]}
+    for subject in plan["subjects"]:
+        name = subject["name"]
+        found = rows.get(name, {}).get("server")
+        wanted = server_row(case, plan, subject) if is_served(subject["spec"]) else None
+        if found != wanted:
+            yield f"subjects.json: of the server of {name} it does not say what its exchanges say"
+        if wanted is None:
+            continue
+        log = exchange_path(case, log_owner(plan, subject["spec"]))
+        answered = {e["request_digest"] for e in read_exchanges(log) if e["answered"]}
+        for record in iterate_records(case, name):
+            call = (record.get("exchange") or {}).get("request_digest")
+            if record["outcome"] != "error" and call not in answered:
+                yield f"a reply of {name} to {record['probe_id']} stands in no exchange"
+                break
 
 
 def _collected_faults(case: Case) -> Iterator[str]:

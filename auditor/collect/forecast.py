@@ -11,9 +11,9 @@ from pathlib import Path
 from typing import Any
 
 from auditor.case import Case
-from auditor.collect.servers import ServerTerms, is_served, log_owner
+from auditor.collect.servers import ServerTerms
 from auditor.collect.suite import load_suite
-from auditor.exchanges import exchange_path, read_exchanges
+from auditor.exchanges import exchange_path, is_served, log_owner, read_exchanges
 from auditor.models.openai_replies import request_body
 from auditor.models.server_access import MOST_LOGPROBS
 from auditor.models.server_address import server_address

@@ -17,12 +17,12 @@ from auditor.collect.crossing import collect_crossing, scorers
 from auditor.collect.custody import Custody
 from auditor.collect.embedding import distinct_texts, embed_texts, place_embeddings
 from auditor.collect.environment import environment
-from auditor.collect.servers import Servers, ServerTerms, is_served, server_row
+from auditor.collect.servers import Servers, ServerTerms
 from auditor.collect.shelf import Shelf
 from auditor.collect.subject import collect_subject, read_stage
 from auditor.collect.suite import copy_suite, load_suite
 from auditor.errors import CaseError, MissingExtraError, SuiteError
-from auditor.exchanges import failed_attempts
+from auditor.exchanges import failed_attempts, is_served, server_row
 from auditor.progress import Progress
 from auditor.stored import iterate_records
 

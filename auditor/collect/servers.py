@@ -8,11 +8,11 @@ import json
 from collections.abc import Iterable
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from auditor.canon import pretty_json
 from auditor.case import Case, atomic_write
-from auditor.exchanges import exchange_path, read_exchanges, served_facts, served_limits
+from auditor.exchanges import exchange_path, is_served, log_owner, read_exchanges
 from auditor.models.openai_server import OpenAIServer, open_audited
 from auditor.models.server_address import SETTINGS
 from auditor.models.server_budget import Budget, Limits
@@ -80,22 +80,6 @@ class Servers:
     def _specifier(self, spec: str) -> Specifier:
         parsed = parse(spec)
         return replace(parsed, options={**parsed.options, **self._settings.get(spec, {})})
-
-
-def is_served(spec: str) -> bool:
-    """Say whether a specifier names a model behind a server."""
-    return spec.startswith("openai:")
-
-
-def log_owner(plan: dict[str, Any], spec: str) -> str:
-    """Return the first subject of a specifier: two that are one model share a log."""
-    return next(str(s["name"]) for s in plan["subjects"] if s["spec"] == spec)
-
-
-def server_row(case: Case, plan: dict[str, Any], subject: dict[str, Any]) -> dict[str, Any]:
-    """Return what subjects.json says of the server of a subject, ``limits`` in words among it."""
-    facts = served_facts(exchange_path(case, log_owner(plan, subject["spec"])))
-    return {**facts, "limits": served_limits(subject["name"], facts)}
 
 
 def _settings(case: Case, specs: Iterable[str]) -> dict[str, dict[str, str]]:

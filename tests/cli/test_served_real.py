@@ -115,7 +115,7 @@ def test_smollm2_behind_a_server_is_the_local_smollm2_and_a_damaged_one_is_not(s
     with fault_proxy(server.root, server.model, tmp_path) as proxy:
         done = auditor(
             *("scan", "smollm2", proxy.spec(concurrency=2), "tiny:independent", "--suite", "ood"),
-            *("--probes", 6, "--repeats", 8, "--max-new-tokens", 8, "--access", "TEXT"),
+            *("--probes", 10, "--repeats", 6, "--max-new-tokens", 8, "--access", "TEXT"),
             *("--out", tmp_path / "case", "--json"),
         )
     assert done.code == 0, done.err

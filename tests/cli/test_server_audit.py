@@ -13,7 +13,9 @@ sys.path.insert(0, str(Path(__file__).parent.parent / "bundle"))
 
 from proxy_process import fault_proxy
 from server_process import model_server
-from verify_world import failed, resealed
+from verify_world import edit_json, failed, rechained, resealed, rows_of
+
+from auditor.canon import file_digest
 
 PRICES = "schema: auditor/prices/1\ncurrency: EUR\nmodels:\n  {}: {{input: 2, output: 4}}\n"
 SHORT = ("--suite", "reasoning", "--suite", "continuations", "--probes", 6, "--max-new-tokens", 8)
@@ -123,9 +125,25 @@ def _limit_removed(root: Path) -> None:
     path.write_bytes(json.dumps(content, indent=2, sort_keys=True).encode() + b"\n")
 
 
+def _server_renamed(root: Path) -> None:
+    edit_json(root, "subjects.json", lambda c: c["subjects"][1]["server"].update(limits=[]))
+
+
+def _reply_of_no_exchange(root: Path) -> None:
+    (path, *_) = sorted((root / "data/records/tiny-model").glob("*.jsonl"))
+    first, *others = rows_of(path)
+    call = {**first["exchange"], "request_digest": "sha256:" + "0" * 64}
+    path.write_bytes(rechained([{**first, "exchange": call}, *others]))
+    name = path.relative_to(root / "data").as_posix()
+    digest = file_digest(path)
+    edit_json(root, "collected/tiny-model.json", lambda c: c["digests"].update({name: digest}))
+
+
 @pytest.mark.parametrize(
     ("change", "check"),
     [
+        (_server_renamed, "V08"),
+        (_reply_of_no_exchange, "V08"),
         (_without_attempt, "V08"),
         (_without_exchange, "V08"),
         (_exchange_added, "V08"),
