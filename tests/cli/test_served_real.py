@@ -74,7 +74,7 @@ def test_greedy_replies_of_a_tiny_model_are_those_of_the_local_one(serve, tmp_pa
     asked = [row["body"].get("top_logprobs") for row in received if "messages" in row["body"]]
     assert asked[0] == 20
     assert set(asked[1:]) == {None}
-    assert value(result, "text-chrf") == pytest.approx(100.0)
+    assert value(result, "text-chrf") == 1.0
 
 
 def test_a_killed_server_is_asked_the_rest_when_it_is_back(serve, tmp_path):
