@@ -1,12 +1,14 @@
 """What an audit will ask servers for: requests, tokens, cost and time, before anything is asked.
 
-Tokens are upper limits: one for each byte of a prompt, and as many new ones as are allowed. Time is
+Tokens are upper limits: one for each byte of a prompt, and as many new ones as are allowed. From
+TOPK access on a server may be given the reference's text of each probe besides. Time is
 that of a request divided by the requests that go at once: measured where the case has exchanges
 already, assumed otherwise, and then good for the order of magnitude alone. What was answered in an
 earlier run is subtracted.
 """
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +17,7 @@ from auditor.collect.servers import ServerTerms
 from auditor.collect.suite import load_suite
 from auditor.exchanges import exchange_path, is_served, log_owner, read_exchanges
 from auditor.models.openai_replies import request_body
-from auditor.models.server_access import MOST_LOGPROBS
+from auditor.models.server_access import CALL_TOKENS, MOST_LOGPROBS
 from auditor.models.server_address import server_address
 from auditor.models.server_budget import Budget, most_tokens
 from auditor.models.specifier import parse
@@ -90,22 +92,27 @@ def _row(
         return {**about, **none, "cost": _cost(terms, None), "time": "nothing to ask a server"}
     specifier = parse(subject["spec"])
     decoding = Decoding(**plan["decoding"])
-    answered, seconds = _history(case, subject["name"])
+    done = _history(case, subject["name"])
     bodies = [request_body(probe, specifier.rest, decoding, 0, None)[1] for probe in probes]
-    counts = [most_tokens(body) for body in bodies for _ in range(plan["repeats"])]
-    # Of the repeats that were answered nobody knows here which: the rest costs its share.
-    left = max(0, len(counts) - answered)
-    share = left / len(counts)
-    probing = 0 if answered else _access_calls(plan, probes)
-    sent, drawn = (round(share * sum(column)) for column in zip(*counts, strict=True))
+    counts = [most_tokens(body) for body in bodies]
+    # Of what was answered nobody knows here which it is: the rest costs its share.
+    replies = max(0, plan["repeats"] * len(probes) - done.replies)
+    texts = max(0, len(probes) - done.texts) if _scores_texts(plan) else 0
+    prompts = sum(sent for sent, _ in counts) / len(counts)
+    calls = 0 if done.replies else _access_calls(plan, probes)
+    sent = round(prompts * replies + (prompts + decoding.max_new_tokens) * texts)
+    sent += CALL_TOKENS[0] * calls
+    drawn = decoding.max_new_tokens * replies + texts + CALL_TOKENS[1] * calls
+    requests = replies + texts + calls
+    each = ASSUMED_SECONDS if done.seconds is None else done.seconds
     return {
         **about,
-        "requests": left + probing,
+        "requests": requests,
         "prompt_tokens": sent,
         "completion_tokens": drawn,
-        "cost": _cost(terms, (specifier.rest, left, sent, drawn)),
-        "seconds": (left + probing) * (seconds or ASSUMED_SECONDS) / _at_once(subject, terms),
-        "time": "assumed" if seconds is None else "measured",
+        "cost": _cost(terms, (specifier.rest, requests, sent, drawn)),
+        "seconds": requests * each / _at_once(subject, terms),
+        "time": "assumed" if done.seconds is None else "measured",
     }
 
 
@@ -120,18 +127,37 @@ def _cost(terms: ServerTerms, counts: tuple[str, int, int, int] | None) -> float
     return price.cost(sent, drawn) + price.request * (requests - 1)
 
 
-def _history(case: Case, name: str) -> tuple[int, float | None]:
-    """Return how many replies a subject gave already, and the mean seconds of a request."""
-    entries = list(read_exchanges(exchange_path(case, name)))
-    replies = sum(e["answered"] and "probe_id" in (e.get("about") or {}) for e in entries)
-    times = [float(entry["seconds"]) for entry in entries if entry["answered"]]
-    return replies, sum(times) / len(times) if times else None
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Done:
+    """What a subject was asked in earlier runs."""
+
+    replies: int
+    texts: int
+    """Of the reference, that it was given and scored."""
+    seconds: float | None
+    """Mean of an answered request."""
+
+
+def _history(case: Case, name: str) -> _Done:
+    entries = [e for e in read_exchanges(exchange_path(case, name)) if e["answered"]]
+    about = [entry.get("about") or {} for entry in entries]
+    times = [float(entry["seconds"]) for entry in entries]
+    return _Done(
+        replies=sum("probe_id" in one for one in about),
+        texts=sum("text_of" in one for one in about),
+        seconds=sum(times) / len(times) if times else None,
+    )
+
+
+def _scores_texts(plan: dict[str, Any]) -> bool:
+    return Access[plan["access"]] >= Access.TOPK
 
 
 def _access_calls(plan: dict[str, Any], probes: Sequence[Probe]) -> int:
     """Return the most calls that find out which access a server offers."""
-    each = 1 if Access[plan["access"]] < Access.TOPK else len(MOST_LOGPROBS) + 1
-    return each * len({probe.kind for probe in probes})
+    kinds = len({probe.kind for probe in probes})
+    tried = len(MOST_LOGPROBS)
+    return kinds * (tried + 1) + tried if _scores_texts(plan) else kinds
 
 
 def _at_once(subject: dict[str, Any], terms: ServerTerms) -> int:

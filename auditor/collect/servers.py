@@ -5,7 +5,7 @@ part of a subject: they lie in ``work/servers.json``, by name and never as a key
 """
 
 import json
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -70,7 +70,7 @@ class Servers:
         path = exchange_path(self._case, f"marks/{log_owner(self._plan, spec)}")
         return self._opened(spec, path, {"chat"}, Access.TEXT)
 
-    def _opened(self, spec: str, path: Path, kinds: set[str], most: Access) -> OpenAIServer:
+    def _opened(self, spec: str, path: Path, kinds: Collection[str], most: Access) -> OpenAIServer:
         from auditor.models.exchange_log import ExchangeLog
 
         specifier = self._specifier(spec)

@@ -13,6 +13,7 @@ from auditor.collect.forced import force_subject
 from auditor.collect.sampling import Sampling, sample_suites
 from auditor.collect.scoring import score_texts
 from auditor.collect.sequences import reference_texts
+from auditor.collect.served_topk import read_served_topk
 from auditor.collect.store import part_path
 from auditor.collect.tensors import compare_tensors
 from auditor.collect.transcript import score_transcript
@@ -37,6 +38,10 @@ def collect_subject(run: Collection, model: Model, subject: dict[str, Any]) -> N
     forced = force_subject(run, model, name)
     weighed = read_weights(run, model, name, forced.missing)
     missing = {**forced.missing, **weighed, **_score(run, model, name)}
+    if isinstance(model, OpenAIServer):
+        reason = read_served_topk(run, model, name)
+        missing = {what: why for what, why in missing.items() if what != "topk" or reason}
+        missing |= {"topk": reason} if reason else {}
     missing.update(score_transcript(run, model, name))
     missing.update(compare_tensors(run, model, name))
     if name == run.reference:

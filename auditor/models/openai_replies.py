@@ -149,6 +149,7 @@ def _positions(logprobs: Any) -> tuple[Position, ...] | None:
         for token, value, top in zip(
             logprobs["tokens"], logprobs["token_logprobs"], logprobs["top_logprobs"], strict=True
         )
+        if value is not None  # the first token of a text that is given back
     )
 
 

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 from auditor.canon import json_digest
 from auditor.errors import AccessError, SubjectError
 from auditor.exchanges import reply_usage
+from auditor.models.echoes import Echoes
 from auditor.models.exchange_log import ExchangeLog
 from auditor.models.openai_replies import Reply, read_reply, request_body
 from auditor.models.replies_only import RepliesOnly
@@ -106,6 +107,13 @@ class OpenAIServer(RepliesOnly):
         self._workers = address.concurrency
         self._demanded = demanded
         self.offered = offered
+
+    @property
+    def echoes(self) -> Echoes | None:
+        """What has it score given texts; None where it does not."""
+        if self.offered.echo is None:
+            return None
+        return Echoes(self._client, self._model, self.offered.echo, self._workers)
 
     @property
     def ref(self) -> ModelRef:

@@ -10,13 +10,16 @@ from typing import Any
 
 from auditor.errors import AccessError, EndpointError, SubjectError
 from auditor.exchanges import ACCESS_PROBE
+from auditor.models.echoes import echoed_logprobs
 from auditor.models.openai_replies import read_reply, request_body
 from auditor.models.server_client import ServerClient
 from auditor.types import Access, Decoding, Message, Probe
 
 MOST_LOGPROBS = (20, 5)
 """Tried in this order: the most that chats and text completions of hosted servers show."""
-_DECODING = Decoding(max_new_tokens=4)
+CALL_TOKENS = (48, 4)
+"""The most that are sent and come back with one of these calls."""
+_DECODING = Decoding(max_new_tokens=CALL_TOKENS[1])
 _ASKED: Mapping[str, Probe] = {
     "chat": Probe(
         id="access-chat",
@@ -35,15 +38,18 @@ class ServerAccess:
     """By kind: log-probabilities at each generated token, None where none are shown."""
     missing: Mapping[str, str] = field(default_factory=dict)
     """By kind that cannot be asked: why."""
+    echo: int | None = None
+    """Log-probabilities at each token of a text that it is given; None where none are shown."""
 
     @property
     def level(self) -> Access:
         """TOPK where it shows log-probabilities of any of its replies."""
-        return Access.TOPK if any(self.logprobs.values()) else Access.TEXT
+        return Access.TOPK if any((self.echo, *self.logprobs.values())) else Access.TEXT
 
     def as_json(self) -> dict[str, Any]:
         """Return the fields as JSON values."""
-        return {"logprobs": dict(self.logprobs), "missing": dict(self.missing)}
+        logprobs, missing = dict(self.logprobs), dict(self.missing)
+        return {"echo": self.echo, "logprobs": logprobs, "missing": missing}
 
 
 def find_access(
@@ -73,7 +79,11 @@ def find_access(
             missing[kind], absent = error.message, error
     if absent is not None and not logprobs:
         raise absent
-    return ServerAccess(logprobs=logprobs, missing=missing)
+    echo = None
+    if wanted != 0 and "text" not in missing:
+        # No more than were demanded of replies: servers limit both alike.
+        echo = echoed_logprobs(client, model, MOST_LOGPROBS if wanted is None else (wanted,))
+    return ServerAccess(logprobs=logprobs, missing=missing, echo=echo)
 
 
 def _offered(client: ServerClient, model: str, kind: str, wanted: int | None) -> int | None:

@@ -41,6 +41,23 @@ def test_the_access_is_what_the_server_shows(proxy, upstream, models, tmp_path, 
     assert {row["request"]["body"].get("top_logprobs") for row in chats[1:]} == {shown or None}
 
 
+def test_a_number_of_log_probabilities_that_is_refused_is_tried_once(
+    proxy, upstream, models, tmp_path
+):
+    upstream.control(limit=5)
+    plan = served_plan(models.reference, proxy.spec(), access="TOPK")
+    with pytest.raises(BudgetError):
+        collect(tmp_path, plan, requests=8)
+    case = collect(tmp_path, plan)
+    asked = [
+        row["body"].get("top_logprobs") for row in proxy.received() if "messages" in row["body"]
+    ]
+    assert asked.count(20) == 1
+    assert set(asked[1:]) == {5}
+    assert read_refs(case)["suspect"].access.name == "TOPK"
+    assert "answered 400" in server_facts(case)["failed"]
+
+
 def test_more_than_text_is_not_asked_where_the_plan_allows_text(proxy, models, tmp_path):
     case = collect(tmp_path, served_plan(models.reference, proxy.spec()))
     bodies = [row["request"]["body"] for row in attempts(case)]

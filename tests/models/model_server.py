@@ -70,6 +70,25 @@ class Served:
             choice["text"] = text
         return {"model": NAME, "choices": [choice], "usage": usage}
 
+    def echoed(self, body: dict[str, Any]) -> dict[str, Any]:
+        """Give a text back, with what was likely at each of its tokens."""
+        import torch
+
+        module, tokenizer, vocabulary = self._loaded
+        ids = list(tokenizer(body["prompt"])["input_ids"])
+        with torch.inference_mode():
+            logits = module(torch.tensor([ids])).logits[0, :, : vocabulary.size]
+        rows = torch.log_softmax(logits, -1).numpy()
+        shown = [self._position((token, rows[i]), vocabulary, body) for i, token in enumerate(ids)]
+        tops = [{t["token"]: t["logprob"] for t in row["top_logprobs"]} for row in shown]
+        pieces = [vocabulary.pieces[token].decode(errors="replace") for token in ids]
+        values = [float(rows[i][token]) for i, token in enumerate(ids[1:])]
+        logprobs = {"tokens": pieces, "token_logprobs": [None, *values]}
+        logprobs["top_logprobs"] = [None, *tops[:-1]]
+        choice = {"index": 0, "finish_reason": "length", "text": body["prompt"]}
+        usage = {"prompt_tokens": len(ids), "completion_tokens": 0}
+        return {"model": NAME, "choices": [{**choice, "logprobs": logprobs}], "usage": usage}
+
     def _prompt(self, path: str, body: dict[str, Any], tokenizer: Any) -> list[int]:
         if path.endswith("/chat/completions"):
             text = tokenizer.apply_chat_template(
@@ -155,7 +174,12 @@ class Handler(BaseHTTPRequestHandler):
         if body["model"] != NAME:
             words = f"The model `{body['model']}` does not exist."
             return self.send(404, {"error": {"message": words, "code": "model_not_found"}})
+        asked = body.get("top_logprobs") or body.get("logprobs") or 0
+        if asked > SETTINGS.get("limit", asked):
+            return self.send(400, {"error": {"message": f"top_logprobs {asked} is too large"}})
         time.sleep(SETTINGS.get("seconds", 0))
+        if body.get("echo") and SETTINGS.get("logprobs") != "none" and not SETTINGS.get("mute"):
+            return self.send(200, self.served.echoed(body))
         return self.send(200, self.served.answer(self.path, body))
 
     def fail(self, fault: dict[str, Any]) -> None:
