@@ -13,6 +13,7 @@ import numpy as np
 
 from auditor.collect.arrays import ArrayWriter
 from auditor.collect.collection import Collection
+from auditor.collect.forcing import forced_batches
 from auditor.collect.sequences import ForcedText, reference_sequences
 from auditor.collect.topk import topk_dtype
 from auditor.errors import SubjectError, UndefinedError
@@ -42,7 +43,9 @@ def read_served_topk(run: Collection, model: OpenAIServer, name: str) -> str | N
     tokens = _reference_tokens(run)
     if tokens is None:
         return "the reference is known by its replies alone: no token ids"
-    texts = reference_sequences(run.case, run.reference, run.longest_text)
+    sequences = reference_sequences(run.case, run.reference, run.longest_text)
+    # In the order of local models, whose rows are compared with these one by one.
+    texts = [t for batch in forced_batches(sequences, run.plan["batch_tokens"]) for t in batch]
     spelled = [_spelled(text, tokens) for text in texts]
     if None in spelled:
         return "a text of the reference is cut inside a character: it cannot be sent"
