@@ -41,7 +41,7 @@ class Served:
 
         module, tokenizer, vocabulary = self._loaded
         prompt = self._prompt(path, body, tokenizer)
-        random = np.random.RandomState(body["seed"])
+        random = np.random.RandomState(body.get("seed", 0))
         drawn: list[int] = []
         rows = []
         while len(drawn) < body["max_tokens"]:
