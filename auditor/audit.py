@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from auditor.canon import json_digest
-from auditor.case import Case, locked, open_case
+from auditor.case import Case, check_format, locked, open_case
 from auditor.errors import CaseError
 from auditor.measuring import measure_case
 from auditor.plan import AuditRequest, plan_audit
@@ -118,9 +118,22 @@ def existing_case(root: Path) -> Case:
     """Return the case at `root`.
 
     Raises:
-        CaseError: there is none.
+        CaseError: there is none, or one of a version that this release cannot read.
     """
+    check_format(root)
     case = Case(root)
     if not (case.data / "plan.json").is_file():
         raise CaseError(f"{root} is not a case folder", hint="a case folder holds data/plan.json")
+    return case
+
+
+def existing_draft(root: Path) -> Case:
+    """Return the case at `root`, which may be written to.
+
+    Raises:
+        CaseError: as `existing_case`; or it is sealed.
+    """
+    case = existing_case(root)
+    if (root / "bagit.txt").exists():
+        raise CaseError(f"{root} is sealed: nothing is written to it", hint="give the draft")
     return case

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from auditor.models.base import Model
     from auditor.plan_file import AuditPlan
 
-SCHEMA = "auditor/case-marks/1"
+SCHEMA, TESTS_SCHEMA = "auditor/case-marks/1", "auditor/case-mark-tests/1"
 FILE = "marks.json"
 _NEEDS = {"canaries": Access.LOGITS, "green_list": Access.TEXT}
 
@@ -113,7 +113,7 @@ def _tested(case: Case, planned: dict[str, Any], terms: "ServerTerms | None") ->
     with Shelf(plan, served=opened) as shelf, shelf.use(subject) as model:
         tests = {name: _test(marks, name, model, prompts, plan) for name in sorted(marks.tests)}
     return {
-        "schema": SCHEMA,
+        "schema": TESTS_SCHEMA,
         "suspect": planned["suspect"],
         "commitment": marks.commitment,
         "alpha": marks.alpha,

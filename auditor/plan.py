@@ -8,12 +8,13 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+from auditor.case import FORMATS
 from auditor.errors import InputError
 from auditor.judge.findings import Thresholds
 from auditor.panel import NULL_ROLES
 from auditor.types import CONTROL_ROLES, Access, Decoding, ModelRef, Role
 
-SCHEMA = "auditor/plan/1"
+SCHEMA = FORMATS["plan.json"]
 DEFAULT_PROBES = 96
 PACK = "pack:"
 """Starts a control that stands for all controls of a shipped pack."""
@@ -142,8 +143,9 @@ class _Listed:
     def add(self, model: ControlSpec, role: str) -> None:
         from auditor.models.specifier import parse
 
-        spec = parse(model.spec).canonical
-        name = _unique_name(spec, [subject["name"] for subject in self.subjects])
+        parsed = parse(model.spec)
+        spec = parsed.planned
+        name = _unique_name(parsed.canonical, [subject["name"] for subject in self.subjects])
         self.subjects.append(
             {
                 "name": name,

@@ -73,17 +73,26 @@ def _check_replies(case: Case, plan: dict[str, Any]) -> None:
     found = {p.relative_to(records).as_posix() for p in records.rglob("*") if p.is_file()}
     if found - planned:
         raise CaseError(f"records/{min(found - planned)} was not planned", hint=_EXTRA)
-    failed = {
-        tuple(record[key] for key in _REQUEST): record["error"]
-        for name in names
-        for record in iterate_records(case, name)
-        if record["outcome"] == "error"
-    }
-    attempts = [row for name in names for row in failed_attempts(case, name)]
+    failed: dict[tuple[Any, ...], Any] = {}
+    hidden: set[tuple[Any, ...]] = set()
+    for name in names:
+        for record in iterate_records(case, name):
+            if record["outcome"] == "error":
+                failed[tuple(record[key] for key in _REQUEST)] = record["error"]
+            elif record["outcome"] == "withheld":
+                hidden.add(tuple(record[key] for key in _REQUEST[:-1]))
     rows = _listed_rows(case)
     # A row of an attempt names its line in the exchange log; the others are of planned replies.
-    listed = [row for row in rows if "exchange" in row]
-    if listed != attempts or failed != _errors_of([r for r in rows if "exchange" not in r]):
+    attempts = [row for name in names for row in failed_attempts(case, name)]
+    found_attempts = [row for row in rows if "exchange" in row]
+    listed = _errors_of([row for row in rows if "exchange" not in row])
+    shown = {request: row["error"] for request, row in listed.items() if "withheld" not in row}
+    # Of a withheld reply it is only said whether it failed, not how.
+    bare = all(
+        request[:-1] in hidden and listed[request]["error"] is None
+        for request in listed.keys() - shown.keys()
+    )
+    if failed != shown or not bare or found_attempts != attempts:
         raise CaseError(
             "errors.jsonl does not list exactly the replies that failed",
             hint="restore the file: `auditor collect` wrote it",
@@ -102,8 +111,8 @@ def _listed_rows(case: Case) -> list[dict[str, Any]]:
         raise CaseError(f"errors.jsonl cannot be read: {error}") from error
 
 
-def _errors_of(rows: list[dict[str, Any]]) -> dict[tuple[Any, ...], Any]:
+def _errors_of(rows: list[dict[str, Any]]) -> dict[tuple[Any, ...], dict[str, Any]]:
     try:
-        return {tuple(row[key] for key in _REQUEST): row["error"] for row in rows}
+        return {tuple(row[key] for key in _REQUEST): {"error": None, **row} for row in rows}
     except KeyError as error:
         raise CaseError(f"errors.jsonl cannot be read: {error} is missing") from error

@@ -89,16 +89,17 @@ def audit(
 
 
 def _sealed(case: Case, key: "EllipticCurvePrivateKey") -> Path:
-    """Return the sealed case: made now, or found where this plan was carried out before."""
+    """Return the sealed case: made now, or found, and signed where a kill left no signature."""
     from auditor.bundle.evidence import FILE
     from auditor.bundle.seal import default_target
     from auditor.canon import json_digest
-    from auditor.sealing import Signing, seal_case
+    from auditor.sealing import Signing, seal_case, sign_sealed
 
     target = default_target(case)
     if (target / "data" / FILE).is_file():
         plan = json_digest(case.read_json("plan.json"))
         if Case(target).read_json(FILE)["case_id"] == plan:
+            sign_sealed(target, Signing(key=key))
             return target
     return seal_case(case, signing=Signing(key=key)).root
 
@@ -136,7 +137,7 @@ def _finish(case: Case, gate: Any, sealed: Path | None, *, as_json: bool) -> int
         show_results(dict(zip(names, results, strict=True)))
         _show_marks(dict(zip(names, results, strict=True)))
         _show_deviations(deviations, collections)
-        click.echo(_NOT_SEALED if sealed is None else f"sealed and signed: {sealed}")
+        output.echo(_NOT_SEALED if sealed is None else f"sealed and signed: {sealed}")
     code = gate_code(results, gate)
     # A gate that was passed by another audit than the planned one was not passed.
     departed = gate is not None and bool(deviations["deviations"])
@@ -158,14 +159,14 @@ def _show_marks(results: dict[str, Any]) -> None:
             else:
                 verdict = "found" if test["found"] else "not found"
                 found = f"{verdict}, p {test['adjusted_p']:.2g} after correction"
-            click.echo(f"{name}: marks ({words}) {found}")
+            output.echo(f"{name}: marks ({words}) {found}")
 
 
 def _show_deviations(deviations: dict[str, Any], collections: int) -> None:
     found = deviations["deviations"]
-    click.echo(f"plan {deviations['plan']}, lock {deviations['lock'] or 'none'}")
-    click.echo(f"deviations from the plan: {len(found) or 'none'}")
+    output.echo(f"plan {deviations['plan']}, lock {deviations['lock'] or 'none'}")
+    output.echo(f"deviations from the plan: {len(found) or 'none'}")
     for one in found:
-        click.echo(f"  {one['kind']}: {one['what']}")
+        output.echo(f"  {one['kind']}: {one['what']}")
     if collections > 1:
-        click.echo(f"collection was begun {collections} times: see custody.jsonl")
+        output.echo(f"collection was begun {collections} times: see custody.jsonl")

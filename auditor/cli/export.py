@@ -9,7 +9,7 @@ from auditor.cli import output
 
 
 @click.command()
-@click.argument("bundle", metavar="CASE", type=click.Path(path_type=Path, file_okay=False))
+@click.argument("bundle", metavar="CASE", type=click.Path(path_type=Path))
 @click.option(
     "--to",
     "form",
@@ -23,7 +23,10 @@ from auditor.cli import output
     type=click.Path(path_type=Path),
     help="cyclonedx: the new file, printed otherwise; ro-crate: the new folder, required.",
 )
-def export(bundle: Path, form: str, out: Path | None) -> None:
+@click.option(
+    "--json", "as_json", is_flag=True, help="Print one JSON object: where it was written."
+)
+def export(bundle: Path, form: str, out: Path | None, as_json: bool) -> None:
     """Give the sealed CASE to other tools, after reading all its files; CASE is not changed."""
     from auditor.bundle.bill import bill_of_materials
     from auditor.bundle.crate import write_crate
@@ -33,15 +36,26 @@ def export(bundle: Path, form: str, out: Path | None) -> None:
     if form == "ro-crate":
         if out is None:
             raise InputError("a crate is a new folder", hint="give --out FOLDER")
-        click.echo(write_crate(bundle, out))
+        _say(write_crate(bundle, out), as_json=as_json)
         return
     if out is not None and (out.exists() or out.resolve().is_relative_to(bundle.resolve())):
         raise InputError(
             f"{out} exists or lies in the case", hint="give another --out; nothing is replaced"
         )
-    text = json.dumps(bill_of_materials(bundle), indent=2, ensure_ascii=False, allow_nan=False)
+    bill = bill_of_materials(bundle)
     if out is None:
-        click.echo(text)
+        output.emit_json(bill)
         return
-    atomic_write(out, text.encode() + b"\n")
-    output.say(f"written to {out}")
+    text = json.dumps(bill, indent=2, ensure_ascii=False, allow_nan=False) + "\n"
+    atomic_write(out, text.encode())
+    if as_json:
+        _say(out, as_json=True)
+    else:
+        output.say(f"written to {out}")
+
+
+def _say(path: Path, *, as_json: bool) -> None:
+    if as_json:
+        output.emit_json({"written": str(path)})
+    else:
+        output.echo(path)

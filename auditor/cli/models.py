@@ -26,4 +26,4 @@ def inspect(spec: str, as_json: bool) -> None:
         return
     for name, value in fields.items():
         shown = "not available" if value is None else value
-        click.echo(f"{name:17} {shown:,}" if isinstance(value, int) else f"{name:17} {shown}")
+        output.echo(f"{name:17} {shown:,}" if isinstance(value, int) else f"{name:17} {shown}")

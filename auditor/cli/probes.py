@@ -31,7 +31,7 @@ def list_(as_json: bool) -> None:
         output.emit_json({"suites": [_summary(suite) for suite in suites]})
         return
     for suite in suites:
-        click.echo(f"{suite.id:20} {len(suite.probes):5} probes  {suite.licence:8} {suite.title}")
+        output.echo(f"{suite.id:20} {len(suite.probes):5} probes  {suite.licence:8} {suite.title}")
 
 
 @probes.command()
@@ -53,7 +53,7 @@ def show(name: str, reveal: Path | None, as_json: bool) -> None:
         return
     for probe in suite.probes:
         text = probe.text if probe.text is not None else probe.messages[-1].content
-        click.echo(f"{probe.id}\t{probe.category}\t{probe.language or ''}\t{text!r}")
+        output.echo(f"{probe.id}\t{probe.category}\t{probe.language or ''}\t{text!r}")
 
 
 @probes.command()
@@ -72,7 +72,7 @@ def lint(names: tuple[str, ...]) -> int:
         count = len(list_suites())
     for problem in problems:
         output.say(problem)
-    click.echo(f"{count} suites checked, {len(problems)} problems")
+    output.echo(f"{count} suites checked, {len(problems)} problems")
     return output.BAD_INPUT if problems else output.DONE
 
 
@@ -83,7 +83,7 @@ def digest(name: str) -> None:
     from auditor.collect.suite import load_suite
 
     suite = load_suite(name)
-    click.echo(f"{suite.digest}  {suite.id}")
+    output.echo(f"{suite.digest}  {suite.id}")
 
 
 def _summary(suite: Any) -> dict[str, Any]:

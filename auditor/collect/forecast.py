@@ -162,5 +162,5 @@ def _access_calls(plan: dict[str, Any], probes: Sequence[Probe]) -> int:
 
 def _at_once(subject: dict[str, Any], terms: ServerTerms) -> int:
     typed = [parse(spec) for spec in (*terms.specs, subject["spec"])]
-    found = next(one for one in typed if one.canonical == subject["spec"])
+    found = next(one for one in typed if one.canonical == typed[-1].canonical)
     return server_address(found.rest, found.options).concurrency

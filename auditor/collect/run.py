@@ -49,6 +49,7 @@ def collect_case(case: Case, progress: Progress, terms: ServerTerms | None = Non
     """
     plan = case.read_json("plan.json")
     if all(collected_path(case, subject["name"]).is_file() for subject in plan["subjects"]):
+        _drop_scratch(case)  # a kill may have left some
         return
     with Custody(case) as custody:
         run = Collection(case=case, plan=plan, custody=custody, progress=progress)
@@ -154,8 +155,9 @@ def _finish(run: Collection, uncrossed: dict[str, str]) -> None:
             "encoder": encoder,
             "digests": _digests(run.case, name),
         }
-        run.case.write_json(f"collected/{name}.json", collected)
+        # Before the file: a kill in between has it logged again, the other way round never.
         run.custody.log("collected", name=name, digest=json_digest(collected))
+        run.case.write_json(f"collected/{name}.json", collected)
 
 
 def _write_server_rows(run: Collection) -> None:

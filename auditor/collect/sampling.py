@@ -148,8 +148,6 @@ def _finish(run: Collection, files: Sequence[_SuiteRecords]) -> None:
     done = [(file, writer) for file in files if (writer := file.unnamed) is not None]
     if not done:
         return
-    first, *others = (writer for _, writer in done)
-    first.finish(*others)
     rows = [
         {
             "file": file.path.relative_to(run.case.root).as_posix(),
@@ -158,7 +156,10 @@ def _finish(run: Collection, files: Sequence[_SuiteRecords]) -> None:
         }
         for file, writer in done
     ]
+    # Before the names: a kill in between has it logged again, the other way round never.
     run.custody.log_all("records", rows)
+    first, *others = (writer for _, writer in done)
+    first.finish(*others)
     for file, _ in done:
         file.writer = None
 

@@ -79,7 +79,8 @@ class Servers:
 
     def _specifier(self, spec: str) -> Specifier:
         parsed = parse(spec)
-        return replace(parsed, options={**parsed.options, **self._settings.get(spec, {})})
+        typed = self._settings.get(parsed.canonical, {})
+        return replace(parsed, options={**parsed.options, **typed})
 
 
 def _settings(case: Case, specs: Iterable[str]) -> dict[str, dict[str, str]]:

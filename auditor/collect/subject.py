@@ -21,6 +21,7 @@ from auditor.collect.weights import read_weights
 from auditor.errors import InputError
 from auditor.models.base import Model
 from auditor.models.openai_server import OpenAIServer
+from auditor.models.specifier import parse
 from auditor.outputs import OF_THE_PAIR
 from auditor.stored import planned_suites
 from auditor.types import Access, ModelRef, Probe
@@ -73,6 +74,8 @@ def _write_ref(run: Collection, name: str, ref: ModelRef) -> None:
     for subject in planned:
         if subject["name"] == name:
             about = {key: subject[key] for key in ("name", "role", "family")}
+            if parse(subject["spec"]).canonical == ref.spec:
+                fields["spec"] = subject["spec"]  # with where the key of a server is
             rows[name] = {**about, "ref": fields}
     ordered = [rows[subject["name"]] for subject in planned if subject["name"] in rows]
     run.case.write_json("subjects.json", {"schema": "auditor/subjects/1", "subjects": ordered})

@@ -19,6 +19,7 @@ from auditor.canon import canonical_json, json_digest
 from auditor.case import atomic_write, storage_errors
 from auditor.errors import CaseError
 from auditor.exchanges import body_bytes
+from auditor.spellings import without
 
 KEPT_HEADERS = (
     "content-type",
@@ -135,19 +136,19 @@ class ExchangeLog:
             self._end += len(line)
 
 
-def body_json(body: bytes, secret: str | None) -> dict[str, str]:
-    """Return the bytes of a reply as JSON values; a key that the server echoes is taken out."""
-    if secret:
-        body = body.replace(secret.encode(), b"[key]")
+def body_json(body: bytes) -> dict[str, str]:
+    """Return the bytes of a reply as JSON values."""
     try:
         return {"body": body.decode()}
     except UnicodeDecodeError:
         return {"body_base64": base64.b64encode(body).decode()}
 
 
-def kept_headers(headers: Mapping[str, str]) -> dict[str, str]:
-    """Return the headers of a reply that are recorded."""
-    found = {name.lower(): value for name, value in headers.items()}
+def kept_headers(headers: Mapping[str, str], secret: str | None) -> dict[str, str]:
+    """Return the headers of a reply that are recorded; a key that they echo is taken out."""
+    found = {
+        name.lower(): without(value.encode(), secret).decode() for name, value in headers.items()
+    }
     return {
         name: value
         for name, value in sorted(found.items())

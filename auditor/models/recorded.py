@@ -3,7 +3,7 @@
 One JSON object a line, UTF-8: ``{"probe_id" or "prompt": ..., "text": ..., "repeat": 0}``. Other
 keys are ignored, so record lines of a case can be used as they are; lines whose ``outcome`` is
 ``error`` hold no reply. A prompt is matched with the text of a probe, or with the contents of its
-messages joined by newlines.
+messages joined by newlines. Half of a surrogate pair, which UTF-8 cannot hold, is read as U+FFFD.
 """
 
 import json
@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Never
 
-from auditor.canon import digest
+from auditor.canon import digest, whole_json
 from auditor.errors import AccessError, RecordsError
 from auditor.models.replies_only import RepliesOnly, prompt_text
 from auditor.types import Access, Decoding, ModelRef, Probe, Sample
@@ -156,7 +156,7 @@ class RecordedModel(RepliesOnly):
 
 def _reply(path: Path, number: int, line: str) -> RecordedReply | None:
     try:
-        entry = json.loads(line)
+        entry = whole_json(json.loads(line))
     except (ValueError, RecursionError) as error:
         _malformed(path, number, f"not JSON ({error})")
     if not isinstance(entry, dict):

@@ -45,14 +45,24 @@ class ServerAddress:
             SubjectError: the variable or file that the specifier names is missing or empty.
         """
         if self.key_file is not None:
-            return _file_key(self.key_file)
+            return _sendable(_file_key(self.key_file), self.key_file)
         key = os.environ.get(self.key_env or DEFAULT_KEY, "").strip()
         if not key and self.key_env is not None:
             raise SubjectError(
                 f"the environment variable {self.key_env} holds no key",
                 hint=f"set it, or leave key_env out of the specifier to read {DEFAULT_KEY}",
             )
-        return key or None
+        return _sendable(key, self.key_env or DEFAULT_KEY) or None
+
+
+def _sendable(key: str, source: str | Path) -> str:
+    """Return a key that a header can carry; whoever sends another one may show it in an error."""
+    if not all(" " <= letter <= "~" for letter in key):
+        raise SubjectError(
+            f"the key in {source} holds a letter that no key has",
+            hint="it must be one line of printable ASCII: copy it again",
+        )
+    return key
 
 
 def server_address(model: str, options: Mapping[str, str]) -> ServerAddress:

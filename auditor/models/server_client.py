@@ -13,7 +13,7 @@ import time
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, NoReturn
 
-from auditor.canon import canonical_json, json_digest
+from auditor.canon import canonical_json, json_digest, whole_json
 from auditor.errors import MissingExtraError, ServerError, SubjectError
 from auditor.models.exchange_log import ExchangeLog, body_json, kept_headers
 from auditor.models.openai_replies import is_reply
@@ -21,6 +21,7 @@ from auditor.models.server_address import ServerAddress
 from auditor.models.server_budget import Budget, Limits
 from auditor.models.server_pace import Pace, asked_wait, exhausted_wait
 from auditor.models.server_refusals import refusal, server_words
+from auditor.spellings import SHORTEST, without
 
 if TYPE_CHECKING:
     import httpx
@@ -192,20 +193,31 @@ class ServerClient:
             entry |= {"error": type(error).__name__, "seconds": _seconds(start)}
             self._log.append(request, entry, answered=False)
             self._cut(error, type(error).__name__)
-        answered = response.status_code == 200 and is_reply(response.content)
+        body = self._without_key(response)
+        answered = response.status_code == 200 and is_reply(body)
         entry |= {
             "seconds": _seconds(start),
             "status": response.status_code,
-            "headers": kept_headers(response.headers),
-            **body_json(response.content, self._key),
+            "headers": kept_headers(response.headers, self._key),
+            **body_json(body),
             "answered": answered,
         }
         self._log.append(request, entry, answered=answered)
         self._hold(response)
         if answered:
             self.reached = True
-            return _object(response.content)
-        return self._refused(response)
+            return _object(body)
+        return self._refused(response, body)
+
+    def _without_key(self, response: "httpx.Response") -> bytes:
+        """Return the body of a reply; a key that the server echoes is taken out, here for all.
+
+        A key as short as a word ("EMPTY", which local servers are given) may stand in an answer.
+        """
+        answered = response.status_code == 200
+        if answered and self._key is not None and len(self._key.encode()) < SHORTEST:
+            return response.content
+        return without(response.content, self._key)
 
     def _hold(self, response: "httpx.Response") -> None:
         """Let all threads wait as long as the server says, up to the longest wait."""
@@ -228,8 +240,8 @@ class ServerClient:
             raise failure from error
         raise _PassingError(failure) from error
 
-    def _refused(self, response: "httpx.Response") -> NoReturn:
-        status, words = response.status_code, server_words(response.content, self._key)
+    def _refused(self, response: "httpx.Response", body: bytes) -> NoReturn:
+        status, words = response.status_code, server_words(body)
         if status == 200:
             raise _PassingError(
                 ServerError(
@@ -245,7 +257,7 @@ class ServerClient:
         )
         wait = asked_wait(response.headers, datetime.datetime.now(datetime.UTC))
         too_long = wait is not None and wait > self._patience.longest
-        if too_long or _SPENT.encode() in response.content:
+        if too_long or _SPENT.encode() in body:
             raise failure
         raise _PassingError(failure, wait)
 
@@ -254,7 +266,8 @@ class ServerClient:
         import httpx
 
         try:
-            found = self._http.get(self._address.base_url + "/models").json()
+            reply = self._http.get(self._address.base_url + "/models")
+            found = json.loads(without(reply.content, self._key))
             return [str(entry["id"]) for entry in found["data"]]
         except (httpx.HTTPError, ValueError, KeyError, TypeError):
             return []
@@ -266,5 +279,6 @@ def _seconds(start: float) -> float:
 
 
 def _object(body: bytes) -> dict[str, Any]:
-    found: dict[str, Any] = json.loads(body)
+    # The log keeps the bytes as they came.
+    found: dict[str, Any] = whole_json(json.loads(body))
     return found

@@ -3,6 +3,7 @@
 import json
 from collections.abc import Callable
 
+from auditor.canon import whole_json
 from auditor.errors import AuditorError, EndpointError, ServerError, SubjectError
 from auditor.models.server_address import DEFAULT_KEY, ServerAddress
 
@@ -10,18 +11,17 @@ _SHOWN = 300
 """Characters of a server's own words."""
 
 
-def server_words(body: bytes, secret: str | None) -> str:
-    """Return what a server says in the body of a reply, short and without the key."""
+def server_words(body: bytes) -> str:
+    """Return what a server says in the body of a reply, short."""
     text = body.decode(errors="replace")
     try:
-        found = json.loads(text)
+        found = whole_json(json.loads(text))
     except ValueError:
         found = text
     for name in ("error", "message", "detail"):
         if isinstance(found, dict) and name in found:
             found = found[name]
-    words = " ".join((found if isinstance(found, str) else json.dumps(found)).split())[:_SHOWN]
-    return words.replace(secret, "[key]") if secret else words
+    return " ".join((found if isinstance(found, str) else json.dumps(found)).split())[:_SHOWN]
 
 
 def refusal(

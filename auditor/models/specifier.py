@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 from urllib.parse import parse_qsl, quote
 
+from auditor.canon import digest
 from auditor.errors import SubjectError
 from auditor.types import ModelRef
 
@@ -20,6 +21,7 @@ if TYPE_CHECKING:
 
 SCHEMES = ("local", "gguf", "hf", "smollm2", "tiny", "records", "openai")
 _PATHS = ("local", "gguf", "records")
+_KEYS = ("key_env", "key_file")
 _LATER = {
     "case": "subjects of another case are not available yet",
 }
@@ -53,6 +55,15 @@ class Specifier:
             return base if demanded is None else f"{base}&top_logprobs={int(demanded)}"
         text = f"{self.scheme}:{self.rest}" if self.rest else self.scheme
         return f"{text}@{self.revision}" if self.revision else text
+
+    @property
+    def planned(self) -> str:
+        """The canonical form, and of a model on a server where its key is: what a plan keeps.
+
+        Without it a later stage would send the key of one server to another.
+        """
+        places = {name: self.options[name] for name in _KEYS if name in self.options}
+        return self.canonical + "".join(f"&{k}={quote(v, safe='/')}" for k, v in places.items())
 
     @property
     def path(self) -> Path:
@@ -159,7 +170,12 @@ def _of_missing(text: str) -> Specifier:
 
 
 def open_model(
-    spec: str, *, device: str | None = None, dtype: str | None = None, batch_tokens: int = 2048
+    spec: str,
+    *,
+    device: str | None = None,
+    dtype: str | None = None,
+    batch_tokens: int = 2048,
+    exchanges: Path | None = None,
 ) -> "Model":
     """Return the model that `spec` names, ready to use.
 
@@ -170,6 +186,8 @@ def open_model(
         dtype: ``float32``, ``bfloat16`` or ``float16``; None takes bfloat16 on a GPU, float32
             on a CPU.
         batch_tokens: Padded tokens in one forward pass, at most (a longer sequence goes alone).
+        exchanges: Folder where every attempt to ask a server is kept, and answered ones are found
+            again; None keeps none.
 
     Raises:
         SubjectError: the model cannot be found, read or understood.
@@ -182,9 +200,12 @@ def open_model(
 
         return RecordedModel(parsed.path)
     if parsed.scheme == "openai":
+        from auditor.models.exchange_log import ExchangeLog
         from auditor.models.openai_server import open_server
 
-        return open_server(parsed)
+        name = digest(parsed.canonical.encode()).removeprefix("sha256:")[:16]
+        log = None if exchanges is None else ExchangeLog(exchanges / f"{name}.jsonl")
+        return open_server(parsed, log=log)
     from auditor.models.transformers_model import open_transformers
 
     return open_transformers(parsed, device=device, dtype=dtype, batch_tokens=batch_tokens)

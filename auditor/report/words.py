@@ -65,6 +65,27 @@ GLOSSARY = (
         "the extra cost, in nats a token, of predicting the reference's text with the "
         "suspect's probabilities; 0 only where both agree exactly.",
     ),
+    (
+        "Likelihood ratio",
+        "how many times more probable the findings are if one proposition is true than if the "
+        "other is; 1 favours neither, and below 1 it favours the other. It is not the probability "
+        "of a proposition.",
+    ),
+    ("log10 LR", "the power of ten of a likelihood ratio: 1 is 10 times, 2 is 100, -1 a tenth."),
+    (
+        "Cap",
+        "the most that may be said with so many control families; a ratio beyond it is not "
+        "stated, however large the computed one is.",
+    ),
+    ("Error rate", "how often a test is wrong on models of known truth, with its uncertainty."),
+    ("Power", "the chance that imitation of a certain dose would have been seen."),
+    ("Dose", "the share of a model's training that was output of the reference."),
+    (
+        "Access",
+        "what of a model was observed: TEXT replies alone, TOPK the likeliest next tokens, LOGITS "
+        "all probabilities, WEIGHTS the model itself.",
+    ),
+    ("Mark", "a text that was put into training data beforehand so that it can be found again."),
     ("Digest", "a fingerprint of bytes (SHA-256): another content gives another digest."),
 )
 _SUPERSCRIPTS = str.maketrans("-0123456789", "⁻⁰¹²³⁴⁵⁶⁷⁸⁹")
@@ -83,6 +104,7 @@ _RATIO_OF_READING = {
     "replication": "replication:independent",
     "imitation": "imitation:independent",
     "no-link": "imitation:independent",
+    "inconclusive": "imitation:independent",
 }
 
 
@@ -162,16 +184,20 @@ def _screened(basis: str, suspect: str, reference: str) -> str:
 
 
 def ratio_sentences(conclusion: dict[str, Any], suspect: str, reference: str) -> list[str]:
-    """Return each likelihood ratio in words, never as odds of a hypothesis."""
+    """Return each likelihood ratio in words, never as odds of a hypothesis.
+
+    That of the reading's own pair is the sentence of the conclusion: with its cap, rounded down.
+    """
+    asked = _RATIO_OF_READING[conclusion["reading"]] if conclusion["verbal"] else None
     sentences = []
     for key, log10_lr in sorted((conclusion["log10_lr"] or {}).items()):
+        if key == asked:
+            sentences.append(sentence(conclusion["verbal"]))
+            continue
         ratio = number(10 ** abs(log10_lr), 2)
         more = "more" if log10_lr >= 0 else "less"
         rival = _RATIOS[key].format(suspect=suspect, reference=reference)
-        verbal = conclusion["verbal"]
-        asked = verbal and key == _RATIO_OF_READING.get(conclusion["reading"])
-        strength = f": {verbal.removesuffix('.')}" if asked else ""
-        sentences.append(f"The findings are {ratio} times {more} probable {rival}{strength}.")
+        sentences.append(f"The findings are {ratio} times {more} probable {rival}.")
     return sentences
 
 

@@ -5,6 +5,7 @@
 /control`` gives what was received. The model is loaded with the first reply.
 """
 
+import base64
 import json
 import sys
 import threading
@@ -180,7 +181,18 @@ class Handler(BaseHTTPRequestHandler):
         time.sleep(SETTINGS.get("seconds", 0))
         if body.get("echo") and SETTINGS.get("logprobs") != "none" and not SETTINGS.get("mute"):
             return self.send(200, self.served.echoed(body))
-        return self.send(200, self.served.answer(self.path, body))
+        answer = self.served.answer(self.path, body)
+        if not SETTINGS.get("echo"):
+            return self.send(200, answer)
+        # As a server with a careless log: what it was sent stands in all that it sends.
+        choice = answer["choices"][0]
+        part = choice.get("message", choice)
+        name = "content" if "message" in choice else "text"
+        part[name] += f" {sent}"
+        coded = base64.b64encode(str(sent).encode()).decode()
+        return self.send(
+            200, {**answer, "debug": [sent, coded]}, {"openai-version": f"1 {sent} {coded}"}
+        )
 
     def fail(self, fault: dict[str, Any]) -> None:
         if fault.get("cut"):

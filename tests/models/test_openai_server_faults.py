@@ -18,7 +18,7 @@ from auditor.types import Decoding, Probe
 
 TEXT = Probe(id="t", category="x", text="Once upon")
 GREEDY = Decoding(temperature=0.0, max_new_tokens=2)
-HASTY = Patience(attempts=3, first=0.01, longest=1.0, timeout=20.0)
+HASTY = Patience(attempts=3, first=0.01, longest=1.0, timeout=90.0)
 
 
 def ask(server, log=None, patience=HASTY, **options):
