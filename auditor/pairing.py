@@ -24,9 +24,9 @@ from auditor.types import Array
 from auditor.withheld import withheld_names
 
 
-def load_pair(case: Case, reference: str, suspect: str) -> Pair:
-    """Return two subjects of a case as a pair, see `Pairs.load`, and read nothing of controls."""
-    return Pairs(case).load(reference, suspect, alone=True)
+def load_pair(case: Case, reference: str, suspect: str, *, alone: bool = False) -> Pair:
+    """Return two subjects of a case as a pair, see `Pairs.load`."""
+    return Pairs(case).load(reference, suspect, alone=alone)
 
 
 class Pairs:

@@ -232,6 +232,8 @@ def _check_controls(subjects: list[dict[str, Any]]) -> None:
 
 
 def _unique_name(spec: str, taken: Sequence[str]) -> str:
+    if spec.startswith("openai:"):
+        spec = spec.partition("?")[0]  # the address of a server says less than its model
     words = re.split(r"[^A-Za-z0-9.-]+", re.sub(_ENDINGS, "", spec))
     words = [word.strip(".-").lower() for word in words if word.strip(".-")]
     # A training run keeps its model in RUN/student: the run's name says more.

@@ -121,6 +121,33 @@ class Decoding:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Exchange:
+    """The call to a server that a reply came from; its raw bytes stand in the exchange log."""
+
+    request_digest: str
+    """Finds its lines in the log."""
+    attempts: int
+    """How often it was asked until it was answered."""
+    model: str | None
+    """As the server calls the model that answered."""
+    fingerprint: str | None
+    """Of the system behind it, where the server gives one."""
+    prompt_tokens: int | None
+    completion_tokens: int | None
+    """As the server counted; None where it does not say."""
+    outcome: Literal["ok", "refusal", "filtered"]
+    """``refusal``: the server marks the reply as one. ``filtered``: it withheld or cut it."""
+
+    def as_json(self) -> dict[str, Any]:
+        """Return what a record says of the call beside its attempts, usage and outcome."""
+        return {
+            "fingerprint": self.fingerprint,
+            "model": self.model,
+            "request_digest": self.request_digest,
+        }
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Sample:
     """One reply of a model to one probe."""
 
@@ -136,6 +163,8 @@ class Sample:
     recorded: Mapping[str, Any] | None = None
     """Where somebody else recorded it: what the file says beside the reply (``logprobs``,
     ``model``, ``decoding``, ``time``)."""
+    exchange: Exchange | None = None
+    """Of a model behind a server."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)

@@ -23,6 +23,7 @@ CORE = {
     "pairing",
     "stored",
     "answers",
+    "exchanges",
     "progress",
     "spellings",
     "withheld",

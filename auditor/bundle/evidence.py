@@ -34,6 +34,7 @@ _ROLES = {
     "arrays": "array",
     "collected": "collected",
     "errors": "errors",
+    "exchanges": "exchanges",
     "marks": "marks",
     "calibration": "calibration",
     "statistics": "statistics",

@@ -10,6 +10,7 @@ import numpy as np
 from auditor.bundle.rules import Rule, Selection, occurs, pattern, strings_of
 from auditor.case import Case
 from auditor.errors import CaseError
+from auditor.exchanges import log_owner
 
 OF_WEIGHTS = frozenset({"span", "weight_cka", "merge", "rederivation", "neurons", "transcript"})
 """Kinds of arrays that hold nothing of a single reply: of weights, of neurons over all positions,
@@ -27,6 +28,8 @@ class Hidden:
     reference: str
     numbers: frozenset[int]
     """Places of these subjects in the plan."""
+    logs: frozenset[str] = frozenset()
+    """Names of the exchange logs with servers that hold replies of these subjects."""
 
 
 def hidden(case: Case, lines: Iterable[str]) -> Hidden:
@@ -38,6 +41,11 @@ def hidden(case: Case, lines: Iterable[str]) -> Hidden:
         subjects=chosen,
         reference=names[0],
         numbers=frozenset(names.index(name) for name in chosen),
+        logs=frozenset(
+            log_owner(plan, subject["spec"])
+            for subject in plan["subjects"]
+            if subject["name"] in chosen
+        ),
     )
 
 
@@ -57,6 +65,8 @@ def files_to_withhold(
             reason = _array_reason(case, name, told)
         elif kind == "marks" and rest:
             reason = _marks_reason(case, name, rules)
+        elif kind == "exchanges":
+            reason = _exchange_reason(case, name, told, rules)
         else:
             reason = None
         if reason is not None:
@@ -79,6 +89,8 @@ def _array_reason(case: Case, name: str, told: Hidden) -> str | None:
 def may_tell(name: str, told: Hidden) -> bool:
     """Say whether a file below data/ may tell of a withheld reply, as far as its name shows."""
     path = PurePosixPath(name)
+    if path.parts[0] == "exchanges" and path.parts[1] != _OF_MARKS:
+        return path.stem in told.logs
     kind = path.parts[1] if path.parts[0] == "arrays" else None
     if kind == OF_OWN_REPLIES:
         return path.stem in told.subjects
@@ -97,6 +109,17 @@ def _authors(case: Case, name: str) -> set[int]:
         return set(np.unique(rows["author"]).tolist())
     except (ValueError, IndexError, OSError) as error:
         raise CaseError(f"{case.data / name} cannot be read: {error}") from error
+
+
+def _exchange_reason(case: Case, name: str, told: Hidden, rules: Sequence[Rule]) -> str | None:
+    """A log holds the raw bytes of every reply of a server, and goes whole."""
+    path = PurePosixPath(name)
+    if path.parts[1] == _OF_MARKS:
+        return _marks_reason(case, f"marks/{path.stem}.json", rules)
+    return f"what the server of {path.stem} answered" if may_tell(name, told) else None
+
+
+_OF_MARKS = "marks"
 
 
 def _marks_reason(case: Case, name: str, rules: Sequence[Rule]) -> str | None:

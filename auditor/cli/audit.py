@@ -9,6 +9,7 @@ import click
 from auditor.case import Case
 from auditor.cli import output
 from auditor.cli.seal import private_key
+from auditor.cli.spending import limits_of, show_forecast, spending_options
 
 if TYPE_CHECKING:
     from cryptography.hazmat.primitives.asymmetric.ec import EllipticCurvePrivateKey
@@ -47,6 +48,7 @@ _NOT_SEALED = "The case is not sealed: nothing shows whether its files are chang
     type=click.Path(path_type=Path, dir_okay=False),
     help="Private key in PEM: seal the finished case to CASE.evidence and sign it.",
 )
+@spending_options
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object on stdout.")
 def audit(
     file: Path,
@@ -56,6 +58,7 @@ def audit(
     fail_on: str | None,
     key: Path | None,
     as_json: bool,
+    **spending: Any,
 ) -> int:
     """Carry out a plan: collect, measure, look for marks, judge, report; with a key, seal.
 
@@ -63,19 +66,24 @@ def audit(
     report. Without --key the case is not sealed: its files can still be changed unnoticed. Can be
     interrupted and repeated at any moment.
     """
-    from auditor.audit import carry_out, default_folder
+    from auditor.audit import carry_out, default_folder, server_terms
     from auditor.cli.gate import parse_gate
     from auditor.measures import all_measures
     from auditor.plan_lock import declared_plan
 
     gate = parse_gate(fail_on, {one.name for one in all_measures()}) if fail_on else None
     signer = None if key is None else private_key(key)
+    dry_run = spending.pop("dry_run")
+    limits = limits_of(**spending)
     plan, case_plan = declared_plan(file, accept)
     folder = plan.outputs.folder
     root = out or (plan.path(folder) if folder else default_folder(case_plan))
     if not resume:
         _require_new(root)
-    case = carry_out(case_plan, root, output.progress())
+    terms = server_terms(plan.request(), limits)
+    if dry_run:
+        return show_forecast(case_plan, root, terms, as_json=as_json)
+    case = carry_out(case_plan, root, output.progress(), terms)
     sealed = None if signer is None else _sealed(case, signer)
     return _finish(case, gate, sealed, as_json=as_json)
 

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from auditor.errors import (
     AuditorError,
+    BudgetError,
     InputError,
     MissingExtraError,
     ServerError,
@@ -29,6 +30,7 @@ GATE_MET = 3
 INCONCLUSIVE = 4
 VERIFICATION_FAILED = 5
 NOT_AUTHENTICATED = 6
+STOPPED_BY_BUDGET = 7
 INTERRUPTED = 130
 
 
@@ -36,7 +38,7 @@ def exit_code(error: AuditorError) -> int:
     """Return the exit code of an error (DESIGN, section 5)."""
     if isinstance(error, (InputError, StorageError, MissingExtraError, ServerError)):
         return BAD_INPUT
-    return INTERNAL
+    return STOPPED_BY_BUDGET if isinstance(error, BudgetError) else INTERNAL
 
 
 def json_text(value: Any) -> str:

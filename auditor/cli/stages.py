@@ -1,25 +1,30 @@
 """`auditor collect`, `measure` and `judge`: the stages of a case on their own."""
 
 from pathlib import Path
+from typing import Any
 
 import click
 
 from auditor.cli import output
+from auditor.cli.spending import limit_options, limits_of
 
 _CASE = click.argument("folder", metavar="CASE", type=click.Path(path_type=Path))
 
 
 @click.command()
 @_CASE
-def collect(folder: Path) -> None:
+@limit_options
+def collect(folder: Path, **spending: Any) -> None:
     """Run the models of CASE and store what they say; continues where it stopped."""
     from auditor.audit import collect as collect_models
     from auditor.audit import existing_draft
     from auditor.case import locked
+    from auditor.collect.servers import ServerTerms
 
     case = existing_draft(folder)
+    terms = ServerTerms(limits=limits_of(**spending))
     with locked(case):
-        collect_models(case, output.progress())
+        collect_models(case, output.progress(), terms)
     output.echo(case.root)
 
 

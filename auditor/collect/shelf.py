@@ -2,8 +2,8 @@
 
 import contextlib
 import os
+from collections.abc import Callable, Iterator
 from collections.abc import Collection as Specs
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -25,6 +25,7 @@ class Shelf(Closing):
         plan: dict[str, Any],
         again: Specs[str] = (),
         budget: int | None = None,
+        served: Callable[[str], Model] | None = None,
         exchanges: Path | None = None,
     ) -> None:
         """Open nothing yet.
@@ -34,11 +35,13 @@ class Shelf(Closing):
             again: specifiers of the models that are used more than once.
             budget: bytes of weights to keep beside the model in use; None for a quarter of the
                 memory of the device.
+            served: opens a model behind a server; None: as any other, without log and limits.
             exchanges: folder that keeps what servers were asked, so that nothing is asked twice.
         """
         self._plan = plan
         self._again = frozenset(again)
         self._budget = shelf_budget(plan["device"]) if budget is None else budget
+        self._served = served
         self._exchanges = exchanges
         self._kept: dict[str, Model] = {}
 
@@ -67,6 +70,8 @@ class Shelf(Closing):
     def _open(self, spec: str) -> Model:
         from auditor.models import open_model
 
+        if self._served is not None and spec.startswith("openai:"):
+            return self._served(spec)
         plan = self._plan
         return open_model(
             spec,

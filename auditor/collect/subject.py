@@ -1,6 +1,7 @@
 """Everything that is asked of one model while it is loaded."""
 
 import json
+from collections.abc import Sequence
 from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
@@ -12,17 +13,19 @@ from auditor.collect.forced import force_subject
 from auditor.collect.sampling import Sampling, sample_suites
 from auditor.collect.scoring import score_texts
 from auditor.collect.sequences import reference_texts
+from auditor.collect.served_topk import read_served_topk
 from auditor.collect.store import part_path
 from auditor.collect.tensors import compare_tensors
 from auditor.collect.transcript import score_transcript
 from auditor.collect.weights import read_weights
 from auditor.errors import InputError
 from auditor.models.base import Model
+from auditor.models.openai_server import OpenAIServer
 from auditor.models.recorded import RecordedModel
 from auditor.models.specifier import parse
 from auditor.outputs import OF_THE_PAIR
 from auditor.stored import planned_probes, planned_suites
-from auditor.types import Access
+from auditor.types import Access, Probe
 
 
 def collect_subject(run: Collection, model: Model, subject: dict[str, Any]) -> None:
@@ -37,6 +40,10 @@ def collect_subject(run: Collection, model: Model, subject: dict[str, Any]) -> N
     forced = force_subject(run, model, name)
     weighed = read_weights(run, model, name, forced.missing)
     missing = {**forced.missing, **weighed, **_score(run, model, name)}
+    if isinstance(model, OpenAIServer):
+        reason = read_served_topk(run, model, name)
+        missing = {what: why for what, why in missing.items() if what != "topk" or reason}
+        missing |= {"topk": reason} if reason else {}
     missing.update(score_transcript(run, model, name))
     missing.update(compare_tensors(run, model, name))
     if name == run.reference:
@@ -93,8 +100,19 @@ def _recorded(run: Collection, model: Model) -> dict[str, Any]:
 def _sample(run: Collection, model: Model, name: str) -> None:
     wanted = Sampling.planned(run.plan, name, model.ref.parameters)
     suites = planned_suites(run.case)
+    if isinstance(model, OpenAIServer):
+        _ask(run, model, wanted, [probe for suite in suites for probe in suite.probes])
     steps = sample_suites(run, model, suites, wanted)
     run.show(f"sample {name}", sum(len(suite.probes) for suite in suites), steps)
+
+
+def _ask(run: Collection, model: OpenAIServer, wanted: Sampling, probes: Sequence[Probe]) -> None:
+    """Have a server answer what its log lacks, as many requests at once as are allowed."""
+    run.custody.log("server", name=wanted.subject, offered=model.offered.as_json())
+    how = (probes, wanted.repeats, wanted.decoding, wanted.seed)
+    waiting = model.waiting(*how)
+    if waiting:
+        run.show(f"ask {wanted.subject}", waiting, model.fetch(*how))
 
 
 def _score(run: Collection, model: Model, name: str) -> dict[str, str]:

@@ -95,8 +95,19 @@ def conclusions(case: Case, candidates: Sequence[Calibration]) -> Conclusions:
         if chosen.calibration is not None:
             used = chosen.calibration
             candidates = (used,)
-        judged[name] = _judged(case, name, evidence, chosen)
+        found = _judged(case, name, evidence, chosen)
+        judged[name] = {**found, "limits": [*found["limits"], *_server_limits(case, name)]}
     return Conclusions(suspects=judged, calibration=used, gathered=gathered, chosen=by_suspect)
+
+
+def _server_limits(case: Case, suspect: str) -> list[str]:
+    """Return what the servers of a case forbid to conclude on a suspect, out of subjects.json."""
+    return [
+        sentence
+        for subject in case.read_json("subjects.json")["subjects"]
+        if subject["role"] != "suspect" or subject["name"] == suspect
+        for sentence in subject.get("server", {}).get("limits", ())
+    ]
 
 
 def _facts(case: Case, suspect: str, evidence: Evidence) -> CaseFacts:

@@ -4,7 +4,7 @@ import json
 from collections.abc import Callable
 
 from auditor.canon import whole_json
-from auditor.errors import AuditorError, ServerError, SubjectError
+from auditor.errors import AuditorError, EndpointError, ServerError, SubjectError
 from auditor.models.server_address import DEFAULT_KEY, ServerAddress
 
 _SHOWN = 300
@@ -48,8 +48,8 @@ def refusal(
             f"{address.base_url} has no model {address.model!r}: {words}",
             hint=f"it has: {listed}" if listed else "ask the server for the names of its models",
         )
-    if status in (404, 405) or 300 <= status < 400:
-        return ServerError(
+    if status in (404, 405, 501) or 300 <= status < 400:
+        return EndpointError(
             said, hint="check base_url: for most servers it ends with /v1, without /chat/..."
         )
     return SubjectError(said, hint="the server does not accept this request; its words say why")

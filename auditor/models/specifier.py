@@ -48,10 +48,13 @@ class Specifier:
     def canonical(self) -> str:
         """The form that enters files; it parses to an equal specifier.
 
-        Of a model on a server: its name and address, not how many requests or whose key to use.
+        Of a model on a server: its name, address and demanded log-probabilities, not how many
+        requests or whose key to use.
         """
         if self.scheme == "openai":
-            return f"openai:{self.rest}?base_url={quote(self.options['base_url'], safe='/:')}"
+            base = f"openai:{self.rest}?base_url={quote(self.options['base_url'], safe='/:')}"
+            demanded = self.options.get("top_logprobs")
+            return base if demanded is None else f"{base}&top_logprobs={int(demanded)}"
         text = f"{self.scheme}:{self.rest}" if self.rest else self.scheme
         if self.scheme == "records" and self.options:
             return f"{text}?{urlencode(sorted(self.options.items()), safe='/:', quote_via=quote)}"

@@ -128,7 +128,7 @@ def report_view(findings: Findings, files: Sequence[ListedFile] | None = None) -
     from auditor.pairing import load_pair
 
     names = findings.suspect.name, findings.reference.name
-    pair = load_pair(findings.case, findings.reference.name, findings.suspect.name)
+    pair = load_pair(findings.case, findings.reference.name, findings.suspect.name, alone=True)
     numbers = _Numbers()
     listed = tuple(files if files is not None else listed_files(findings.case))
     shown = comparisons(pair, findings.plan["seed"])

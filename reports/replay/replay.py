@@ -226,7 +226,9 @@ class Case:
         self.data = data
         self.plan = self.json("plan.json")
         self.subjects = self.plan["subjects"]
-        self.refs = {s["name"]: s["ref"] for s in self.json("subjects.json")["subjects"]}
+        rows = self.json("subjects.json")["subjects"]
+        self.refs = {s["name"]: s["ref"] for s in rows}
+        self.server_limits = {s["name"]: s.get("server", {}).get("limits", []) for s in rows}
         self.probes = self._planned_probes()
         self.failed = self._failures()
         self.withheld = self._withheld_files()
@@ -300,7 +302,8 @@ class Case:
         path = self.data / "errors.jsonl"
         rows = _lines(path) if path.is_file() else []
         keys = ("subject", "suite", "probe_id", "repeat")
-        return {tuple(row.get(key) for key in keys) for row in rows}
+        # A row with an exchange is of an attempt to ask a server, which may have been repeated.
+        return {tuple(row.get(key) for key in keys) for row in rows if "exchange" not in row}
 
     def _withheld_files(self):
         """Return the files that a redacted case leaves out whole; see data/redaction.json."""
@@ -3306,6 +3309,9 @@ def _conclusion(replay, name, e, weighed, reasons):
             found["verbal"] = sentence(pair, value, interval, bounds)
             if weighed.beyond:
                 found["limits"].append(f"Beyond all controls in: {', '.join(weighed.beyond)}.")
+    for subject in replay.case.subjects:
+        if subject["role"] != "suspect" or subject["name"] == name:
+            found["limits"] += replay.case.server_limits.get(subject["name"], [])
     seen, dose = (None, None) if weighed is None else (weighed.seen, weighed.dose)
     found["scope"] = scopes(replay.statistics.get("scope", {}).get(name, {}))
     found["power"] = None if seen is None else {**seen, "sentence": _seen_sentence(seen)}

@@ -130,7 +130,7 @@ def _json(name, change):
 WRONG = {
     "a type in a record": (
         _record({"usage": {"prompt_tokens": "many", "completion_tokens": 1}}),
-        f'{RECORDS}, line 1, /usage/prompt_tokens: wanted "integer", found "many"',
+        f'{RECORDS}, line 1, /usage/prompt_tokens: wanted "integer" or "null", found "many"',
     ),
     "a key too many in a record": (
         _record({"note": 1}),

@@ -90,7 +90,7 @@ def test_a_key_that_the_server_echoes_stands_in_no_file_and_no_output(
     assert done[-1].code in (0, 5)
     received = server.received()
     assert {one["authorization"] for one in received} == {f"Bearer {KEY}"}
-    (record, *_) = (tmp_path / "case/data").glob("records/v1/*.jsonl")
+    (record, *_) = (tmp_path / "case/data").glob("records/tiny-model/*.jsonl")
     assert "Bearer [key]" in json.loads(record.read_bytes().splitlines()[0])["text"]
     assert_nowhere(done, tmp_path, but=(file,))
 
