@@ -97,7 +97,8 @@ def test_a_killed_server_is_asked_the_rest_when_it_is_back(serve, tmp_path):
         server.start()
         done = auditor("compare", proxy.spec(concurrency=2), "tiny:teacher", *words)
         assert done.code == 0, done.err
-        assert len(proxy.answered()) == len(set(proxy.answered())) == 17
+        # Two calls found what it offers, of chats and of texts; sixteen are replies.
+        assert len(proxy.answered()) == len(set(proxy.answered())) == 18
     limits = " ".join(done.json["conclusion"]["limits"])
     assert "answered 502" in limits
 
@@ -120,6 +121,6 @@ def test_smollm2_behind_a_server_is_the_local_smollm2_and_a_damaged_one_is_not(s
         )
     assert done.code == 0, done.err
     same, other = done.json["results"]
-    # log10 of the p-value of equality: not rejected at 5 %, and rejected.
-    assert value(same, "equality-mmd") > -1.3
-    assert value(other, "equality-mmd") < -1.3
+    # log10 of the p-value of equality: not rejected at 0.1 %, and rejected.
+    assert value(same, "equality-mmd") > -3
+    assert value(other, "equality-mmd") < -3
