@@ -26,7 +26,6 @@ class Shelf(Closing):
         again: Specs[str] = (),
         budget: int | None = None,
         served: Callable[[str], Model] | None = None,
-        exchanges: Path | None = None,
     ) -> None:
         """Open nothing yet.
 
@@ -36,13 +35,11 @@ class Shelf(Closing):
             budget: bytes of weights to keep beside the model in use; None for a quarter of the
                 memory of the device.
             served: opens a model behind a server; None: as any other, without log and limits.
-            exchanges: folder that keeps what servers were asked, so that nothing is asked twice.
         """
         self._plan = plan
         self._again = frozenset(again)
         self._budget = shelf_budget(plan["device"]) if budget is None else budget
         self._served = served
-        self._exchanges = exchanges
         self._kept: dict[str, Model] = {}
 
     @contextlib.contextmanager
@@ -74,11 +71,7 @@ class Shelf(Closing):
             return self._served(spec)
         plan = self._plan
         return open_model(
-            spec,
-            device=plan["device"],
-            dtype=plan["dtype"],
-            batch_tokens=plan["batch_tokens"],
-            exchanges=self._exchanges,
+            spec, device=plan["device"], dtype=plan["dtype"], batch_tokens=plan["batch_tokens"]
         )
 
     def _put_back(self, spec: str, model: Model) -> None:

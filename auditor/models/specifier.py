@@ -12,7 +12,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 from urllib.parse import parse_qsl, quote, urlencode
 
-from auditor.canon import digest
 from auditor.errors import SubjectError
 from auditor.types import ModelRef
 
@@ -200,12 +199,7 @@ def _of_missing(text: str) -> Specifier:
 
 
 def open_model(
-    spec: str,
-    *,
-    device: str | None = None,
-    dtype: str | None = None,
-    batch_tokens: int = 2048,
-    exchanges: Path | None = None,
+    spec: str, *, device: str | None = None, dtype: str | None = None, batch_tokens: int = 2048
 ) -> "Model":
     """Return the model that `spec` names, ready to use.
 
@@ -216,8 +210,6 @@ def open_model(
         dtype: ``float32``, ``bfloat16`` or ``float16``; None takes bfloat16 on a GPU, float32
             on a CPU.
         batch_tokens: Padded tokens in one forward pass, at most (a longer sequence goes alone).
-        exchanges: Folder where every attempt to ask a server is kept, and answered ones are found
-            again; None keeps none.
 
     Raises:
         SubjectError: the model cannot be found, read or understood.
@@ -230,12 +222,9 @@ def open_model(
 
         return open_recorded(parsed)
     if parsed.scheme == "openai":
-        from auditor.models.exchange_log import ExchangeLog
         from auditor.models.openai_server import open_server
 
-        name = digest(parsed.canonical.encode()).removeprefix("sha256:")[:16]
-        log = None if exchanges is None else ExchangeLog(exchanges / f"{name}.jsonl")
-        return open_server(parsed, log=log)
+        return open_server(parsed)
     from auditor.models.transformers_model import open_transformers
 
     return open_transformers(parsed, device=device, dtype=dtype, batch_tokens=batch_tokens)
