@@ -45,7 +45,7 @@ def write_chain(path, rows):
 
 def record(subject, probe, repeat, text):
     outcome = "error" if text is None else "ok" if text else "empty"
-    fields = {"subject": subject, "probe_id": probe, "repeat": repeat}
+    fields = {"subject": subject, "suite": "s@1", "probe_id": probe, "repeat": repeat}
     return {**fields, "text": text or "", "outcome": outcome}
 
 

@@ -66,7 +66,10 @@ def failures_part(findings: Findings) -> Part:
 
 
 def failed_requests(case: Case) -> Iterator[dict[str, Any]]:
-    """Yield the entries of errors.jsonl; none where a case has no such file yet.
+    """Yield the replies of errors.jsonl that were not had; none where there is no such file yet.
+
+    Failed attempts to ask a server stand there too: another may have had the reply, and the limits
+    of the server count them.
 
     Raises:
         CaseError: a line is no JSON object.
@@ -78,6 +81,8 @@ def failed_requests(case: Case) -> Iterator[dict[str, Any]]:
         for number, line in enumerate(lines, 1):
             try:
                 row = json.loads(line)
+                if "exchange" in row:
+                    continue
                 shown = {key: row[key] for key in ("subject", "probe_id", "error")}
                 yield {**shown, "withheld": row.get("withheld", False)}
             except (ValueError, KeyError, TypeError, AttributeError) as error:

@@ -73,14 +73,20 @@ def audited(folder: Path) -> Done:
 
 
 @contextmanager
-def refusing_server(words: str, status: int = 401) -> Iterator[str]:
-    """Run a server that refuses every request with `words`; yield its base URL."""
+def refusing_server(words: str, status: int = 401, answering: str | None = None) -> Iterator[str]:
+    """Run a server that refuses every request with `words`; yield its base URL.
+
+    Requests that hold the text `answering` are answered.
+    """
+    choice = {"message": {"role": "assistant", "content": "yes"}, "finish_reason": "stop"}
+    reply = json.dumps({"model": "m", "choices": [choice]}).encode()
 
     class Handler(BaseHTTPRequestHandler):
         def do_POST(self) -> None:
-            self.rfile.read(int(self.headers["content-length"]))
-            body = json.dumps({"error": {"message": words}}).encode()
-            self.send_response(status)
+            asked = self.rfile.read(int(self.headers["content-length"])).decode()
+            answers = answering is not None and answering in asked
+            body = reply if answers else json.dumps({"error": {"message": words}}).encode()
+            self.send_response(200 if answers else status)
             self.send_header("content-length", str(len(body)))
             self.end_headers()
             self.wfile.write(body)

@@ -155,7 +155,9 @@ def test_words_of_a_server_are_inert(tmp_path, as_json):
 
 def test_words_of_a_server_that_refuses_some_requests_are_kept_and_shown(tmp_path):
     suite = write_suite(tmp_path / "own.jsonl")
-    with refusing_server(f"no: {CSI}{BIDI} \ud800 <script>", status=400) as base_url:
+    words = f"no: {CSI}{BIDI} \ud800 <script>"
+    # What finds its access is answered, every probe is refused.
+    with refusing_server(words, status=400, answering="Say yes.") as base_url:
         done = auditor(
             "compare", f"openai:m?base_url={base_url}", "tiny:teacher", "--suite", suite,
             "--out", tmp_path / "case", "--max-new-tokens", "4",
@@ -163,7 +165,8 @@ def test_words_of_a_server_that_refuses_some_requests_are_kept_and_shown(tmp_pat
     assert done.code == 0, done.err
     assert_inert(done.out + done.err)
     data = tmp_path / "case" / "data"
-    kept = [json.loads(line)["error"] for line in (data / "errors.jsonl").read_bytes().splitlines()]
+    rows = [json.loads(line) for line in (data / "errors.jsonl").read_bytes().splitlines()]
+    kept = [row["error"] for row in rows if "exchange" not in row]  # of replies, not of attempts
     # Half of a surrogate pair has no UTF-8; the rest is as the server wrote it.
     assert len(kept) == len(REPLIES)
     assert all(f"{CSI}{BIDI} \ufffd <script>" in error for error in kept)
