@@ -69,9 +69,12 @@ def test_a_swap_and_a_small_shift_are_seen():
     swap = power(usual, limits, 1.0, log10_alarm=2.0, queries=150, runs=60)
     shift = power(usual, limits, 0.3, log10_alarm=2.0, queries=150, runs=60)
     none = power(usual, limits, 0.0, log10_alarm=2.0, queries=150, runs=60)
-    assert swap.queries is not None and swap.queries <= 15
-    assert shift.queries is not None and swap.queries < shift.queries <= 150
-    assert none.queries is None and none.share <= 0.05
+    assert swap.queries is not None
+    assert shift.queries is not None
+    assert swap.queries <= 15
+    assert swap.queries < shift.queries <= 150
+    assert none.queries is None
+    assert none.share <= 0.05
 
 
 def test_ceilings_are_the_largest_pass_and_how_far_they_lie_apart():
@@ -89,7 +92,8 @@ def test_cells_that_are_near_a_tie_in_every_pass_show_most():
     sure = np.array([[0.98, 0.02, 0.0]])
     apart = np.array([[0.9, 0.1, 0.0], [0.1, 0.9, 0.0]])
     rooms = [headroom(p, ceilings(p, [None] * len(p))) for p in (tie, sure, apart)]
-    assert rooms[0] > rooms[1] and rooms[0] > rooms[2]
+    assert rooms[0] > rooms[1]
+    assert rooms[0] > rooms[2]
 
 
 def test_a_bet_that_can_hardly_win_is_not_made():
