@@ -28,6 +28,27 @@ def canonical_json(value: Any) -> bytes:
         raise ValueError(f"not representable as canonical JSON: {error}") from error
 
 
+def whole_text(text: str) -> str:
+    """Return `text` with each half of a surrogate pair as U+FFFD.
+
+    A JSON escape can name such a half; UTF-8, and with it canonical JSON, has no form for it.
+    """
+    if text.isascii():
+        return text
+    return text.encode("utf-16-le", "surrogatepass").decode("utf-16-le", "replace")
+
+
+def whole_json(value: Any) -> Any:
+    """Return JSON values with `whole_text` applied to every string, keys too."""
+    if isinstance(value, str):
+        return whole_text(value)
+    if isinstance(value, list):
+        return [whole_json(one) for one in value]
+    if isinstance(value, dict):
+        return {whole_text(key): whole_json(one) for key, one in value.items()}
+    return value
+
+
 def pretty_json(value: Any) -> bytes:
     """Return indented, key-sorted UTF-8 JSON for people; refuses NaN and infinity."""
     text = json.dumps(value, indent=2, sort_keys=True, ensure_ascii=False, allow_nan=False)

@@ -54,6 +54,34 @@ class Case:
         atomic_write(self.data / name, pretty_json(value))
 
 
+FORMATS = {"plan.json": "auditor/plan/1", "evidence.json": "auditor/evidence/1"}
+"""What this release reads and writes; the last number is the major version."""
+
+
+def check_format(root: Path) -> None:
+    """Refuse what is no folder, and a case of a version that this release cannot read.
+
+    Raises:
+        CaseError: says which.
+    """
+    if root.is_file():
+        raise CaseError(
+            f"{root} is a file, not the folder of a case",
+            hint="unpack a zip first and give the folder: only `auditor verify` reads a zip",
+        )
+    for name, wanted in FORMATS.items():
+        try:
+            content = json.loads((root / "data" / name).read_bytes())
+        except (OSError, ValueError, RecursionError):
+            continue  # missing or broken: named where it is read
+        found = content.get("schema") if isinstance(content, dict) else None
+        if isinstance(found, str) and found != wanted:
+            raise CaseError(
+                f"data/{name} is of schema {found!r}; this release reads {wanted}",
+                hint="use the release of auditor that wrote the case",
+            )
+
+
 def open_case(root: Path, plan: dict[str, Any]) -> Case:
     """Return the case at `root`, created with `plan` or continued where it holds the same plan.
 
@@ -70,12 +98,18 @@ def open_case(root: Path, plan: dict[str, Any]) -> Case:
                 hint="give another --out, or repeat the command that started it to continue",
             )
         return case
-    if root.exists() and (not root.is_dir() or any(root.iterdir())):
+    if root.exists() and not _barely_begun(root):
         raise CaseError(
             f"{root} exists and is not a case folder", hint="give an empty or a new --out"
         )
     case.write_json("plan.json", plan)
     return case
+
+
+def _barely_begun(root: Path) -> bool:
+    """Whether a folder holds nothing but what a kill leaves before a plan is there."""
+    left = {"data", "data/plan.json.part"}
+    return root.is_dir() and all(p.relative_to(root).as_posix() in left for p in root.rglob("*"))
 
 
 @contextlib.contextmanager

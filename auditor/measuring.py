@@ -2,15 +2,18 @@
 
 import contextlib
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from auditor.case import Case
 from auditor.errors import UndefinedError
-from auditor.judge.evidence import Subjects, placed, subjects_of
+from auditor.judge.evidence import DECISIVE, Subjects, placed, subjects_of
 from auditor.outputs import Pair
 from auditor.pairing import Pairs
 from auditor.progress import Progress
 from auditor.types import Measurement
+
+if TYPE_CHECKING:
+    from auditor.measures._categories import Less
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -25,17 +28,21 @@ class Measuring:
 
 def measure_case(case: Case, progress: Progress, wanted: Measuring | None = None) -> None:
     """Write statistics.json: every measure on every suspect, with its place among the controls."""
+    from auditor.measures._categories import without_categories
+
     wanted = wanted or Measuring()
     subjects = case.read_json("plan.json")["subjects"]
     suspects = [s for s in subjects if s["role"] == "suspect"]
     controls = [s for s in subjects if s["role"] not in ("reference", "suspect")]
     with progress.task("measure", len(suspects) + len(controls)) as task:
-        measured = {}
+        measured, less = {}, {}
         pairs = Pairs(case)
         for subject in [*suspects, *controls]:
             # Only the values of a control are used, so it needs no interval.
             chosen = wanted if subject in suspects else replace(wanted, resamples=0)
-            measured[subject["name"]] = _measure(case, pairs, subject["name"], chosen)
+            pair = pairs.load(subjects[0]["name"], subject["name"])
+            measured[subject["name"]] = _measure(case, pair, subject["name"], chosen)
+            less[subject["name"]] = without_categories(pair, DECISIVE)
             task.advance()
     who = subjects_of(case)
     control_rows = [measured[control["name"]] for control in controls]
@@ -50,14 +57,24 @@ def measure_case(case: Case, progress: Progress, wanted: Measuring | None = None
             place = _place(row, suspect["name"], who)
             tolerance = _tolerance(measurement.measure)
             rows.append({"id": f"S{number:03d}", **row, **place, "tolerance": tolerance})
-    scopes = {
-        suspect["name"]: _scope(pairs.load(subjects[0]["name"], suspect["name"]))
-        for suspect in suspects
+    reference = subjects[0]["name"]
+    content = {
+        "schema": "auditor/statistics/1",
+        "suspects": statistics,
+        "scope": {s["name"]: _scope(pairs.load(reference, s["name"])) for s in suspects},
+        "without": _turned(less),
     }
-    case.write_json(
-        "statistics.json",
-        {"schema": "auditor/statistics/1", "suspects": statistics, "scope": scopes},
-    )
+    case.write_json("statistics.json", content)
+
+
+def _turned(less: "dict[str, Less]") -> dict[str, dict[str, dict[str, float | None]]]:
+    """Return measure -> category left out -> subject -> value, from the same by subject."""
+    found: dict[str, dict[str, dict[str, float | None]]] = {}
+    for subject, measures in less.items():
+        for measure, categories in measures.items():
+            for category, value in categories.items():
+                found.setdefault(measure, {}).setdefault(category, {})[subject] = value
+    return found
 
 
 def _tolerance(measure: str) -> dict[str, float]:
@@ -86,11 +103,10 @@ def _scope(pair: Pair) -> dict[str, list[dict[str, Any]]]:
     return found
 
 
-def _measure(case: Case, pairs: Pairs, subject: str, wanted: Measuring) -> tuple[Measurement, ...]:
+def _measure(case: Case, pair: Pair, subject: str, wanted: Measuring) -> tuple[Measurement, ...]:
     from auditor.measures._run import measure_pair
 
     plan = case.read_json("plan.json")
-    pair = pairs.load(plan["subjects"][0]["name"], subject)
     kernel = case.read_json(f"collected/{subject}.json")["implementation"]
     return tuple(
         _with_kernel(m, kernel)

@@ -13,6 +13,7 @@ import numpy as np
 from auditor.errors import UndefinedError
 from auditor.panel import Control, Crossing
 from auditor.types import Array, ModelRef, Probe, frozen_array
+from auditor.withheld import Withheld
 
 TOPK = (1, 5, 10, 50)
 
@@ -143,6 +144,8 @@ class Pair:
         if missing:
             reasons = self.why or {}
             raise UndefinedError(reasons.get(field, _UNEXPLAINED.get(field, _NONE.format(field))))
+        if field == "texts" and any(map(_withholds, sides)):
+            raise UndefinedError("replies are withheld")
         if not self.probes:
             raise UndefinedError("no probe was answered by both models")
 
@@ -174,6 +177,10 @@ OF_THE_PAIR = (
 """Fields of a Pair itself; every other field is one of both subjects."""
 _NONE = "no {} were collected for both subjects"
 _UNEXPLAINED = {"pool": "no control without a link to the reference was given"}
+
+
+def _withholds(side: Any) -> bool:
+    return any(isinstance(text, Withheld) for replies in side.texts for text in replies)
 
 
 def _lacks(field: str, value: Any) -> bool:

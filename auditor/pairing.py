@@ -21,11 +21,12 @@ from auditor.panel import (
 )
 from auditor.stored import Answered, load_answered, planned_probes, read_array, read_refs
 from auditor.types import Array
+from auditor.withheld import withheld_names
 
 
-def load_pair(case: Case, reference: str, suspect: str) -> Pair:
-    """Return two subjects of a case as a pair; see `Pairs.load`."""
-    return Pairs(case).load(reference, suspect)
+def load_pair(case: Case, reference: str, suspect: str, *, alone: bool = False) -> Pair:
+    """Return two subjects of a case as a pair, see `Pairs.load`."""
+    return Pairs(case).load(reference, suspect, alone=alone)
 
 
 class Pairs:
@@ -37,11 +38,12 @@ class Pairs:
         self._refs = read_refs(case)
         self._read: dict[str, Answered] = {}
 
-    def load(self, reference: str, suspect: str) -> Pair:
+    def load(self, reference: str, suspect: str, *, alone: bool = False) -> Pair:
         """Return two subjects on the probes that both answered, and why something is missing.
 
         The pool holds the controls without a link to the reference, but none of the suspect's
         family and none with the suspect's weights: so a control is placed among the others.
+        Alone: the pool stays empty.
 
         Raises:
             CaseError: one of them was not collected, or a file of it was changed.
@@ -49,7 +51,7 @@ class Pairs:
         case = self._case
         a, b = self._answered(reference), self._answered(suspect)
         why = _reasons(case, reference, suspect)
-        pool = tuple(self._control(subject) for subject in self._pool_of(suspect))
+        pool = () if alone else tuple(map(self._control, self._pool_of(suspect)))
         mixture = _rows(case, "merge", suspect, MIXTURE)
         pair = Pair(
             reference=a.outputs,
@@ -144,11 +146,25 @@ def _crossing(case: Case, pair: tuple[str, str], pool: Sequence[Control]) -> Cro
     return Crossing(scorers=tuple(found), authors=authors, logprob=logprob, bytes=length)
 
 
+_FIELD_OF = {
+    "agreement": "positions",
+    "embeddings": "embeddings",
+    "hidden": "hidden",
+    "topk": "topk",
+    "crossing": "crossing",
+}
+"""Kind of array -> field of a pair, of those that a redaction may leave out."""
+
+
 def _reasons(case: Case, reference: str, suspect: str) -> dict[str, str]:
     why: dict[str, str] = {}
     for name in dict.fromkeys((reference, suspect)):
         for field, reason in case.read_json(f"collected/{name}.json")["missing"].items():
             why[field] = f"{why[field]}; {name}: {reason}" if field in why else f"{name}: {reason}"
+    withheld = withheld_names(case)
+    for kind, field in _FIELD_OF.items():
+        if any(f"arrays/{kind}/{name}.npy" in withheld for name in (reference, suspect)):
+            why[field] = "withheld in this redacted copy"
     first = case.read_json("plan.json")["subjects"][0]["name"]
     if reference != first:
         why["positions"] = f"positions were collected against {first}, not {reference}"

@@ -4,17 +4,20 @@ The plan is the identity of a case: repeating a command gives the same plan and 
 """
 
 import re
+import shlex
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from auditor.errors import InputError
+from auditor.case import FORMATS
+from auditor.errors import InputError, RecordsError
 from auditor.judge.findings import Thresholds
 from auditor.panel import NULL_ROLES
-from auditor.types import CONTROL_ROLES, Access, Decoding, ModelRef, Role
+from auditor.types import CONTROL_ROLES, Access, Decoding, ModelRef, Probe, Role
 
-SCHEMA = "auditor/plan/1"
+SCHEMA = FORMATS["plan.json"]
 DEFAULT_PROBES = 96
+_ENDINGS = re.compile(r"\.(gguf|jsonl|eval|json|parquet)(\?.*)?$")
 PACK = "pack:"
 """Starts a control that stands for all controls of a shipped pack."""
 
@@ -82,10 +85,12 @@ def plan_audit(request: AuditRequest) -> dict[str, Any]:
     suites = [suite.load_suite(name) for name in names]
     sources = {s.id: name for s, name in zip(suites, names, strict=True)}
     selected = suite.select_probes(suites, request.probes, request.seed)
+    subjects = _subjects(request)
+    _check_recorded(subjects, [probe for _, probes in selected for probe in probes])
     return {
         "schema": SCHEMA,
         "command": request.command,
-        "subjects": _subjects(request),
+        "subjects": subjects,
         "suites": [
             {
                 "name": chosen.name,
@@ -106,6 +111,32 @@ def plan_audit(request: AuditRequest) -> dict[str, Any]:
         "encoder": request.encoder,
         "rules": Thresholds().as_json(),
     }
+
+
+def _check_recorded(subjects: Sequence[dict[str, Any]], probes: Sequence[Probe]) -> None:
+    """Refuse recorded outputs that answer none of the probes.
+
+    Raises:
+        RecordsError: there are such.
+    """
+    from auditor.models.recorded import open_recorded
+    from auditor.models.specifier import parse
+
+    for spec in dict.fromkeys(subject["spec"] for subject in subjects):
+        specifier = parse(spec)
+        if specifier.scheme != "records":
+            continue
+        model = open_recorded(specifier)
+        answers = any(model.available((probe,)) for probe in probes)
+        prompts = model.facts.prompts
+        model.close()
+        if not answers:
+            raise RecordsError(
+                f"{spec} answers none of the {len(probes)} planned probes, by id or prompt; "
+                f"it holds replies to {prompts} others",
+                hint="make a suite of what was asked, and name it: auditor probes import "
+                f"{shlex.quote(spec)} --out DIR, then --suite DIR",
+            )
 
 
 def _check_numbers(request: AuditRequest) -> None:
@@ -142,8 +173,9 @@ class _Listed:
     def add(self, model: ControlSpec, role: str) -> None:
         from auditor.models.specifier import parse
 
-        spec = parse(model.spec).canonical
-        name = _unique_name(spec, [subject["name"] for subject in self.subjects])
+        parsed = parse(model.spec)
+        spec = parsed.planned
+        name = _unique_name(parsed.canonical, [subject["name"] for subject in self.subjects])
         self.subjects.append(
             {
                 "name": name,
@@ -200,7 +232,9 @@ def _check_controls(subjects: list[dict[str, Any]]) -> None:
 
 
 def _unique_name(spec: str, taken: Sequence[str]) -> str:
-    words = re.split(r"[^A-Za-z0-9.-]+", re.sub(r"\.(gguf|jsonl)$", "", spec))
+    if spec.startswith("openai:"):
+        spec = spec.partition("?")[0]  # the address of a server says less than its model
+    words = re.split(r"[^A-Za-z0-9.-]+", re.sub(_ENDINGS, "", spec))
     words = [word.strip(".-").lower() for word in words if word.strip(".-")]
     # A training run keeps its model in RUN/student: the run's name says more.
     if len(words) > 1 and words[-1] in ("student", "model"):

@@ -19,6 +19,7 @@ from auditor.types import Access, Decoding
 
 SCHEMA = "auditor/audit-plan/1"
 Text = Annotated[str, Field(min_length=1)]
+Profile = Literal["eu-gpai"]
 ControlRole = Literal["independent", "sibling", "base", "imitation", "replication"]
 
 
@@ -73,6 +74,26 @@ class Population(Part):
     """Fewest control families of a role; fewer are a deviation."""
 
 
+class Party(Part):
+    """Somebody whom the matter is about."""
+
+    name: Text
+    role: Text
+    """For example ``claimant``, ``provider of the suspect``."""
+
+
+class Matter(Part):
+    """Who asks whom for what: shown in the report as stated, and used for nothing else."""
+
+    number: Text | None = None
+    """File number."""
+    parties: list[Party] = Field(default_factory=list)
+    examiner: Text | None = None
+    instructed_by: Text | None = None
+    instructions: Text | None = None
+    """As received."""
+
+
 class Sampling(Part):
     """How replies are drawn."""
 
@@ -104,6 +125,7 @@ class AuditPlan(Part):
     schema_: Literal["auditor/audit-plan/1"] = Field(alias="schema")
     title: Text
     question: Text | None = None
+    matter: Matter | None = None
     hypotheses: Annotated[list[Hypothesis], Field(max_length=3)] = Field(default_factory=list)
     reference: Text
     suspects: Annotated[list[Suspect], Field(min_length=1)]
@@ -129,6 +151,8 @@ class AuditPlan(Part):
     encoder: Text | None = "all-MiniLM-L6-v2"
     compute: Compute = Compute()
     outputs: Outputs = Outputs()
+    profile: Profile | None = None
+    """A further report that is written with the case."""
     _folder: Path = PrivateAttr(default_factory=Path)
 
     @model_validator(mode="after")
@@ -156,8 +180,17 @@ class AuditPlan(Part):
         return str(self.path(name)) if "/" in name or name.endswith(".jsonl") else name
 
     def as_json(self) -> dict[str, Any]:
-        """Return the plan with every default filled in; its digest is what a lock freezes."""
-        return self.model_dump(mode="json", by_alias=True)
+        """Return the plan with every default filled in; its digest is what a lock freezes.
+
+        ``matter`` and ``profile`` are left out where they are not stated, so that plans locked
+        before there were such keys keep their digest.
+        """
+        content = self.model_dump(mode="json", by_alias=True)
+        return {
+            key: value
+            for key, value in content.items()
+            if value is not None or key not in ("matter", "profile")
+        }
 
     def request(self) -> AuditRequest:
         """Return the audit that the plan asks for."""

@@ -14,13 +14,12 @@ from auditor.case import atomic_write
 from auditor.case_marks import planned_marks
 from auditor.deviations import shortfalls
 from auditor.errors import PlanError
+from auditor.frozen import departures_from_lock, differences, frozen_parts
 from auditor.judge.findings import RULES
 from auditor.plan import plan_audit
 from auditor.plan_file import AuditPlan, load_plan
 
 SCHEMA = "auditor/plan-lock/1"
-_FROZEN = ("plan", "subjects", "suites", "marks", "rules")
-"""Parts of a lock that a later audit must find the same; another release is only noted."""
 _SHOWN = 5
 
 
@@ -46,24 +45,7 @@ def lock_of(plan: AuditPlan, case_plan: dict[str, Any]) -> dict[str, Any]:
     """Return the lock of a plan as it stands."""
     content = {
         "schema": SCHEMA,
-        "plan": plan.as_json(),
-        "subjects": {
-            subject["name"]: {key: subject[key] for key in ("role", "family", "digest")}
-            for subject in case_plan["subjects"]
-        },
-        "suites": {
-            f"{suite['name']}@{suite['version']}": {
-                "digest": suite["digest"],
-                "probes": len(suite["probes"]),
-                "selection": json_digest(suite["probes"]),
-            }
-            for suite in case_plan["suites"]
-        },
-        "marks": {
-            one["suspect"]: {key: one[key] for key in ("commitment", "suite_digest", "probes")}
-            for one in case_plan["marks"]
-        },
-        "rules": case_plan["rules"],
+        **frozen_parts(plan.as_json(), case_plan),
         "auditor": auditor.__version__,
     }
     return {**content, "digest": json_digest(content)}
@@ -144,20 +126,6 @@ def read_lock(path: Path) -> dict[str, Any] | None:
 _RESTORE = "restore the file that `auditor plan lock` wrote"
 
 
-def differences(planned: Any, found: Any, name: str = "") -> list[dict[str, Any]]:
-    """Return where two locks differ, each {"key", "planned", "found"}, keys dotted and sorted."""
-    if name == "":
-        parts = [differences(planned[part], found[part], part) for part in _FROZEN]
-        return [one for part in parts for one in part]
-    if isinstance(planned, dict) and isinstance(found, dict):
-        return [
-            one
-            for key in sorted({*planned, *found})
-            for one in differences(planned.get(key), found.get(key), f"{name}.{key}")
-        ]
-    return [] if planned == found else [{"key": name, "planned": planned, "found": found}]
-
-
 def declared_plan(path: Path, accept: str | None = None) -> tuple[AuditPlan, dict[str, Any]]:
     """Return a plan file and the plan of its case, checked against the lock beside it.
 
@@ -173,9 +141,7 @@ def declared_plan(path: Path, accept: str | None = None) -> tuple[AuditPlan, dic
     lock = read_lock(lock_path(path))
     case_plan = resolved(plan)
     now = lock_of(plan, case_plan)
-    differs = [] if lock is None else differences(lock, now)
-    if plan.decision not in (None, RULES):
-        differs.append({"key": "decision", "planned": plan.decision, "found": RULES})
+    differs = departures_from_lock(lock, now["plan"], case_plan)
     if differs and accept is None:
         raise PlanError(
             f"this is not what was planned: {_listed(differs)}",

@@ -76,14 +76,14 @@ def _check(wanted: Reproducing) -> None:
 
 
 def _drawn_records(case: Case, wanted: Reproducing) -> dict[str, list[dict[str, Any]]]:
-    """Return the drawn records by subject, in plan order; records without a reply are not drawn."""
+    """Return the drawn records by subject, in plan order: some of those whose reply is shown."""
     plan = case.read_json("plan.json")
     names = [subject["name"] for subject in plan["subjects"]]
     places = [
         (name, number)
         for name in names
         for number, record in enumerate(iterate_records(case, name))
-        if record["outcome"] != "error"
+        if record["outcome"] not in ("error", "withheld")
     ]
     order = np.random.RandomState(wanted.seed).permutation(len(places))[: wanted.sample]
     kept = {places[index] for index in order.tolist()}

@@ -5,7 +5,7 @@ Loads no model and trusts nothing: record chains are checked, arrays are opened 
 
 import json
 import tomllib
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import lru_cache
 from pathlib import Path
@@ -18,6 +18,7 @@ from auditor.case import Case
 from auditor.errors import CaseError
 from auditor.outputs import OutputSet
 from auditor.types import Access, Answer, Array, Message, ModelRef, Probe
+from auditor.withheld import placeholder, withheld_failures, withheld_lines, withheld_record
 
 
 def probe_as_json(probe: Probe) -> dict[str, Any]:
@@ -130,8 +131,15 @@ def _probe(item: dict[str, Any]) -> Probe:
     return Probe(messages=messages, answer=answer, **fields)
 
 
-def chained_lines(path: Path) -> Iterator[tuple[bytes, dict[str, Any]]]:
+def chained_lines(
+    path: Path, withheld: Mapping[int, str] | None = None
+) -> Iterator[tuple[bytes, dict[str, Any]]]:
     """Yield (line without newline, parsed line) of an append-only file; a torn end is not yielded.
+
+    Args:
+        path: of the file.
+        withheld: {index: leaf hash} of lines that are not shown; each is yielded as
+            ``{"seq", "withheld"}``.
 
     Raises:
         CaseError: a line is not JSON, or does not continue the chain of the one before it.
@@ -142,9 +150,15 @@ def chained_lines(path: Path) -> Iterator[tuple[bytes, dict[str, Any]]]:
             if not line.endswith(b"\n"):
                 return
             line = line[:-1]
+            leaf = (withheld or {}).get(number)
+            if leaf is not None and line == placeholder(leaf):
+                yield line, {"seq": number, "withheld": leaf}
+                previous = leaf
+                continue
             try:
-                row = json.loads(line)
-                intact = row["seq"] == number and row["prev"] == previous
+                # Of bytes, json.loads would guess the encoding, line by line.
+                row = json.loads(line.decode("utf-8", "surrogatepass"))
+                intact = leaf is None and row["seq"] == number and row["prev"] == previous
             except (ValueError, KeyError, TypeError):
                 intact = False
             if not intact:
@@ -159,6 +173,8 @@ def chained_lines(path: Path) -> Iterator[tuple[bytes, dict[str, Any]]]:
 def iterate_records(case: Case, subject: str) -> Iterator[dict[str, Any]]:
     """Yield the records of a subject in plan order: every probe, and its repeats, of every suite.
 
+    Of a withheld record only its place is known: its outcome is ``withheld``, its text `Withheld`.
+
     Raises:
         CaseError: a file is missing, incomplete, broken, or not the one that the plan asks for.
     """
@@ -169,7 +185,10 @@ def iterate_records(case: Case, subject: str) -> Iterator[dict[str, Any]]:
             raise CaseError(f"{path} is missing", hint="collect the case first")
         expected = [(probe.id, repeat) for probe in suite.probes for repeat in range(repeats)]
         rows = 0
-        for _, row in chained_lines(path):
+        hidden = withheld_lines(case).get(path.relative_to(case.data).as_posix(), {})
+        for _, row in chained_lines(path, hidden):
+            if row["seq"] in hidden and rows < len(expected):
+                row = withheld_record(row, subject, suite.id, expected[rows])
             found = (row["probe_id"], row["repeat"])
             if rows >= len(expected) or found != expected[rows] or row["subject"] != subject:
                 raise CaseError(f"{path}: line {rows + 1} is not what the plan asks for")
@@ -244,10 +263,13 @@ def load_answered(case: Case, subject: str) -> Answered:
     texts: list[list[str]] = [[] for _ in probes]
     # (P): how many repeats in a row, from the first, have a reply
     replies = [0] * len(probes)
+    failed = withheld_failures(case, subject)
     for row, record in enumerate(iterate_records(case, subject)):
         probe = row // repeats
         texts[probe].append(record["text"])
-        if record["outcome"] != "error" and replies[probe] == record["repeat"]:
+        place = (record["suite"], record["probe_id"], record["repeat"])
+        answered = record["outcome"] != "error" and place not in failed
+        if answered and replies[probe] == record["repeat"]:
             replies[probe] += 1
     n = _kept_repeats(replies)
     embeddings = read_array(case, "embeddings", subject)

@@ -4,6 +4,7 @@ Axes, everywhere: P probes, N samples (repeats) of a probe, T token positions, V
 D hidden width, E embedding width. Arrays are copied on entry and read-only.
 """
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import IntEnum
 from typing import Any, Literal
@@ -120,6 +121,33 @@ class Decoding:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Exchange:
+    """The call to a server that a reply came from; its raw bytes stand in the exchange log."""
+
+    request_digest: str
+    """Finds its lines in the log."""
+    attempts: int
+    """How often it was asked until it was answered."""
+    model: str | None
+    """As the server calls the model that answered."""
+    fingerprint: str | None
+    """Of the system behind it, where the server gives one."""
+    prompt_tokens: int | None
+    completion_tokens: int | None
+    """As the server counted; None where it does not say."""
+    outcome: Literal["ok", "refusal", "filtered"]
+    """``refusal``: the server marks the reply as one. ``filtered``: it withheld or cut it."""
+
+    def as_json(self) -> dict[str, Any]:
+        """Return what a record says of the call beside its attempts, usage and outcome."""
+        return {
+            "fingerprint": self.fingerprint,
+            "model": self.model,
+            "request_digest": self.request_digest,
+        }
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Sample:
     """One reply of a model to one probe."""
 
@@ -132,6 +160,11 @@ class Sample:
     """The reply, without end-of-sequence and padding; empty where only text is known."""
     text: str
     finish_reason: Literal["stop", "length", "unknown"]
+    recorded: Mapping[str, Any] | None = None
+    """Where somebody else recorded it: what the file says beside the reply (``logprobs``,
+    ``model``, ``decoding``, ``time``)."""
+    exchange: Exchange | None = None
+    """Of a model behind a server."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)

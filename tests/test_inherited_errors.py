@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 from jsonschema import Draft202012Validator
 
+from auditor.cli.lineage_errors import of_all
 from auditor.cli.main import run as command
 from auditor.data import data_dir
 from auditor.distill.finished_run import FinishedRun
@@ -132,3 +133,14 @@ def test_command_writes_it_into_the_report_and_show_tells_it(
     shown = json.loads(capsys.readouterr().out)["inherited_errors"]
     assert shown["errors"] == found["errors"]
     assert shown["repeated"] == found["repeated"]
+
+
+def test_that_a_student_is_better_is_printed_with_its_p_values():
+    kept = dict.fromkeys(("probes", "right", "learned", "errors", "repeated"), 1)
+    found = {**kept, "better": True, "p_shuffled": 0.03125, "p_untouched": 0.25}
+    assert of_all(found)["better"] == (
+        "yes, with exact one-sided p 0.031 against its shuffled answers and 0.25 against the "
+        "untouched student"
+    )
+    nobody = {**kept, "better": None, "p_shuffled": None, "p_untouched": None}
+    assert of_all(nobody)["better"] == "not known: the teacher makes no error"

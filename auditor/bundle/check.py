@@ -25,6 +25,24 @@ TITLES = {
     "V14": "no secrets, nothing executable",
 }
 """Stable ids (evidence format 1)."""
+REMEDIES = {
+    "V01": "read nothing in it; ask for the case again, as the sealing program wrote it",
+    "V02": "verify with the release that sealed it (bag-info.txt), or ask for the case again",
+    "V03": "a file is not as it was sealed: ask whoever sealed the case for the files again",
+    "V04": "take out what the manifests do not list, or ask for the case again",
+    "V05": "check --key with the signer by another way; otherwise ask for the signed case again",
+    "V06": "ask for the time stamp again; --tsa-root is the root of the authority that stamped",
+    "V07": "a line is not as it was collected: ask for the case again",
+    "V08": "something planned is missing or unplanned: ask for the whole case, or a new one",
+    "V09": "the audit is not the planned one: ask for a case with its deviations stated, or a new "
+    "audit",
+    "V10": "a number is not what was computed: have `auditor judge` and `seal` repeated",
+    "V11": "read data/*.json and not the report; have the case sealed again",
+    "V12": "a number cannot be recomputed: do not rely on it; --json names each",
+    "V13": "do not repeat the conclusion; have `auditor judge` and `seal` repeated",
+    "V14": "do not open the reports in a browser; have the secret changed",
+}
+"""What to do where a check fails. A change made on the way and one made on purpose look alike."""
 _SHOWN = 20
 _MALFORMED = (
     LookupError,
@@ -51,6 +69,11 @@ class Check:
         """In two or three words."""
         return TITLES[self.id]
 
+    @property
+    def remedy(self) -> str | None:
+        """What to do; None where the check did not fail."""
+        return REMEDIES[self.id] if self.outcome == "fail" else None
+
     def as_json(self) -> dict[str, Any]:
         """Return the check as it is printed."""
         return {
@@ -58,6 +81,7 @@ class Check:
             "title": self.title,
             "outcome": self.outcome,
             "details": list(self.details),
+            "remedy": self.remedy,
         }
 
 

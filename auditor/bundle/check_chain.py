@@ -5,6 +5,7 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from auditor.bundle.check import Check, judged
+from auditor.bundle.check_parent import proof_faults
 from auditor.bundle.scan import Scanned
 from auditor.canon import json_digest
 from auditor.case import Case
@@ -29,6 +30,7 @@ def _chain_faults(case: Case, scanned: Mapping[str, Scanned]) -> Iterator[str]:
         if tree != (found.lines, found.merkle_root, found.last):
             yield f"{name} has another Merkle root, number of lines or last line than indexed"
     yield from _logged_faults(case, scanned)
+    yield from proof_faults(case, scanned)
 
 
 def _logged_faults(case: Case, scanned: Mapping[str, Scanned]) -> Iterator[str]:

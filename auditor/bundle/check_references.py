@@ -6,10 +6,12 @@ from typing import Any
 
 import auditor
 from auditor.bundle.check import Check, judged
+from auditor.bundle.check_parent import original, statistic_faults
 from auditor.case import Case
 from auditor.measures import all_measures
 from auditor.report.findings import suspects
 from auditor.report.result import report_name, result_name, stored_result
+from auditor.withheld import withheld_names
 
 
 def check_references(case: Case) -> Check:
@@ -25,6 +27,7 @@ def _faults(case: Case) -> Iterator[str]:
         yield "statistics.json, conclusion.json and plan.json are about other suspects"
         return
     expected = _expected(case)
+    yield from statistic_faults(case)
     for name in names:
         rows = statistics["suspects"][name]
         for missing in sorted(expected - {row["measure"] for row in rows}):
@@ -38,13 +41,16 @@ def _faults(case: Case) -> Iterator[str]:
 
 def _expected(case: Case) -> set[str]:
     """Return the measures that a case of this release has; none are known of another one."""
-    if case.read_json("evidence.json")["tool"]["version"] != auditor.__version__:
+    source = original(case.root)
+    index = case.read_json("evidence.json") if source is None else source.evidence
+    if index["tool"]["version"] != auditor.__version__:
         return set()
     return {measure.id for measure in all_measures()}
 
 
 def _input_faults(case: Case, suspect: str, rows: list[dict[str, Any]]) -> Iterator[str]:
     ids = [row["id"] for row in rows]
+    withheld = withheld_names(case)
     if len(set(ids)) != len(ids):
         yield f"statistics.json: an id is there twice for {suspect}"
     for row in rows:
@@ -53,7 +59,7 @@ def _input_faults(case: Case, suspect: str, rows: list[dict[str, Any]]) -> Itera
         if row["value"] is None:
             continue
         for name in row["inputs"]:
-            if not (case.data / name).exists():
+            if not (case.data / name).exists() and name not in withheld:
                 yield f"statistics.json: {row['id']} rests on data/{name}, which is not there"
 
 

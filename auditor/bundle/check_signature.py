@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from auditor.bundle.check import Check, judged, skipped
 from auditor.bundle.check_index import strict_json
+from auditor.bundle.check_parent import original
 from auditor.bundle.keys import fingerprint
 from auditor.bundle.scan import Scanned
 from auditor.bundle.signature import (
@@ -17,13 +18,18 @@ from auditor.bundle.signature import (
     PAYLOAD_TYPE,
     SUFFIX,
     data_statement,
+    opinion_on,
     opinion_statement,
 )
+from auditor.case import Case
+from auditor.withheld import PARENT
 
 if TYPE_CHECKING:
     from cryptography.hazmat.primitives.asymmetric.ec import EllipticCurvePublicKey
 
 
+_PARENT = f"data/{PARENT}/{FOLDER}/"
+"""Where a redacted case keeps the signatures over the original."""
 _OWN_KEY = {"certificate", "x509CertificateChain"}
 """Parts of a Sigstore bundle that bring a key along."""
 
@@ -43,7 +49,7 @@ def check_signatures(
     root: Path, scanned: Mapping[str, Scanned], keys: Sequence["EllipticCurvePublicKey"]
 ) -> Check:
     """V05: each key given has signed the files as they are; every statement is about this case."""
-    names = [name for name in sorted(scanned) if name.startswith(f"{FOLDER}/")]
+    names = [name for name in sorted(scanned) if name.startswith((f"{FOLDER}/", _PARENT))]
     faults: list[str] = []
     signed: list[_Signed] = []
     for name in names:
@@ -53,11 +59,12 @@ def check_signatures(
             faults.append(f"{name} is no Sigstore bundle: {error!r}")
             continue
         signed.append(one)
-        if strict_json(one.payload) != _expected(root, name, scanned):
+        if strict_json(one.payload) != _statement(root, name, scanned):
             faults.append(f"{name} was made over another case, or another state of this one")
     notes = [_note(one) for one in signed]
     for key in keys:
         faults += _key_faults(signed, key)
+    notes += _signed_notes(signed, keys)
     if keys or faults:
         return judged("V05", faults, notes)
     return skipped("V05", "no key given: --key PUB.pem says whose signature is trusted", *notes)
@@ -79,6 +86,22 @@ def _read(root: Path, name: str) -> _Signed:
     )
 
 
+def _statement(root: Path, name: str, scanned: Mapping[str, Scanned]) -> dict[str, Any]:
+    """Return what a signature must be over: this case, or the original of a redacted one."""
+    if not name.startswith(_PARENT):
+        return _expected(root, name, scanned)
+    source = original(root)
+    if source is None:
+        raise ValueError(f"{name}: the case has no original")
+    file = name.removeprefix(_PARENT)
+    if not file.endswith(OPINION_SUFFIX):
+        return data_statement(source.digests)
+    role = file.removesuffix(OPINION_SUFFIX)
+    # The conclusion is never withheld: V07 shows that it is the original's.
+    conclusion = Case(root).read_json("conclusion.json")
+    return opinion_on(source.manifest, source.evidence, conclusion, role)
+
+
 def _expected(root: Path, name: str, scanned: Mapping[str, Scanned]) -> dict[str, Any]:
     file = name.removeprefix(f"{FOLDER}/")
     if file.endswith(OPINION_SUFFIX):
@@ -92,7 +115,8 @@ def _expected(root: Path, name: str, scanned: Mapping[str, Scanned]) -> dict[str
 
 def _note(one: _Signed) -> str:
     carried = "; it carries a key, which is not trusted" if one.carries_key else ""
-    return f"{one.name} names the key {one.hint or '(none)'}{carried}"
+    over = " over the original" if one.name.startswith(_PARENT) else ""
+    return f"{one.name} names the key {one.hint or '(none)'}{over}{carried}"
 
 
 def _key_faults(signed: Sequence[_Signed], key: "EllipticCurvePublicKey") -> list[str]:
@@ -106,6 +130,20 @@ def _key_faults(signed: Sequence[_Signed], key: "EllipticCurvePublicKey") -> lis
     if not any(not one.name.endswith(OPINION_SUFFIX) for one in valid):
         faults.append(f"the key {hint} did not sign these files")
     return faults
+
+
+def _signed_notes(signed: Sequence[_Signed], keys: Sequence["EllipticCurvePublicKey"]) -> list[str]:
+    """Say, of a redacted case, what each key given has signed: this copy, or the original."""
+    if not any(one.name.startswith(_PARENT) for one in signed):
+        return []
+    found = []
+    for key in keys:
+        names = [one.name for one in signed if _valid(one, key)]
+        copy = any(not name.startswith(_PARENT) for name in names)
+        source = any(name.startswith(_PARENT) for name in names)
+        what = " and ".join(["this redacted copy"] * copy + ["the original"] * source)
+        found.append(f"the key {fingerprint(key)} signed {what or 'neither copy nor original'}")
+    return found
 
 
 def _valid(one: _Signed, key: "EllipticCurvePublicKey") -> bool:

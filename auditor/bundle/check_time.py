@@ -15,12 +15,15 @@ from typing import TYPE_CHECKING, Any
 from auditor.bundle.check import Check, judged, skipped
 from auditor.bundle.check_chain import custody_events
 from auditor.bundle.check_index import strict_json
+from auditor.bundle.check_parent import original
+from auditor.bundle.evidence import FILE
 from auditor.bundle.scan import Scanned
 from auditor.bundle.signature import FOLDER
 from auditor.bundle.timestamp import PLAN_STAMP, stamped_time, trusted
 from auditor.canon import pretty_json
 from auditor.case import Case
 from auditor.errors import MissingExtraError, TimestampError
+from auditor.withheld import PARENT
 
 if TYPE_CHECKING:
     from cryptography.x509 import Certificate
@@ -35,6 +38,8 @@ class _Stamp:
     data: bytes
     """What it must be over."""
     of_plan: bool
+    sealed: str
+    """When what it is over was sealed."""
 
 
 def check_times(
@@ -66,13 +71,16 @@ def _stamps(case: Case, scanned: Mapping[str, Scanned]) -> Iterator[_Stamp]:
     lock = (case.read_json("plan.json").get("declared") or {}).get("lock")
     if f"data/{PLAN_STAMP}" in scanned:
         over = b"" if lock is None else pretty_json(lock)
-        yield _Stamp(f"data/{PLAN_STAMP}", (case.data / PLAN_STAMP).read_bytes(), over, True)
+        yield _Stamp(f"data/{PLAN_STAMP}", (case.data / PLAN_STAMP).read_bytes(), over, True, "")
+    source, index = original(case.root), case.read_json(FILE)
     for name in sorted(scanned):
         if name.startswith(f"{FOLDER}/"):
-            yield from _of_signature(case.root, name)
+            yield from _of_signature(case.root, name, index["sealed"])
+        elif source is not None and name.startswith(f"data/{PARENT}/{FOLDER}/"):
+            yield from _of_signature(case.root, name, source.evidence["sealed"])
 
 
-def _of_signature(root: Path, name: str) -> Iterator[_Stamp]:
+def _of_signature(root: Path, name: str, sealed: str) -> Iterator[_Stamp]:
     try:
         content: Any = strict_json((root / name).read_bytes())
         kept = content["verificationMaterial"].get("timestampVerificationData", {})
@@ -81,7 +89,7 @@ def _of_signature(root: Path, name: str) -> Iterator[_Stamp]:
         return  # no signature at all: V05 says so
     for one in kept.get("rfc3161Timestamps", []):
         response = base64.b64decode(one["signedTimestamp"], validate=True)
-        yield _Stamp(name, response, signed, False)
+        yield _Stamp(name, response, signed, False, sealed)
 
 
 def _place_faults(case: Case, stamp: _Stamp, time: datetime) -> Iterator[str]:
@@ -92,7 +100,7 @@ def _place_faults(case: Case, stamp: _Stamp, time: datetime) -> Iterator[str]:
             yield f"{stamp.name}: the plan was stamped after the collection had begun"
     else:
         # Authorities often give whole seconds.
-        sealed = datetime.fromisoformat(case.read_json("evidence.json")["sealed"])
+        sealed = datetime.fromisoformat(stamp.sealed)
         if time < sealed.replace(microsecond=0):
             yield f"{stamp.name}: the signature was stamped before the seal"
 
@@ -112,3 +120,6 @@ def _order_faults(case: Case, events: list[dict[str, Any]]) -> Iterator[str]:
         yield "the times of custody.jsonl do not ascend"
     if times and times[-1] > sealed:
         yield "the seal is dated before the last event of custody.jsonl"
+    source = original(case.root)
+    if source is not None and datetime.fromisoformat(source.evidence["sealed"]) > sealed:
+        yield "the redacted copy is dated before the original was sealed"

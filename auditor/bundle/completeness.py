@@ -7,7 +7,9 @@ from typing import Any
 
 from auditor.case import Case
 from auditor.errors import CaseError
+from auditor.exchanges import exchange_path, failed_attempts
 from auditor.stored import iterate_records
+from auditor.withheld import redaction
 
 _STAGES = {
     "subjects.json": "collect",
@@ -72,26 +74,54 @@ def _check_replies(case: Case, plan: dict[str, Any]) -> None:
     found = {p.relative_to(records).as_posix() for p in records.rglob("*") if p.is_file()}
     if found - planned:
         raise CaseError(f"records/{min(found - planned)} was not planned", hint=_EXTRA)
-    failed = {
-        tuple(record[key] for key in _REQUEST): record["error"]
-        for name in names
-        for record in iterate_records(case, name)
-        if record["outcome"] == "error"
-    }
-    if failed != _listed_errors(case):
+    failed: dict[tuple[Any, ...], Any] = {}
+    hidden: set[tuple[Any, ...]] = set()
+    for name in names:
+        for record in iterate_records(case, name):
+            if record["outcome"] == "error":
+                failed[tuple(record[key] for key in _REQUEST)] = record["error"]
+            elif record["outcome"] == "withheld":
+                hidden.add(tuple(record[key] for key in _REQUEST[:-1]))
+    rows = _listed_rows(case)
+    # A row of an attempt names its line in the exchange log; the others are of planned replies.
+    attempts = [row for name in names for row in failed_attempts(case, name)]
+    unseen = _withheld_logs(case, names)
+    found_attempts = [row for row in rows if "exchange" in row and row["subject"] not in unseen]
+    listed = _errors_of([row for row in rows if "exchange" not in row])
+    shown = {request: row["error"] for request, row in listed.items() if "withheld" not in row}
+    # Of a withheld reply it is only said whether it failed, not how.
+    bare = all(
+        request[:-1] in hidden and listed[request]["error"] is None
+        for request in listed.keys() - shown.keys()
+    )
+    if failed != shown or not bare or found_attempts != attempts:
         raise CaseError(
             "errors.jsonl does not list exactly the replies that failed",
             hint="restore the file: `auditor collect` wrote it",
         )
 
 
+def _withheld_logs(case: Case, names: list[str]) -> set[str]:
+    """Return the subjects of a redacted case whose exchange log is not there to compare with."""
+    if redaction(case) is None:
+        return set()
+    return {name for name in names if not exchange_path(case, name).is_file()}
+
+
 _EXTRA = "take it out of the case, or plan it"
 
 
-def _listed_errors(case: Case) -> dict[tuple[Any, ...], Any]:
+def _listed_rows(case: Case) -> list[dict[str, Any]]:
     lines = (case.data / "errors.jsonl").read_bytes().splitlines()
     try:
         rows = [json.loads(line) for line in lines]
-        return {tuple(row[key] for key in _REQUEST): row["error"] for row in rows}
-    except (ValueError, KeyError, TypeError) as error:
+        return [dict(row) for row in rows]
+    except (ValueError, TypeError) as error:
         raise CaseError(f"errors.jsonl cannot be read: {error}") from error
+
+
+def _errors_of(rows: list[dict[str, Any]]) -> dict[tuple[Any, ...], dict[str, Any]]:
+    try:
+        return {tuple(row[key] for key in _REQUEST): {"error": None, **row} for row in rows}
+    except KeyError as error:
+        raise CaseError(f"errors.jsonl cannot be read: {error} is missing") from error

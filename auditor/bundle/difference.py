@@ -10,6 +10,7 @@ from typing import Any
 from auditor.canon import digest
 from auditor.case import Case
 from auditor.errors import CaseError
+from auditor.withheld import withheld_lines
 
 SCHEMA = "auditor/diff/1"
 _CONCLUSION = ("reading", "via", "basis", "cap", "verbal", "log10_lr", "interval")
@@ -103,13 +104,15 @@ def _records(a: Case, b: Case) -> Iterator[dict[str, Any]]:
 
 
 def _replies(case: Case, name: str) -> dict[tuple[str, int], str]:
-    """Return {(probe, repeat): digest of the last attempt's reply}."""
-    path = case.data / name
+    """Return {(probe, repeat): digest of the last attempt's reply}; withheld ones are left out."""
+    path, hidden = case.data / name, withheld_lines(case).get(name, {})
     found: dict[tuple[str, int], str] = {}
     if not path.is_file():
         return found
     with path.open("rb") as lines:
         for number, line in enumerate(lines, 1):
+            if number - 1 in hidden:
+                continue
             try:
                 row = json.loads(line)
                 reply = json.dumps([row.get("outcome"), row.get("text")])

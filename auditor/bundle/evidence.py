@@ -7,17 +7,18 @@ and still be proved to stand where it stood.
 import hashlib
 import unicodedata
 from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import Any
 
 import auditor
 from auditor.canon import directory_digests, json_digest, leaf_hash, tree_digest
-from auditor.case import Case
+from auditor.case import FORMATS, Case
 from auditor.errors import CaseError
 from auditor.merkle import merkle_root
 from auditor.stored import chained_lines
 
-SCHEMA = "auditor/evidence/1"
+SCHEMA = FORMATS["evidence.json"]
 FILE = "evidence.json"
 CHAINED = ("record", "custody")
 """Roles of files whose lines are chained by ``seq`` and ``prev``."""
@@ -33,6 +34,7 @@ _ROLES = {
     "arrays": "array",
     "collected": "collected",
     "errors": "errors",
+    "exchanges": "exchanges",
     "marks": "marks",
     "calibration": "calibration",
     "statistics": "statistics",
@@ -40,6 +42,8 @@ _ROLES = {
     "deviations": "deviations",
     "custody": "custody",
     "replay": "replay",
+    "redaction": "redaction",
+    "parent": "parent",
 }
 _MEDIA_TYPES = {
     ".json": "application/json",
@@ -105,18 +109,32 @@ def _portable(name: str) -> bool:
     return not unsafe and unicodedata.is_normalized("NFC", name)
 
 
-def index(data: Path, sealed: str) -> dict[str, Any]:
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Origin:
+    """The sealed case that a redacted one was derived from."""
+
+    parent: str
+    """SHA-256 of its payload manifest, hex."""
+    withheld: Mapping[str, Mapping[int, str]]
+    """File -> index of a line -> leaf hash."""
+
+
+def index(data: Path, sealed: str, origin: Origin | None = None) -> dict[str, Any]:
     """Return the content of evidence.json for the files below `data`.
 
     Args:
         data: of the case, complete but for evidence.json.
         sealed: UTC time of the seal, ISO 8601.
+        origin: of a redacted case.
 
     Raises:
         CaseError: a file is not what the case says it is.
     """
     plan = Case(data.parent).read_json("plan.json")
-    files = {name: _entry(data, name) for name in payload_names(data) if name != FILE}
+    withheld = {} if origin is None else origin.withheld
+    files = {
+        name: _entry(data, name, withheld.get(name)) for name in payload_names(data) if name != FILE
+    }
     return {
         "schema": SCHEMA,
         "case_id": json_digest(plan),
@@ -127,16 +145,19 @@ def index(data: Path, sealed: str) -> dict[str, Any]:
             "source_digest": source_digest(),
         },
         "files": files,
-        "parent": None,
-        "withheld": {},
+        "parent": None if origin is None else origin.parent,
+        "withheld": {
+            name: {str(number): leaf for number, leaf in lines.items()}
+            for name, lines in withheld.items()
+        },
     }
 
 
-def _entry(data: Path, name: str) -> dict[str, Any]:
+def _entry(data: Path, name: str, withheld: Mapping[int, str] | None) -> dict[str, Any]:
     path, kind = data / name, role(name)
     digest, size = _hashed(path)
     entry = {"role": kind, "media_type": media_type(name), "sha256": digest, "bytes": size}
-    return {**entry, **_tree(path)} if kind in CHAINED else entry
+    return {**entry, **_tree(path, withheld)} if kind in CHAINED else entry
 
 
 def _hashed(path: Path) -> tuple[str, int]:
@@ -148,9 +169,11 @@ def _hashed(path: Path) -> tuple[str, int]:
     return hasher.hexdigest(), size
 
 
-def _tree(path: Path) -> dict[str, Any]:
+def _tree(path: Path, withheld: Mapping[int, str] | None) -> dict[str, Any]:
     """Return the number of lines of a chained file, their Merkle root and the last leaf hash."""
-    leaves = [leaf_hash(line) for line, _ in chained_lines(path)]
+    hidden = withheld or {}
+    lines = chained_lines(path, hidden)
+    leaves = [hidden.get(number) or leaf_hash(line) for number, (line, _) in enumerate(lines)]
     last = leaves[-1] if leaves else ""
     return {"lines": len(leaves), "merkle_root": merkle_root(leaves), "last": last}
 

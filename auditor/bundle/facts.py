@@ -11,6 +11,7 @@ from auditor.bundle.signature import FOLDER, unchanged_payload
 from auditor.case import Case
 from auditor.report.words import reading_sentence
 from auditor.stored import chained_lines
+from auditor.withheld import redaction
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -41,6 +42,8 @@ class Facts:
     deviations: list[Any] | None
     """None where no plan was locked beforehand."""
     signatures: list[str]
+    redacted: str | None = None
+    """What a redacted copy does not show, and of which case it is one."""
 
 
 def facts(root: Path) -> Facts:
@@ -72,6 +75,7 @@ def facts(root: Path) -> Facts:
         undefined=sum(row["undefined"] is not None for row in rows),
         readings=list(_readings(case, plan)),
         deviations=case.read_json("deviations.json")["deviations"] if "declared" in plan else None,
+        redacted=_redacted(case, evidence),
         signatures=sorted(path.name for path in (root / FOLDER).glob("*.json")),
     )
 
@@ -83,6 +87,17 @@ def _events(case: Case) -> Iterator[dict[str, Any]]:
     last = {row["event"]: row["seq"] for row in rows}
     kept = {*first.values(), *last.values()}
     yield from (row for row in rows if row["seq"] in kept)
+
+
+def _redacted(case: Case, evidence: dict[str, Any]) -> str | None:
+    stated = redaction(case)
+    if stated is None:
+        return None
+    lines, files = stated["lines"], len(stated["files"])
+    return (
+        f"{lines['withheld']} of {lines['total']} record lines and {files} files withheld, of the "
+        f"case whose manifest-sha256.txt has the SHA-256 {evidence['parent']}"
+    )
 
 
 def _line_count(path: Path) -> int:

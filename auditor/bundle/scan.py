@@ -2,12 +2,13 @@
 
 import hashlib
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from auditor.bundle.evidence import CHAINED, role
 from auditor.canon import leaf_hash
 from auditor.merkle import merkle_root
+from auditor.withheld import leaf_in
 
 _CHUNK_BYTES = 1 << 20
 
@@ -27,6 +28,8 @@ class Scanned:
     """Leaf hash of the last line."""
     fault: str | None = None
     """Where the chain breaks."""
+    withheld: dict[int, str] = field(default_factory=dict)
+    """Index -> leaf hash of the lines that are not shown."""
 
 
 def scan(root: Path, names: Iterable[str]) -> dict[str, Scanned]:
@@ -49,11 +52,17 @@ def _scan(path: Path, name: str) -> Scanned:
 def _chain(path: Path) -> Scanned:
     hasher, size, fault = hashlib.sha256(), 0, None
     leaves: list[str] = []
+    withheld: dict[int, str] = {}
     with path.open("rb", buffering=_CHUNK_BYTES) as stream:
         for line in stream:
             hasher.update(line)
             size += len(line)
             previous = leaves[-1] if leaves else ""
+            leaf = leaf_in(line.removesuffix(b"\n"))
+            if leaf is not None:
+                withheld[len(leaves)] = leaf
+                leaves.append(leaf)
+                continue
             if fault is None and not _continues(line, len(leaves), previous):
                 fault = f"line {len(leaves) + 1} does not continue the chain"
             leaves.append(leaf_hash(line.removesuffix(b"\n")))
@@ -64,6 +73,7 @@ def _chain(path: Path) -> Scanned:
         merkle_root=merkle_root(leaves),
         last=leaves[-1] if leaves else "",
         fault=fault,
+        withheld=withheld,
     )
 
 

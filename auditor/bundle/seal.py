@@ -7,13 +7,14 @@ no sealed case and which the next seal replaces.
 
 import os
 import shutil
-from collections.abc import Mapping
+from collections.abc import Mapping, Set
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 from auditor.bundle.bag import TAG_FILES, is_bag, write_tags
 from auditor.bundle.evidence import FILE, changed_since, index, payload_names
+from auditor.bundle.key_like import refuse_key_like
 from auditor.bundle.secret_scan import refuse_secrets
 from auditor.canon import pretty_json
 from auditor.case import Case, atomic_write, storage_errors
@@ -46,7 +47,11 @@ def check_target(case: Case, target: Path) -> None:
             hint="seal the draft; a sealed case is never changed",
         )
     if target.exists() or target.is_symlink():
-        raise CaseError(f"{target} exists", hint="give another --out; nothing is replaced")
+        raise CaseError(
+            f"{target} exists",
+            hint="give another --out; nothing is replaced"
+            + ("; `auditor sign` adds a signature to a sealed case" if is_bag(target) else ""),
+        )
     if target.resolve().is_relative_to(case.data.resolve()):
         raise CaseError(f"{target} lies in the case itself", hint="give another --out")
     part = part_of(target)
@@ -82,13 +87,16 @@ def copy_draft(case: Case, target: Path) -> Case:
     return Case(part)
 
 
-def close(copy: Case, target: Path, secrets: Mapping[str, list[bytes]]) -> dict[str, Any]:
+def close(
+    copy: Case, target: Path, secrets: Mapping[str, list[bytes]], key_like: Set[bytes] = frozenset()
+) -> dict[str, Any]:
     """Index, pack and rename a copied case; return the content of its evidence.json.
 
     Args:
         copy: in ``<target>.part``, with its last custody event and its reports.
         target: what it will be called.
         secrets: that it must not hold.
+        key_like: texts like a key that were accepted.
 
     Raises:
         CaseError: it holds a secret, or a file that is not the collected one.
@@ -96,15 +104,25 @@ def close(copy: Case, target: Path, secrets: Mapping[str, list[bytes]]) -> dict[
     """
     names = payload_names(copy.data)
     refuse_secrets(copy.data, names, secrets)
+    refuse_key_like(copy, names, key_like)
     evidence = index(copy.data, datetime.now(UTC).isoformat(timespec="milliseconds"))
     _check_collected(copy, evidence)
+    publish(copy, target, evidence)
+    return evidence
+
+
+def publish(copy: Case, target: Path, evidence: Mapping[str, Any]) -> None:
+    """Write the index and the manifests of a case in ``<target>.part``, and give it its name.
+
+    Raises:
+        StorageError: the disk refused it.
+    """
     atomic_write(copy.data / FILE, pretty_json(evidence))
     write_tags(copy.root, evidence)
     with storage_errors(target):
         _flush(copy.root)
         copy.root.rename(target)
         _flush_folder(target.parent)
-    return evidence
 
 
 def _check_collected(copy: Case, evidence: dict[str, Any]) -> None:

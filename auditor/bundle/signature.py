@@ -17,7 +17,7 @@ from auditor.bundle.bag import MANIFEST, is_bag, manifest_digest
 from auditor.bundle.evidence import FILE, payload_names
 from auditor.bundle.keys import fingerprint
 from auditor.canon import canonical_json, file_digest, pretty_json
-from auditor.case import Case, atomic_write
+from auditor.case import Case, atomic_write, check_format
 from auditor.errors import CaseError
 
 if TYPE_CHECKING:
@@ -79,9 +79,23 @@ def opinion_statement(root: Path, role: str) -> dict[str, Any]:
     """Return the statement that a role stands by the conclusion of a sealed case."""
     case = Case(root)
     conclusion, evidence = case.read_json("conclusion.json"), case.read_json(FILE)
+    return opinion_on(manifest_digest(root), evidence, conclusion, role)
+
+
+def opinion_on(
+    manifest: str, evidence: Mapping[str, Any], conclusion: Mapping[str, Any], role: str
+) -> dict[str, Any]:
+    """Return the statement that a role stands by a conclusion.
+
+    Args:
+        manifest: SHA-256 of the payload manifest of the case, hex.
+        evidence: content of its evidence.json.
+        conclusion: content of its conclusion.json.
+        role: of the signer.
+    """
     return {
         "_type": STATEMENT,
-        "subject": [{"name": MANIFEST, "digest": {"sha256": manifest_digest(root)}}],
+        "subject": [{"name": MANIFEST, "digest": {"sha256": manifest}}],
         "predicateType": OPINION,
         "predicate": {
             "role": role,
@@ -100,8 +114,10 @@ def unchanged_payload(root: Path) -> dict[str, str]:
     """Return {path below data/: sha256, hex} as read now.
 
     Raises:
-        CaseError: the folder is not a sealed case, or its files are not those of its manifest.
+        CaseError: the folder is not a sealed case, is of a version that this release cannot read,
+            or its files are not those of its manifest.
     """
+    check_format(root)
     if not is_bag(root) or not (root / "data" / FILE).is_file() or root.name.endswith(".part"):
         raise CaseError(f"{root} is not a sealed case", hint="`auditor seal CASE` makes one")
     data = root / "data"
@@ -148,6 +164,19 @@ def _write(path: Path, key: "EllipticCurvePrivateKey", statement: Mapping[str, A
 
 def sigstore_bundle(key: "EllipticCurvePrivateKey", payload: bytes) -> dict[str, Any]:
     """Return a Sigstore bundle with the payload, signed; the key is named, not carried."""
+    # Model Signing names the key by the hint, and leaves the envelope's key id empty.
+    return {
+        "mediaType": MEDIA_TYPE,
+        "verificationMaterial": {
+            "publicKey": {"hint": fingerprint(key.public_key())},
+            "tlogEntries": [],
+        },
+        "dsseEnvelope": dsse_envelope(key, payload, name=""),
+    }
+
+
+def dsse_envelope(key: "EllipticCurvePrivateKey", payload: bytes, name: str) -> dict[str, Any]:
+    """Return a DSSE 1.0 envelope with an in-toto statement, signed by a key of that name."""
     from cryptography.hazmat.primitives import hashes
     from cryptography.hazmat.primitives.asymmetric import ec
     from securesystemslib.dsse import Envelope
@@ -160,18 +189,10 @@ def sigstore_bundle(key: "EllipticCurvePrivateKey", payload: bytes) -> dict[str,
     }
     pae = Envelope(payload, PAYLOAD_TYPE, {}).pae()
     signed = key.sign(pae, ec.ECDSA(by_bits[key.curve.key_size]))
-    # Model Signing names the key by the hint, and leaves the envelope's key id empty.
     return {
-        "mediaType": MEDIA_TYPE,
-        "verificationMaterial": {
-            "publicKey": {"hint": fingerprint(key.public_key())},
-            "tlogEntries": [],
-        },
-        "dsseEnvelope": {
-            "payload": _base64(payload),
-            "payloadType": PAYLOAD_TYPE,
-            "signatures": [{"keyid": "", "sig": _base64(signed)}],
-        },
+        "payload": _base64(payload),
+        "payloadType": PAYLOAD_TYPE,
+        "signatures": [{"keyid": name, "sig": _base64(signed)}],
     }
 
 

@@ -12,6 +12,7 @@ from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from auditor.bundle.bag import is_bag
 from auditor.bundle.signature import MEDIA_TYPE
 from auditor.canon import pretty_json
 from auditor.case import Case, atomic_write
@@ -37,6 +38,14 @@ def write_request(path: Path, target: Path) -> None:
     builder = client.TimestampRequestBuilder().data(stamped_bytes(path))
     request = builder.hash_algorithm(client.HashAlgorithm.SHA256).build()
     atomic_write(target, request.as_bytes())
+
+
+def request_path(path: Path) -> Path:
+    """Return where a request goes if nobody says: never into a sealed case, which is closed."""
+    root = path.resolve().parent.parent
+    if is_bag(root):
+        return root.with_name(f"{root.name}.{path.name.partition('.')[0]}.tsq")
+    return path.with_suffix(".tsq")
 
 
 def stamped_bytes(path: Path) -> bytes:

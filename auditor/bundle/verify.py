@@ -5,11 +5,13 @@ Nothing of the case is executed, no key in it is trusted, nothing on the disk is
 
 import tempfile
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from auditor.bundle.archive import ArchiveError, is_archive, read_entries, unpack
+from auditor.bundle.bag import MANIFEST
 from auditor.bundle.check import TITLES, Check, guarded, judged, skipped
 from auditor.bundle.check_bag import check_bag, check_closed
 from auditor.bundle.check_chain import check_chains
@@ -24,7 +26,7 @@ from auditor.bundle.check_signature import check_signatures
 from auditor.bundle.check_time import check_times
 from auditor.bundle.check_words import check_words
 from auditor.bundle.evidence import FILE
-from auditor.bundle.listing import Listing, list_folder
+from auditor.bundle.listing import list_folder
 from auditor.bundle.scan import Scanned, scan
 from auditor.case import Case
 from auditor.errors import CaseError
@@ -62,12 +64,19 @@ class Verification:
 
     case: Path
     checks: tuple[Check, ...]
+    manifest: str | None = None
+    """SHA-256 of the payload manifest as read, hex; None where there is none, or none was read."""
+
+    @property
+    def failed(self) -> list[str]:
+        """Ids of the checks that failed."""
+        return [check.id for check in self.checks if check.outcome == "fail"]
 
     @property
     def level(self) -> str:
         """The highest of `LEVELS` that is established."""
         outcome = {check.id: check.outcome for check in self.checks}
-        if "fail" in outcome.values():
+        if self.failed:
             return "L0"
         if outcome["V05"] != "pass":
             return "L1"
@@ -113,7 +122,9 @@ def _verify_folder(path: Path, trust: Trust) -> Verification:
     listing = list_folder(path)
     if listing.faults:
         return _unsafe(path, listing.faults)
-    return Verification(case=path, checks=_checks(path, listing, trust))
+    scanned = scan(path, listing.sizes)
+    manifest = scanned[MANIFEST].sha256 if MANIFEST in scanned else None
+    return Verification(case=path, checks=_checks(path, scanned, trust), manifest=manifest)
 
 
 def _refuse_draft(root: Path) -> None:
@@ -138,7 +149,7 @@ def _verify_archive(path: Path, trust: Trust) -> Verification:
         except ArchiveError as error:
             return _unsafe(path, [str(error)])
         found = _verify_folder(_only_folder(Path(folder)), trust)
-    return Verification(case=path, checks=found.checks)
+    return replace(found, case=path)
 
 
 def _only_folder(folder: Path) -> Path:
@@ -152,8 +163,24 @@ def _unsafe(path: Path, faults: Sequence[str]) -> Verification:
     return Verification(case=path, checks=(judged("V01", faults), *rest))
 
 
-def _checks(root: Path, listing: Listing, trust: Trust) -> tuple[Check, ...]:
-    case, scanned = Case(root), scan(root, listing.sizes)
+def _checks(root: Path, scanned: Mapping[str, Scanned], trust: Trust) -> tuple[Check, ...]:
+    case = Case(root)
+    readable = f"data/{FILE}" in scanned and not _of_another_version(root)
+    # The replay is a process of its own: it runs on another core while the rest is checked.
+    with ThreadPoolExecutor(max_workers=1) as beside:
+        replay = beside.submit(check_replay, case, wanted=trust.replay and readable)
+        return _made_checks(root, scanned, trust, replay.result, readable=readable)
+
+
+def _made_checks(
+    root: Path,
+    scanned: Mapping[str, Scanned],
+    trust: Trust,
+    replay: Callable[[], Check],
+    *,
+    readable: bool,
+) -> tuple[Check, ...]:
+    case = Case(root)
     checks: dict[str, Callable[[], Check]] = {
         "V01": lambda: judged("V01", ()),
         "V02": lambda: check_schemas(root, scanned),
@@ -165,18 +192,15 @@ def _checks(root: Path, listing: Listing, trust: Trust) -> tuple[Check, ...]:
         "V08": lambda: check_completeness(case),
         "V09": lambda: check_plan(case),
         "V10": lambda: check_references(case),
-        "V11": lambda: check_report(case),
-        "V12": lambda: check_replay(case, wanted=trust.replay),
+        "V11": lambda: check_report(case, scanned),
+        "V12": replay,
         "V13": lambda: check_words(case),
         "V14": lambda: check_content(root, scanned),
     }
-    return tuple(_made(root, name, check, scanned) for name, check in checks.items())
+    return tuple(_made(name, check, readable=readable) for name, check in checks.items())
 
 
-def _made(
-    root: Path, name: str, check: Callable[[], Check], scanned: Mapping[str, Scanned]
-) -> Check:
-    readable = f"data/{FILE}" in scanned and not _of_another_version(root)
+def _made(name: str, check: Callable[[], Check], *, readable: bool) -> Check:
     if name not in ("V01", "V02", "V03", "V05", "V14") and not readable:
         return skipped(name, "the index is missing or of another version: see V02")
     return guarded(name, check)

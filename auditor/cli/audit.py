@@ -9,6 +9,7 @@ import click
 from auditor.case import Case
 from auditor.cli import output
 from auditor.cli.seal import private_key
+from auditor.cli.spending import limits_of, show_forecast, spending_options
 
 if TYPE_CHECKING:
     from cryptography.hazmat.primitives.asymmetric.ec import EllipticCurvePrivateKey
@@ -47,6 +48,7 @@ _NOT_SEALED = "The case is not sealed: nothing shows whether its files are chang
     type=click.Path(path_type=Path, dir_okay=False),
     help="Private key in PEM: seal the finished case to CASE.evidence and sign it.",
 )
+@spending_options
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object on stdout.")
 def audit(
     file: Path,
@@ -56,6 +58,7 @@ def audit(
     fail_on: str | None,
     key: Path | None,
     as_json: bool,
+    **spending: Any,
 ) -> int:
     """Carry out a plan: collect, measure, look for marks, judge, report; with a key, seal.
 
@@ -63,34 +66,40 @@ def audit(
     report. Without --key the case is not sealed: its files can still be changed unnoticed. Can be
     interrupted and repeated at any moment.
     """
-    from auditor.audit import carry_out, default_folder
+    from auditor.audit import carry_out, default_folder, server_terms
     from auditor.cli.gate import parse_gate
     from auditor.measures import all_measures
     from auditor.plan_lock import declared_plan
 
     gate = parse_gate(fail_on, {one.name for one in all_measures()}) if fail_on else None
     signer = None if key is None else private_key(key)
+    dry_run = spending.pop("dry_run")
+    limits = limits_of(**spending)
     plan, case_plan = declared_plan(file, accept)
     folder = plan.outputs.folder
     root = out or (plan.path(folder) if folder else default_folder(case_plan))
     if not resume:
         _require_new(root)
-    case = carry_out(case_plan, root, output.progress())
+    terms = server_terms(plan.request(), limits)
+    if dry_run:
+        return show_forecast(case_plan, root, terms, as_json=as_json)
+    case = carry_out(case_plan, root, output.progress(), terms)
     sealed = None if signer is None else _sealed(case, signer)
     return _finish(case, gate, sealed, as_json=as_json)
 
 
 def _sealed(case: Case, key: "EllipticCurvePrivateKey") -> Path:
-    """Return the sealed case: made now, or found where this plan was carried out before."""
+    """Return the sealed case: made now, or found, and signed where a kill left no signature."""
     from auditor.bundle.evidence import FILE
     from auditor.bundle.seal import default_target
     from auditor.canon import json_digest
-    from auditor.sealing import Signing, seal_case
+    from auditor.sealing import Signing, seal_case, sign_sealed
 
     target = default_target(case)
     if (target / "data" / FILE).is_file():
         plan = json_digest(case.read_json("plan.json"))
         if Case(target).read_json(FILE)["case_id"] == plan:
+            sign_sealed(target, Signing(key=key))
             return target
     return seal_case(case, signing=Signing(key=key)).root
 
@@ -128,7 +137,7 @@ def _finish(case: Case, gate: Any, sealed: Path | None, *, as_json: bool) -> int
         show_results(dict(zip(names, results, strict=True)))
         _show_marks(dict(zip(names, results, strict=True)))
         _show_deviations(deviations, collections)
-        click.echo(_NOT_SEALED if sealed is None else f"sealed and signed: {sealed}")
+        output.echo(_NOT_SEALED if sealed is None else f"sealed and signed: {sealed}")
     code = gate_code(results, gate)
     # A gate that was passed by another audit than the planned one was not passed.
     departed = gate is not None and bool(deviations["deviations"])
@@ -150,14 +159,14 @@ def _show_marks(results: dict[str, Any]) -> None:
             else:
                 verdict = "found" if test["found"] else "not found"
                 found = f"{verdict}, p {test['adjusted_p']:.2g} after correction"
-            click.echo(f"{name}: marks ({words}) {found}")
+            output.echo(f"{name}: marks ({words}) {found}")
 
 
 def _show_deviations(deviations: dict[str, Any], collections: int) -> None:
     found = deviations["deviations"]
-    click.echo(f"plan {deviations['plan']}, lock {deviations['lock'] or 'none'}")
-    click.echo(f"deviations from the plan: {len(found) or 'none'}")
+    output.echo(f"plan {deviations['plan']}, lock {deviations['lock'] or 'none'}")
+    output.echo(f"deviations from the plan: {len(found) or 'none'}")
     for one in found:
-        click.echo(f"  {one['kind']}: {one['what']}")
+        output.echo(f"  {one['kind']}: {one['what']}")
     if collections > 1:
-        click.echo(f"collection was begun {collections} times: see custody.jsonl")
+        output.echo(f"collection was begun {collections} times: see custody.jsonl")

@@ -70,11 +70,11 @@ def bench(
 
 
 def _show_start(where: dict[str, object], ceilings: "Ceilings") -> None:
-    click.echo(
+    output.echo(
         f"{where['gpu'] or where['processor']}, {where['threads']} threads, "
         f"torch {where['torch']}, load before the start {where['load_before']}"
     )
-    click.echo(
+    output.echo(
         f"ceilings: copy {ceilings.copy_bytes_per_s / 1e9:.3g} GB/s, "
         f"float32 product {ceilings.gemm_flop_per_s / 1e9:,.0f} GFLOP/s"
     )
@@ -85,14 +85,14 @@ def _show(finding: "Finding") -> None:
 
     from auditor.bench.table import bar_line, cells, columns, heading
 
-    click.echo("\n" + heading(finding))
+    output.echo("\n" + heading(finding))
     timed = finding.timed
     table = Table(*columns(timed=timed), box=None, pad_edge=False)
     for row in finding.rows:
         table.add_row(*cells(row, timed=timed))
     output.console().print(table, markup=False)
     for result in finding.bars:
-        click.echo(bar_line(result))
+        output.echo(bar_line(result))
 
 
 def _write(path: Path, found: dict[str, object]) -> None:

@@ -9,7 +9,7 @@ from auditor.cli import output
 
 
 @click.command()
-@click.argument("bundle", metavar="CASE", type=click.Path(path_type=Path, file_okay=False))
+@click.argument("bundle", metavar="CASE", type=click.Path(path_type=Path))
 @click.option(
     "--rule",
     type=click.Choice(RULES),
@@ -21,7 +21,8 @@ from auditor.cli import output
     type=click.Path(path_type=Path, dir_okay=False),
     help="Write the draft here, outside of the case; it is printed otherwise.",
 )
-def certify(bundle: Path, rule: str, out: Path | None) -> None:
+@click.option("--json", "as_json", is_flag=True, help="Print one JSON object on stdout.")
+def certify(bundle: Path, rule: str, out: Path | None, as_json: bool) -> None:
     """Draft a certificate or a checklist from the sealed CASE, for a person to complete and sign.
 
     Reads every file first. Only facts of the case are filled in; blanks are marked. Not legal
@@ -36,8 +37,13 @@ def certify(bundle: Path, rule: str, out: Path | None) -> None:
     if out is not None and out.resolve().is_relative_to(bundle.resolve()):
         raise InputError(f"{out} lies in the case", hint="a sealed case is never changed")
     text = certificate(bundle, rule)
-    if out is None:
-        click.echo(text, nl=False)
+    if out is not None:
+        atomic_write(out, text.encode())
+    if as_json:
+        place = None if out is None else str(out)
+        output.emit_json({"rule": rule, "written": place, "draft": None if out else text})
         return
-    atomic_write(out, text.encode())
+    if out is None:
+        output.write(text)
+        return
     output.say(f"draft written to {out}: read it, complete the blanks, have it reviewed")

@@ -7,6 +7,7 @@ from typing import Any
 import click
 
 from auditor.cli import output
+from auditor.cli.spending import limits_of, show_forecast, spending_options
 from auditor.plan import DEFAULT_PROBES, AuditRequest, parse_control
 from auditor.types import Access, Decoding
 
@@ -96,7 +97,9 @@ _OPTIONS = (
 
 
 def _audit_options(command: Callable[..., Any]) -> Callable[..., Any]:
-    for option in reversed(_OPTIONS):
+    *others, fail_on, as_json = _OPTIONS
+    command = spending_options(fail_on(as_json(command)))
+    for option in reversed(others):
         command = option(command)
     return command
 
@@ -127,16 +130,22 @@ def scan(reference: str, suspects: tuple[str, ...], **options: Any) -> int:
 
 
 def _run(command: str, reference: str, suspects: tuple[str, ...], options: dict[str, Any]) -> int:
-    from auditor.audit import audit
+    from auditor.audit import carry_out, default_folder, server_terms
     from auditor.cli.findings import finish
     from auditor.cli.gate import parse_gate
     from auditor.measures import all_measures
+    from auditor.plan import plan_audit
 
     gate = None
     if options["fail_on"]:
         gate = parse_gate(options["fail_on"], {measure.name for measure in all_measures()})
     request = _request(command, reference, suspects, options)
-    case = audit(request, options["out"], output.progress())
+    limits = limits_of(options["max_requests"], options["max_cost"], options["prices"])
+    plan, terms = plan_audit(request), server_terms(request, limits)
+    if options["dry_run"]:
+        root = options["out"] or default_folder(plan)
+        return show_forecast(plan, root, terms, as_json=options["as_json"])
+    case = carry_out(plan, options["out"], output.progress(), terms)
     return finish(case, gate, as_json=options["as_json"])
 
 

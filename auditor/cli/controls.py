@@ -5,6 +5,8 @@ from typing import Any
 
 import click
 
+from auditor.cli import output
+
 _KINDS = {
     "quantise": ("bits",),
     "reinitialise": ("seed",),
@@ -102,7 +104,7 @@ def build(context: click.Context, /, kind: str, spec: str, out: Path, **options:
         if given and value not in (None, ()) and name not in _KINDS[kind]:
             flag = "--with" if name == "others" else f"--{name}"
             raise click.UsageError(f"{kind} has no use for {flag}")
-    click.echo(_build(kind, spec, out, options))
+    output.echo(_build(kind, spec, out, options))
 
 
 def _build(kind: str, spec: str, out: Path, options: dict[str, Any]) -> Path:
@@ -128,7 +130,6 @@ def _build(kind: str, spec: str, out: Path, options: dict[str, Any]) -> Path:
 
 
 def _make_recipe(kind: str, recipe: Path, out: Path, processes: int) -> Path:
-    from auditor.cli import output
     from auditor.controls.case_building import build_case_controls
     from auditor.controls.pack import make_pack
 
@@ -159,7 +160,7 @@ def list_packs() -> None:
     for name in packs():
         found = pack_controls(name)
         families = len({control.family for control in found})
-        click.echo(f"pack:{name}  {len(found)} controls of {families} families")
+        output.echo(f"pack:{name}  {len(found)} controls of {families} families")
 
 
 @controls.command()
@@ -169,4 +170,4 @@ def show(name: str) -> None:
     from auditor.models.tiny import pack_controls
 
     for control in pack_controls(name.removeprefix("pack:")):
-        click.echo(f"{control.spec}  {control.role}  {control.family}")
+        output.echo(f"{control.spec}  {control.role}  {control.family}")

@@ -35,11 +35,13 @@ def demo(out: Path, as_json: bool) -> int:
 
 
 def _say_next(out: Path, sealed: Path, key: Path) -> None:
-    click.echo(f"\nall reports: {out / 'case' / 'data' / 'report.html'}")
-    click.echo(f"distillation: {out / 'distilled' / 'report.html'}")
-    click.echo(f"sealed and signed: {sealed}; check it, and recompute its numbers, by")
-    click.echo(
+    output.echo(f"\nall reports: {out / 'case' / 'data' / 'report.html'}")
+    output.echo(f"distillation: {out / 'distilled' / 'report.html'}")
+    output.echo(f"sealed and signed: {sealed}; check it, and recompute its numbers, by")
+    output.echo(
         f"  auditor verify {shlex.quote(str(sealed))} --key {shlex.quote(str(key))} --replay"
     )
-    click.echo("next: compare two models of your own, with a control that you know is independent:")
-    click.echo("  auditor compare SUSPECT REFERENCE --control CONTROL")
+    output.echo(
+        "next: compare two models of your own, with a control that you know is independent:"
+    )
+    output.echo("  auditor compare SUSPECT REFERENCE --control CONTROL")

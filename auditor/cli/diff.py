@@ -40,12 +40,11 @@ def diff(a: Path, b: Path, by_exit_code: bool, as_json: bool) -> None:
 
 
 def _show(found: dict[str, Any], *, same: bool) -> None:
-    from auditor.report.escape import visible
 
     for line in _lines(found):
-        click.echo(visible(line))
+        output.echo(line)
     if same:
-        click.echo("same plan, subjects, replies, measurements and conclusions")
+        output.echo("same plan, subjects, replies, measurements and conclusions")
 
 
 def _lines(found: dict[str, Any]) -> Iterator[str]:

@@ -87,8 +87,8 @@ def distill(
         output.emit_json({"run": str(folder), "report": str(page), "lineage": lineage, **added})
         return
     show({**lineage["results"], **added}, as_json=False)
-    click.echo(f"student  {folder / 'student'}\nlineage  {folder / 'lineage.json'}")
-    click.echo(f"report   {page}")
+    output.echo(f"student  {folder / 'student'}\nlineage  {folder / 'lineage.json'}")
+    output.echo(f"report   {page}")
 
 
 def _added(
@@ -122,7 +122,7 @@ def show(values: dict[str, Any], *, as_json: bool) -> None:
         output.emit_json(values)
         return
     for line in _lines(values, ""):
-        click.echo(line)
+        output.echo(line)
 
 
 def _lines(values: dict[str, Any], indent: str) -> list[str]:

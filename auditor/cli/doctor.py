@@ -21,8 +21,8 @@ def doctor(as_json: bool) -> int:
         output.emit_json({"findings": [dataclasses.asdict(finding) for finding in findings]})
     else:
         for finding in findings:
-            click.echo(f"{finding.status:9} {finding.name:22} {finding.detail}")
+            output.echo(f"{finding.status:9} {finding.name:22} {finding.detail}")
             if finding.remedy:
-                click.echo(f"{'':32} -> {finding.remedy}")
+                output.echo(f"{'':32} -> {finding.remedy}")
     missing = any(finding.status == "missing" for finding in findings)
     return output.BAD_INPUT if missing else output.DONE

@@ -37,11 +37,11 @@ def new(out: Path, key: Path, cases: int, seed: int | None, steps: int, as_json:
     if as_json:
         output.emit_json({"exercise": str(made.folder), "key": str(key), "suspects": suspects})
         return
-    click.echo(f"{len(suspects)} suspects in {made.folder}; the truth is in {key}")
-    click.echo("audit them, for example by:")
+    output.echo(f"{len(suspects)} suspects in {made.folder}; the truth is in {key}")
+    output.echo("audit them, for example by:")
     scan = f"auditor scan {REFERENCE} {made.folder}/suspects/* --control pack:zoo --json"
-    click.echo(f"  {scan} > answers.json")
-    click.echo(f"then: auditor exercise open {made.folder} --key {key} --answers answers.json")
+    output.echo(f"  {scan} > answers.json")
+    output.echo(f"then: auditor exercise open {made.folder} --key {key} --answers answers.json")
 
 
 @exercise.command("open")
@@ -60,9 +60,9 @@ def open_(folder: Path, key: Path, answers: Path, as_json: bool) -> None:
         output.emit_json(found)
         return
     for case in found["cases"]:
-        click.echo(f"{case['suspect']}: {case['truth']}, answered {case['answer']}")
+        output.echo(f"{case['suspect']}: {case['truth']}, answered {case['answer']}")
     for name in ("false_accusations", "missed_links", "mistaken_kinds", "undecided"):
-        click.echo(_rate(name.replace("_", " "), found[name]))
+        output.echo(_rate(name.replace("_", " "), found[name]))
 
 
 def _rate(name: str, rate: Mapping[str, Any]) -> str:

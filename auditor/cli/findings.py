@@ -58,10 +58,8 @@ def _table(results: dict[str, dict[str, Any]]) -> "Table":
     from rich.markup import escape
     from rich.table import Table
 
-    from auditor.report.escape import visible
-
     first = next(iter(results.values()))
-    title = escape(visible(f"compared with {first['reference']['spec']}"))
+    title = escape(f"compared with {first['reference']['spec']}")
     table = Table(title=title, title_justify="left")
     table.add_column("measure", no_wrap=True)
     table.add_column("unit")

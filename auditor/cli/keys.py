@@ -5,6 +5,8 @@ from pathlib import Path
 
 import click
 
+from auditor.cli import output
+
 
 @click.group()
 def keys() -> None:
@@ -34,7 +36,6 @@ def new(out: Path, name: str, ask_passphrase: bool, as_json: bool) -> None:
     that comes with what it signs shows nothing.
     """
     from auditor.bundle.keys import PASSPHRASE, new_key
-    from auditor.cli.output import emit_json
 
     passphrase = os.environ.get(PASSPHRASE)
     if ask_passphrase:
@@ -42,6 +43,6 @@ def new(out: Path, name: str, ask_passphrase: bool, as_json: bool) -> None:
     pair = new_key(out, name, passphrase)
     if as_json:
         paths = {"private": str(pair.private), "public": str(pair.public)}
-        emit_json({**paths, "fingerprint": pair.fingerprint, "protected": bool(passphrase)})
+        output.emit_json({**paths, "fingerprint": pair.fingerprint, "protected": bool(passphrase)})
         return
-    click.echo(f"{pair.private}\n{pair.public}\nfingerprint {pair.fingerprint}")
+    output.echo(f"{pair.private}\n{pair.public}\nfingerprint {pair.fingerprint}")

@@ -107,7 +107,7 @@ def _show_clauses(run: Path, clauses: "list[Clause]", *, as_json: bool) -> None:
         return
     words = {True: "pass", False: "FAIL", None: "skip"}
     for clause in clauses:
-        click.echo(f"{words[clause.passed]}  {clause.name:12} {clause.detail}")
+        output.echo(f"{words[clause.passed]}  {clause.name:12} {clause.detail}")
 
 
 @lineage.command()
@@ -158,9 +158,9 @@ def check_proof(proof: Path, file: Path, as_json: bool) -> int:
         kind = content.get("kind") if isinstance(content, dict) else None
         output.emit_json({"holds": reason is None, "kind": kind, "reason": reason})
     elif reason is None:
-        click.echo(f"holds: {content['kind']} of {content['sample']}")
+        output.echo(f"holds: {content['kind']} of {content['sample']}")
     else:
-        click.echo(f"does not hold: {reason}")
+        output.echo(f"does not hold: {reason}")
     return output.DONE if reason is None else output.VERIFICATION_FAILED
 
 

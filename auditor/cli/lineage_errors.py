@@ -47,6 +47,17 @@ def errors(
 
 
 def of_all(found: dict[str, Any]) -> dict[str, Any]:
-    """Return the results over all categories of inherited-errors.json."""
-    kept = ("probes", "right", "learned", "errors", "repeated", "better", "p_shuffled")
-    return {key: found[key] for key in (*kept, "p_untouched")}
+    """Return the results over all categories of inherited-errors.json, to be printed."""
+    kept = ("probes", "right", "learned", "errors", "repeated", "p_shuffled", "p_untouched")
+    return {**{key: found[key] for key in kept}, "better": _better(found)}
+
+
+def _better(found: dict[str, Any]) -> str:
+    """Say whether the student repeats more than chance and than before, with the p-values."""
+    if found["better"] is None:
+        return "not known: the teacher makes no error"
+    return (
+        f"{'yes' if found['better'] else 'no'}, with exact one-sided p "
+        f"{found['p_shuffled']:.2g} against its shuffled answers and "
+        f"{found['p_untouched']:.2g} against the untouched student"
+    )

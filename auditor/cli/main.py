@@ -4,6 +4,7 @@ Command modules are imported when they are called, so that `auditor --help` load
 """
 
 import importlib
+import io
 import os
 import sys
 import traceback
@@ -29,6 +30,7 @@ COMMANDS = {
     "judge": ("stages", "Draw the conclusion of a measured case."),
     "seal": ("seal", "Close a finished case so that strangers can verify it."),
     "sign": ("seal", "Add a signature to a sealed case."),
+    "redact": ("redact", "Copy a sealed case without some replies, and prove all others."),
     "verify": ("verify", "Check a sealed case: fourteen checks, and a level."),
     "keys": ("keys", "Make keys that sign sealed cases."),
     "timestamp": ("timestamp", "Ask for a trusted time, and keep the answer, offline."),
@@ -101,7 +103,7 @@ def run(words: list[str]) -> int:
         if as_json:
             output.show_error("UsageError", error.format_message(), None, as_json=True)
         else:
-            error.show()
+            _show_usage(error)
         return output.BAD_INPUT
     except AuditorError as error:
         output.show_error(type(error).__name__, error.message, error.hint, as_json=as_json)
@@ -111,7 +113,7 @@ def run(words: list[str]) -> int:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return output.DONE
     except Exception as error:  # the last line of defence: say that it is our fault
-        traceback.print_exc()
+        output.say(traceback.format_exc().rstrip("\n"))
         output.show_error(
             type(error).__name__,
             f"internal error: {error}",
@@ -120,3 +122,10 @@ def run(words: list[str]) -> int:
         )
         return output.INTERNAL
     return result if isinstance(result, int) else output.DONE
+
+
+def _show_usage(error: click.ClickException) -> None:
+    """Print what click says of wrong usage; the words of the user in it made visible."""
+    said = io.StringIO()
+    error.show(file=said)
+    output.say(said.getvalue().rstrip("\n"))

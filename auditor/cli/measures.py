@@ -18,9 +18,9 @@ def measures(name: str | None, as_json: bool) -> None:
     if as_json:
         output.emit_json({"measures": [measure.as_json() for measure in chosen]})
     elif name:
-        click.echo(f"{chosen[0].id}  [{chosen[0].unit}, closer is {chosen[0].closer}]\n")
-        click.echo(inspect.cleandoc(chosen[0].function.__doc__ or ""))
+        output.echo(f"{chosen[0].id}  [{chosen[0].unit}, closer is {chosen[0].closer}]\n")
+        output.echo(inspect.cleandoc(chosen[0].function.__doc__ or ""))
     else:
         for measure in chosen:
             summary = (measure.function.__doc__ or "").strip().partition("\n")[0]
-            click.echo(f"{measure.name:24} {measure.group:15} {summary}")
+            output.echo(f"{measure.name:24} {measure.group:15} {summary}")

@@ -5,6 +5,8 @@ from typing import Any
 
 import click
 
+from auditor.cli import output
+
 _FILE = click.Path(path_type=Path, dir_okay=False)
 _JSON = click.option("--json", "as_json", is_flag=True, help="Print one JSON object on stdout.")
 
@@ -20,7 +22,6 @@ def plan() -> None:
 def init(file: Path, as_json: bool) -> None:
     """Write a plan to fill in to FILE [default: plan.yaml]; it runs as it stands on tiny models."""
     from auditor.case import atomic_write
-    from auditor.cli.output import emit_json
     from auditor.data import data_dir
     from auditor.errors import PlanError
 
@@ -28,9 +29,9 @@ def init(file: Path, as_json: bool) -> None:
         raise PlanError(f"{file} exists and is left alone", hint="give another name")
     atomic_write(file, (data_dir("reports") / "templates" / "audit-plan.yaml").read_bytes())
     if as_json:
-        emit_json({"file": str(file)})
+        output.emit_json({"file": str(file)})
         return
-    click.echo(file)
+    output.echo(file)
 
 
 @plan.command()
@@ -42,14 +43,13 @@ def lock(file: Path, as_json: bool) -> None:
     Writes PLAN.lock.json beside it. Deposit the digest with somebody else: a lock holds no time,
     since the clock of its maker proves nothing.
     """
-    from auditor.cli.output import emit_json
     from auditor.plan_lock import lock_path, lock_plan
 
     made = lock_plan(file)
     if as_json:
-        emit_json({"file": str(lock_path(file)), "lock": made})
+        output.emit_json({"file": str(lock_path(file)), "lock": made})
         return
-    click.echo(f"{lock_path(file)}\ndigest {made['digest']}")
+    output.echo(f"{lock_path(file)}\ndigest {made['digest']}")
 
 
 @plan.command()
@@ -64,8 +64,9 @@ def show(file: Path, as_json: bool) -> None:
 
 def _shown(file: Path, *, as_json: bool) -> dict[str, Any]:
     from auditor.canon import json_digest
+    from auditor.frozen import differences
     from auditor.plan_file import load_plan
-    from auditor.plan_lock import differences, incomplete, lock_path, read_lock
+    from auditor.plan_lock import incomplete, lock_path, read_lock
 
     loaded = load_plan(file)
     content = loaded.as_json()

@@ -13,7 +13,7 @@ _JSON = click.option("--json", "as_json", is_flag=True, help="Print one JSON obj
 
 @click.group()
 def probes() -> None:
-    """List, show, check and digest probe suites.
+    """List, show, check, digest and import probe suites.
 
     NAME is a shipped suite (`instructions`, or `instructions@1`), a suite folder, or an items
     file of your own (JSON lines).
@@ -31,7 +31,7 @@ def list_(as_json: bool) -> None:
         output.emit_json({"suites": [_summary(suite) for suite in suites]})
         return
     for suite in suites:
-        click.echo(f"{suite.id:20} {len(suite.probes):5} probes  {suite.licence:8} {suite.title}")
+        output.echo(f"{suite.id:20} {len(suite.probes):5} probes  {suite.licence:8} {suite.title}")
 
 
 @probes.command()
@@ -53,7 +53,7 @@ def show(name: str, reveal: Path | None, as_json: bool) -> None:
         return
     for probe in suite.probes:
         text = probe.text if probe.text is not None else probe.messages[-1].content
-        click.echo(f"{probe.id}\t{probe.category}\t{probe.language or ''}\t{text!r}")
+        output.echo(f"{probe.id}\t{probe.category}\t{probe.language or ''}\t{text!r}")
 
 
 @probes.command()
@@ -72,7 +72,7 @@ def lint(names: tuple[str, ...]) -> int:
         count = len(list_suites())
     for problem in problems:
         output.say(problem)
-    click.echo(f"{count} suites checked, {len(problems)} problems")
+    output.echo(f"{count} suites checked, {len(problems)} problems")
     return output.BAD_INPUT if problems else output.DONE
 
 
@@ -83,7 +83,52 @@ def digest(name: str) -> None:
     from auditor.collect.suite import load_suite
 
     suite = load_suite(name)
-    click.echo(f"{suite.digest}  {suite.id}")
+    output.echo(f"{suite.digest}  {suite.id}")
+
+
+@probes.command("import")
+@click.argument("file", metavar="FILE")
+@click.option(
+    "--out",
+    type=click.Path(path_type=Path, file_okay=False),
+    required=True,
+    help="The new suite folder.",
+)
+@click.option("--name", default="imported", show_default=True, help="Name of the suite.")
+@click.option("--title", help="One line on what it is. [default: the file's name]")
+@click.option(
+    "--licence",
+    default="LicenseRef-unstated",
+    show_default=True,
+    help="Licence of the prompts: an SPDX identifier, or LicenseRef-NAME.",
+)
+@click.option("--author", "authors", multiple=True, help="Who wrote the prompts; repeatable.")
+@click.option(
+    "--language", default="und", show_default=True, help="Their language, BCP 47; und: unknown."
+)
+@click.option(
+    "--kind", type=click.Choice(["chat", "text"]), help="Which to take of a file with both."
+)
+@_JSON
+def import_(
+    file: str, out: Path, title: str | None, authors: tuple[str, ...], as_json: bool, **about: Any
+) -> None:
+    """Make a suite of what was asked in recorded outputs, to ask other models the same.
+
+    FILE is records:FILE with its options, or a bare .jsonl, .eval, .json or .parquet file.
+    """
+    from auditor.collect.suite_import import About, import_suite
+
+    who = authors or ("unstated",)
+    named = title or Path(file.partition("?")[0]).name
+    done = import_suite(file, out, About(title=named, authors=who, **about))
+    if as_json:
+        found = {"folder": str(out), "left_out": done.left_out}
+        output.emit_json({**_summary(done.suite), **found})
+        return
+    click.echo(f"{out}  {done.suite.id}  {len(done.suite.probes)} probes")
+    if done.left_out:
+        output.say(f"{done.left_out} prompts of another kind or form were left out")
 
 
 def _summary(suite: Any) -> dict[str, Any]:

@@ -58,17 +58,17 @@ def _show(result: dict[str, Any]) -> None:
     for row in result["records"]:
         if not row["agrees"]:
             place = f"{row['subject']} {row['suite']} {row['probe']} repeat {row['repeat']}"
-            click.echo(f"differs: {place}: stored {row['stored']!r}, now {row['found']!r}")
+            output.echo(f"differs: {place}: stored {row['stored']!r}, now {row['found']!r}")
     for row in result["scores"]:
         if not row["agrees"]:
             off = row["difference"]
             how = "other tokens" if off is None else f"off by {off:.2g} nats"
-            click.echo(f"differs: scores of {row['subject']} on {row['probe']}: {how}")
+            output.echo(f"differs: scores of {row['subject']} on {row['probe']}: {how}")
     for row in result["missing"]:
-        click.echo(f"not there: {row['subject']} ({row['spec']}): {row['reason']}")
+        output.echo(f"not there: {row['subject']} ({row['spec']}): {row['reason']}")
     replies, scores = result["replies"], result["scores"]
     same = sum(row["agrees"] for row in scores)
-    click.echo(
+    output.echo(
         f"{result['outcome']}: {replies['same']} of {replies['asked']} replies are the same, "
         f"{same} of {len(scores)} texts score alike"
     )

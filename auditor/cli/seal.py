@@ -14,13 +14,14 @@ if TYPE_CHECKING:
 
     from auditor.sealing import Sealed
 
+_CASE = click.Path(path_type=Path)  # of a file, what to do is said where it is opened
 _FOLDER = click.Path(path_type=Path, file_okay=False)
 _FILE = click.Path(path_type=Path, dir_okay=False)
 _JSON = click.option("--json", "as_json", is_flag=True, help="Print one JSON object on stdout.")
 
 
 @click.command()
-@click.argument("folder", metavar="CASE", type=_FOLDER)
+@click.argument("folder", metavar="CASE", type=_CASE)
 @click.option("--out", type=_FOLDER, help="The new folder. [default: CASE.evidence]")
 @click.option("--key", type=_FILE, help="Private key in PEM that signs the sealed case.")
 @click.option(
@@ -37,6 +38,15 @@ _JSON = click.option("--json", "as_json", is_flag=True, help="Print one JSON obj
     help="File with a secret that must not be in the case; may be repeated.",
 )
 @click.option(
+    "--accept-key-like",
+    "key_like",
+    metavar="REPLY",
+    multiple=True,
+    help="Reply, SUBJECT/SUITE#LINE from 0, that holds what only looks like a key; may be "
+    "repeated. It goes into the custody log, and `auditor verify` shows it. The value of a key "
+    "variable or of --secret-file is never accepted.",
+)
+@click.option(
     "--plan-tsr",
     "plan_stamp",
     type=_FILE,
@@ -49,6 +59,7 @@ def seal(
     key: Path | None,
     role: str,
     secret_files: tuple[Path, ...],
+    key_like: tuple[str, ...],
     plan_stamp: Path | None,
     as_json: bool,
 ) -> None:
@@ -58,17 +69,18 @@ def seal(
     holds a secret: the value of an environment variable named like a key, or the shape of one.
     """
     from auditor.audit import existing_case
-    from auditor.sealing import Signing, seal_case
+    from auditor.sealing import Screening, Signing, seal_case
 
     case = existing_case(folder)
     signing = None if key is None else Signing(key=private_key(key), role=role)
-    sealed = seal_case(case, out, signing, secret_files, plan_stamp)
+    screening = Screening(secret_files=secret_files, key_like=key_like)
+    sealed = seal_case(case, out, signing, screening, plan_stamp)
     if as_json:
         output.emit_json(as_object(sealed))
         return
-    click.echo(sealed.root)
+    output.echo(sealed.root)
     for path in sealed.signatures:
-        click.echo(path)
+        output.echo(path)
     if key is None:
         output.say("not signed: `auditor sign` adds a signature")
 
@@ -89,7 +101,7 @@ def as_object(sealed: "Sealed") -> dict[str, Any]:
 
 
 @click.command()
-@click.argument("bundle", type=_FOLDER)
+@click.argument("bundle", type=_CASE)
 @click.option("--key", type=_FILE, required=True, help="Private key in PEM.")
 @click.option(
     "--role",
@@ -117,14 +129,15 @@ def sign(bundle: Path, key: Path, role: str, opinion: bool, as_json: bool) -> No
         output.emit_json({"bundle": str(bundle), "signatures": [str(path) for path in paths]})
         return
     for path in paths:
-        click.echo(path)
+        output.echo(path)
 
 
 def private_key(path: Path) -> "EllipticCurvePrivateKey":
     """Return the key of a file; its passphrase is in the environment, or asked for."""
     from auditor.bundle.keys import PASSPHRASE, is_protected, load_private_key
+    from auditor.report.escape import visible
 
     passphrase = os.environ.get(PASSPHRASE)
     if passphrase is None and is_protected(path) and sys.stdin.isatty():
-        passphrase = click.prompt(f"passphrase of {path}", hide_input=True, err=True)
+        passphrase = click.prompt(visible(f"passphrase of {path}"), hide_input=True, err=True)
     return load_private_key(path, passphrase)

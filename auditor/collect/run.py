@@ -17,10 +17,12 @@ from auditor.collect.crossing import collect_crossing, scorers
 from auditor.collect.custody import Custody
 from auditor.collect.embedding import distinct_texts, embed_texts, place_embeddings
 from auditor.collect.environment import environment
+from auditor.collect.servers import Servers, ServerTerms
 from auditor.collect.shelf import Shelf
 from auditor.collect.subject import collect_subject, read_stage
 from auditor.collect.suite import copy_suite, load_suite
 from auditor.errors import CaseError, MissingExtraError, SuiteError
+from auditor.exchanges import failed_attempts, is_served, server_row
 from auditor.progress import Progress
 from auditor.stored import iterate_records
 
@@ -30,16 +32,24 @@ if TYPE_CHECKING:
 SCHEMA = "auditor/collected/1"
 
 
-def collect_case(case: Case, progress: Progress) -> None:
+def collect_case(case: Case, progress: Progress, terms: ServerTerms | None = None) -> None:
     """Write every output that the plan asks for and the case lacks. The caller holds the lock.
 
+    Args:
+        case: with its plan.
+        progress: shows it.
+        terms: how servers may be asked.
+
     Raises:
+        ServerError: a server is not there, or goes on failing; repeat the call to continue.
+        BudgetError: a limit of `terms` is reached; repeat the call with a larger one to continue.
         CaseError: a model, a suite or a file is not the one that was planned or written.
         SubjectError: a model cannot be loaded any more.
         StorageError: the disk is full; repeat the call to continue.
     """
     plan = case.read_json("plan.json")
     if all(collected_path(case, subject["name"]).is_file() for subject in plan["subjects"]):
+        _drop_scratch(case)  # a kill may have left some
         return
     with Custody(case) as custody:
         run = Collection(case=case, plan=plan, custody=custody, progress=progress)
@@ -47,7 +57,7 @@ def collect_case(case: Case, progress: Progress) -> None:
         _copy_suites(run)
         _write_environment(run)
         again = {subject["spec"] for subject in scorers(run)}
-        with Shelf(plan, again) as shelf:
+        with Shelf(plan, again, served=Servers(case, terms).open) as shelf:
             for subjects in _pending(run).values():
                 _collect_model(run, shelf, subjects)
             uncrossed = collect_crossing(run, shelf)
@@ -132,6 +142,7 @@ def _finish(run: Collection, uncrossed: dict[str, str]) -> None:
     encoder, reason = _embed(run)
     names = [subject["name"] for subject in run.plan["subjects"]]
     _write_errors(run.case, names)
+    _write_server_rows(run)
     for name in names:
         result = _model_result(run.case, name) or {}
         late = {"embeddings": reason, "crossing": uncrossed.get(name)}
@@ -144,8 +155,22 @@ def _finish(run: Collection, uncrossed: dict[str, str]) -> None:
             "encoder": encoder,
             "digests": _digests(run.case, name),
         }
-        run.case.write_json(f"collected/{name}.json", collected)
+        # Before the file: a kill in between has it logged again, the other way round never.
         run.custody.log("collected", name=name, digest=json_digest(collected))
+        run.case.write_json(f"collected/{name}.json", collected)
+
+
+def _write_server_rows(run: Collection) -> None:
+    """Put into subjects.json what the logs say of the servers."""
+    planned = {subject["name"]: subject for subject in run.plan["subjects"]}
+    if not any(is_served(subject["spec"]) for subject in planned.values()):
+        return
+    content = run.case.read_json("subjects.json")
+    for row in content["subjects"]:
+        subject = planned[row["name"]]
+        if is_served(subject["spec"]):
+            row["server"] = server_row(run.case, run.plan, subject)
+    run.case.write_json("subjects.json", content)
 
 
 def _embed(run: Collection) -> tuple[dict[str, Any] | None, str | None]:
@@ -168,12 +193,15 @@ def _embed(run: Collection) -> tuple[dict[str, Any] | None, str | None]:
 
 
 def _write_errors(case: Case, subjects: list[str]) -> None:
-    """Write errors.jsonl: every planned reply that is not there, with its reason."""
+    """Write errors.jsonl: every planned reply that is not there, every attempt that had none."""
     lines = [
         canonical_json({key: record[key] for key in _ERROR_KEYS}) + b"\n"
         for subject in subjects
         for record in iterate_records(case, subject)
         if record["outcome"] == "error"
+    ]
+    lines += [
+        canonical_json(row) + b"\n" for name in subjects for row in failed_attempts(case, name)
     ]
     atomic_write(case.data / "errors.jsonl", b"".join(lines))
 
@@ -203,6 +231,7 @@ _SCRATCH = (
 
 def _digests(case: Case, subject: str) -> dict[str, str]:
     files = [
+        *case.data.glob(f"exchanges/{subject}.jsonl"),
         *case.data.glob(f"records/{subject}/*.jsonl"),
         *case.data.glob(f"arrays/*/{subject}.npy"),
     ]

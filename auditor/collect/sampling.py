@@ -17,6 +17,7 @@ from auditor.collect.salt import LineSalts
 from auditor.collect.store import Closing, RecordWriter
 from auditor.errors import (
     AccessError,
+    BudgetError,
     MissingExtraError,
     ServerError,
     StorageError,
@@ -30,7 +31,14 @@ from auditor.types import Decoding, Probe, Sample
 _PROMPT_TOKENS = 64
 """Tokens that a typical prompt is taken to have when groups are sized."""
 
-_NOT_OF_A_PROBE = (StorageError, MissingExtraError, AccessError, ServerError, ImportError)
+_NOT_OF_A_PROBE = (
+    StorageError,
+    MissingExtraError,
+    AccessError,
+    ServerError,
+    BudgetError,
+    ImportError,
+)
 """Failures of the whole subject or of this machine."""
 
 
@@ -140,8 +148,6 @@ def _finish(run: Collection, files: Sequence[_SuiteRecords]) -> None:
     done = [(file, writer) for file in files if (writer := file.unnamed) is not None]
     if not done:
         return
-    first, *others = (writer for _, writer in done)
-    first.finish(*others)
     rows = [
         {
             "file": file.path.relative_to(run.case.root).as_posix(),
@@ -150,7 +156,10 @@ def _finish(run: Collection, files: Sequence[_SuiteRecords]) -> None:
         }
         for file, writer in done
     ]
+    # Before the names: a kill in between has it logged again, the other way round never.
     run.custody.log_all("records", rows)
+    first, *others = (writer for _, writer in done)
+    first.finish(*others)
     for file, _ in done:
         file.writer = None
 
@@ -172,12 +181,19 @@ def _records(
                     "probe_digest": probe_digest(probe),
                     "subject": wanted.subject,
                     "repeat": repeat,
-                    "attempt": 1,
+                    **_exchange(reply),
                     **_request(reply, wanted),
                     **_reply(reply, failure),
                 }
             )
     return lines
+
+
+def _exchange(reply: Sample | None) -> dict[str, Any]:
+    """Return which attempt had the reply and, of a model behind a server, which call it was."""
+    if reply is None or reply.exchange is None:
+        return {"attempt": 1}
+    return {"attempt": reply.exchange.attempts, "exchange": reply.exchange.as_json()}
 
 
 def _request(reply: Sample | None, wanted: Sampling) -> dict[str, Any]:
@@ -200,18 +216,22 @@ def _reply(reply: Sample | None, failure: str | None) -> dict[str, Any]:
             text="",
             finish_reason="unknown",
         )
+    call = reply.exchange
     outcome = "ok" if reply.text else "empty"
+    if call is not None and call.outcome != "ok":
+        outcome = call.outcome
     return {
         "text": reply.text,
         "token_ids": list(reply.token_ids),
         "prompt_ids": list(reply.prompt_ids),
         "finish_reason": reply.finish_reason,
         "usage": {
-            "prompt_tokens": len(reply.prompt_ids),
-            "completion_tokens": len(reply.token_ids),
+            "prompt_tokens": len(reply.prompt_ids) if call is None else call.prompt_tokens,
+            "completion_tokens": len(reply.token_ids) if call is None else call.completion_tokens,
         },
         "outcome": outcome if failure is None else "error",
         "error": failure,
+        **({} if reply.recorded is None else {"recorded": dict(reply.recorded)}),
     }
 
 

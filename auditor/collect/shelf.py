@@ -2,8 +2,8 @@
 
 import contextlib
 import os
+from collections.abc import Callable, Iterator
 from collections.abc import Collection as Specs
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +20,14 @@ _BYTES = {"float32": 4, "bfloat16": 2, "float16": 2}
 class Shelf(Closing):
     """Opened models by specifier; those that are needed again stay while their weights fit."""
 
-    def __init__(self, plan: dict[str, Any], again: Specs[str] = (), budget: int | None = None):
+    def __init__(
+        self,
+        plan: dict[str, Any],
+        again: Specs[str] = (),
+        budget: int | None = None,
+        served: Callable[[str], Model] | None = None,
+        exchanges: Path | None = None,
+    ) -> None:
         """Open nothing yet.
 
         Args:
@@ -28,10 +35,14 @@ class Shelf(Closing):
             again: specifiers of the models that are used more than once.
             budget: bytes of weights to keep beside the model in use; None for a quarter of the
                 memory of the device.
+            served: opens a model behind a server; None: as any other, without log and limits.
+            exchanges: folder that keeps what servers were asked, so that nothing is asked twice.
         """
         self._plan = plan
         self._again = frozenset(again)
         self._budget = shelf_budget(plan["device"]) if budget is None else budget
+        self._served = served
+        self._exchanges = exchanges
         self._kept: dict[str, Model] = {}
 
     @contextlib.contextmanager
@@ -59,9 +70,15 @@ class Shelf(Closing):
     def _open(self, spec: str) -> Model:
         from auditor.models import open_model
 
+        if self._served is not None and spec.startswith("openai:"):
+            return self._served(spec)
         plan = self._plan
         return open_model(
-            spec, device=plan["device"], dtype=plan["dtype"], batch_tokens=plan["batch_tokens"]
+            spec,
+            device=plan["device"],
+            dtype=plan["dtype"],
+            batch_tokens=plan["batch_tokens"],
+            exchanges=self._exchanges,
         )
 
     def _put_back(self, spec: str, model: Model) -> None:

@@ -1,6 +1,7 @@
 """Everything that is asked of one model while it is loaded."""
 
 import json
+from collections.abc import Sequence
 from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
@@ -12,15 +13,19 @@ from auditor.collect.forced import force_subject
 from auditor.collect.sampling import Sampling, sample_suites
 from auditor.collect.scoring import score_texts
 from auditor.collect.sequences import reference_texts
+from auditor.collect.served_topk import read_served_topk
 from auditor.collect.store import part_path
 from auditor.collect.tensors import compare_tensors
 from auditor.collect.transcript import score_transcript
 from auditor.collect.weights import read_weights
 from auditor.errors import InputError
 from auditor.models.base import Model
+from auditor.models.openai_server import OpenAIServer
+from auditor.models.recorded import RecordedModel
+from auditor.models.specifier import parse
 from auditor.outputs import OF_THE_PAIR
-from auditor.stored import planned_suites
-from auditor.types import Access, ModelRef
+from auditor.stored import planned_probes, planned_suites
+from auditor.types import Access, Probe
 
 
 def collect_subject(run: Collection, model: Model, subject: dict[str, Any]) -> None:
@@ -30,11 +35,15 @@ def collect_subject(run: Collection, model: Model, subject: dict[str, Any]) -> N
         StorageError: the disk is full; what was written before is kept.
     """
     name = subject["name"]
-    _write_ref(run, name, model.ref)
+    _write_ref(run, name, model)
     _sample(run, model, name)
     forced = force_subject(run, model, name)
     weighed = read_weights(run, model, name, forced.missing)
     missing = {**forced.missing, **weighed, **_score(run, model, name)}
+    if isinstance(model, OpenAIServer):
+        reason = read_served_topk(run, model, name)
+        missing = {what: why for what, why in missing.items() if what != "topk" or reason}
+        missing |= {"topk": reason} if reason else {}
     missing.update(score_transcript(run, model, name))
     missing.update(compare_tensors(run, model, name))
     if name == run.reference:
@@ -55,27 +64,55 @@ def read_stage(case: Case, name: str) -> dict[str, Any] | None:
     return json.loads(path.read_bytes()) if path.is_file() else None
 
 
-def _write_ref(run: Collection, name: str, ref: ModelRef) -> None:
+def _write_ref(run: Collection, name: str, model: Model) -> None:
     """Put the identity of a subject into subjects.json, in plan order."""
     path = run.case.data / "subjects.json"
     known = run.case.read_json("subjects.json")["subjects"] if path.is_file() else []
     rows = {row["name"]: row for row in known}
+    ref = model.ref
     fields = asdict(replace(ref, access=min(ref.access, run.allowed)))
     fields["access"] = fields["access"].name
     planned = run.plan["subjects"]
     for subject in planned:
         if subject["name"] == name:
             about = {key: subject[key] for key in ("name", "role", "family")}
-            rows[name] = {**about, "ref": fields}
+            if parse(subject["spec"]).canonical == ref.spec:
+                fields["spec"] = subject["spec"]  # with where the key of a server is
+            rows[name] = {**about, "ref": fields, **_recorded(run, model)}
     ordered = [rows[subject["name"]] for subject in planned if subject["name"] in rows]
     run.case.write_json("subjects.json", {"schema": "auditor/subjects/1", "subjects": ordered})
+
+
+def _recorded(run: Collection, model: Model) -> dict[str, Any]:
+    """Return what a file of recorded outputs holds, and which planned probes it answers."""
+    if not isinstance(model, RecordedModel):
+        return {}
+    planned, repeats = planned_probes(run.case), run.plan["repeats"]
+    answered = len(model.available(planned, repeats))
+    limit = (
+        f"It gives all {repeats} planned replies to {answered} of the {len(planned)} planned "
+        "probes; what is lacking counts as a failed request."
+    )
+    facts = model.facts.as_json()
+    return {"recorded": {**facts, "answered": answered, "limits": [*facts["limits"], limit]}}
 
 
 def _sample(run: Collection, model: Model, name: str) -> None:
     wanted = Sampling.planned(run.plan, name, model.ref.parameters)
     suites = planned_suites(run.case)
+    if isinstance(model, OpenAIServer):
+        _ask(run, model, wanted, [probe for suite in suites for probe in suite.probes])
     steps = sample_suites(run, model, suites, wanted)
     run.show(f"sample {name}", sum(len(suite.probes) for suite in suites), steps)
+
+
+def _ask(run: Collection, model: OpenAIServer, wanted: Sampling, probes: Sequence[Probe]) -> None:
+    """Have a server answer what its log lacks, as many requests at once as are allowed."""
+    run.custody.log("server", name=wanted.subject, offered=model.offered.as_json())
+    how = (probes, wanted.repeats, wanted.decoding, wanted.seed)
+    waiting = model.waiting(*how)
+    if waiting:
+        run.show(f"ask {wanted.subject}", waiting, model.fetch(*how))
 
 
 def _score(run: Collection, model: Model, name: str) -> dict[str, str]:

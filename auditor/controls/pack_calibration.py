@@ -1,12 +1,15 @@
 """Fit what a pack allows to say, on its calibration half, from the score table alone."""
 
-from collections.abc import Sequence
+import contextlib
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from typing import Any
 
 from auditor.errors import UndefinedError
+from auditor.judge.bootstrap import Draws
 from auditor.judge.calibration import Calibration
 from auditor.judge.dose import DosedScore
-from auditor.judge.fuse import AGREEMENT, FEATURES, FusionRecipe
+from auditor.judge.fuse import AGREEMENT, FEATURES, Fusion, FusionRecipe
 from auditor.judge.fusion_fit import Fitted, fit_fusion
 from auditor.judge.population import Population
 from auditor.judge.scores import ScoreRow, proposition_of
@@ -50,7 +53,7 @@ def group_scores(row: Row) -> dict[str, float | None]:
     }
 
 
-def fit_pattern(rows: Sequence[Row], names: tuple[str, ...]) -> Fitted:
+def fit_pattern(rows: Sequence[Row], names: tuple[str, ...], draws: Draws | None = None) -> Fitted:
     """Return the fusion of one access pattern, fitted to the calibration half of a table.
 
     Raises:
@@ -58,7 +61,35 @@ def fit_pattern(rows: Sequence[Row], names: tuple[str, ...]) -> Fitted:
     """
     half = [row for row in rows if row["split"] == "calibration"]
     features = tuple(feature for feature in (*FEATURES, AGREEMENT) if feature.name in names)
-    return fit_fusion(score_rows(half), FusionRecipe(features=features))
+    recipe = FusionRecipe(features=features)
+    recipe = recipe if draws is None else replace(recipe, draws=draws)
+    return fit_fusion(score_rows(half), recipe)
+
+
+def single_lines(rows: Sequence[Row]) -> tuple[Fusion, ...]:
+    """Return what each score says alone, of those that enough families have."""
+    found = _fitted(rows, [(name,) for name in PATTERNS[0]], None)
+    return tuple(replace(fusion, folds={}) for fusion in found)
+
+
+def reduced_patterns(rows: Sequence[Row]) -> tuple[Fusion, ...]:
+    """Return the fusions less one score that are neither a pattern nor a single line."""
+    less = {
+        tuple(name for name in pattern if name != dropped): None
+        for pattern in PATTERNS
+        for dropped in pattern
+    }
+    wanted = [names for names in less if len(names) > 1 and names not in PATTERNS]
+    found = _fitted(rows, wanted, Draws(seed=0, resamples=0))
+    return tuple(replace(fusion, folds={}) for fusion in found)
+
+
+def _fitted(
+    rows: Sequence[Row], patterns: Sequence[tuple[str, ...]], draws: Draws | None
+) -> Iterator[Fusion]:
+    for names in patterns:
+        with contextlib.suppress(UndefinedError):  # too few families: nothing to show
+            yield fit_pattern(rows, names, draws).fusion
 
 
 def calibrate_pack(rows: Sequence[Row], population: Population) -> Calibration:
@@ -80,6 +111,9 @@ def calibrate_pack(rows: Sequence[Row], population: Population) -> Calibration:
         fusions=tuple(fusions),
         graded=(GRADED_ARCHITECTURE,),
         doses={name.partition("@")[0]: dosed_scores(half, name) for name in (SAMPLE, IDIOSYNCRASY)},
+        controls=tuple(sorted(score_rows(half), key=lambda row: row.subject)),
+        lines=single_lines(rows),
+        reduced=reduced_patterns(rows),
     )
 
 

@@ -143,7 +143,7 @@ def score_rows_of(
     Without a calibration it is not known which dose would have been seen, and nobody is cleared.
     """
     from auditor.judge.calibration import weigh
-    from auditor.judge.conclusions import scores_of, thresholds_of
+    from auditor.judge.details import scores_of, thresholds_of
     from auditor.judge.evidence import gather_alone
     from auditor.judge.reading import conclude
 

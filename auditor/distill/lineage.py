@@ -9,6 +9,7 @@ from typing import Any
 from auditor.canon import directory_digests
 from auditor.distill.batches import BatchPlan
 from auditor.distill.fidelity import gap_closed
+from auditor.distill.launch import shards_student
 from auditor.distill.metrics import MetricsLog
 from auditor.distill.ranks import rank_count, rank_device
 from auditor.distill.recipe import Recipe
@@ -124,6 +125,17 @@ def lineage(recipe: Recipe, subjects: Subjects, outcome: Outcome) -> dict[str, A
     }
 
 
+def strategy() -> str:
+    """Return how the ranks shared the student.
+
+    ``single``: one process. ``ddp``: each kept it whole (DistributedDataParallel). ``fsdp2``: each
+    kept a part (torch's fully_shard).
+    """
+    if rank_count() == 1:
+        return "single"
+    return "fsdp2" if shards_student() else "ddp"
+
+
 SECRETS = ("marks.key", "marks-reveal.json")
 """Files of a run folder that are for its owner alone until an audit."""
 
@@ -140,19 +152,15 @@ def file_digests(root: Path) -> dict[str, str]:
 
 
 def run_environment() -> dict[str, Any]:
-    """Return the environment of this process and the ranks beside it."""
-    return environment(ranks=rank_count(), device=rank_device().partition(":")[0])
-
-
-def environment(ranks: int, device: str) -> dict[str, Any]:
-    """Return what the run was made with."""
+    """Return what the run was made with: this process and the ranks beside it."""
     import torch
 
     return {
         "python": platform.python_version(),
         "machine": platform.machine(),
         "packages": {name: version(name) for name in _PACKAGES},
-        "device": device,
-        "ranks": ranks,
+        "device": rank_device().partition(":")[0],
+        "ranks": rank_count(),
+        "strategy": strategy(),
         "torch_threads": torch.get_num_threads(),
     }

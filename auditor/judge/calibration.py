@@ -15,10 +15,12 @@ from auditor.data import data_dir
 from auditor.errors import InputError, UndefinedError
 from auditor.judge.bootstrap import Draws
 from auditor.judge.dose import DosedScore, DoseEstimate, dose_curve, estimate_dose
+from auditor.judge.error_rates import error_rates
 from auditor.judge.fuse import Fused, Fusion, fuse, select_fusion
 from auditor.judge.fusion_file import fusion_from_json, fusion_json
 from auditor.judge.population import CaseFacts, Population, outside, population_from_json
 from auditor.judge.power import SeenDose, power_curve, smallest_seen_dose
+from auditor.judge.scores import ScoreRow, score_row
 
 SCHEMA = "auditor/calibration/1"
 FILE = "calibration.json"
@@ -37,6 +39,12 @@ class Calibration:
     doses: Mapping[str, tuple[DosedScore, ...]]
     """By decisive test: z of students of graded dose that learned from text alone, the kind that is
     harder to see; models without a link have dose 0."""
+    controls: tuple[ScoreRow, ...] = ()
+    """The score table that everything here was fitted to; empty where it is not kept."""
+    lines: tuple[Fusion, ...] = ()
+    """One score each: what a line says alone. Shown beside the fusion, never multiplied."""
+    reduced: tuple[Fusion, ...] = ()
+    """The fusions less one score, without resamples: what each score adds."""
 
     def as_json(self) -> dict[str, Any]:
         """Return the file of a pack."""
@@ -49,6 +57,16 @@ class Calibration:
                 test: [{"dose": s.dose, "score": s.score, "family": s.family} for s in scores]
                 for test, scores in sorted(self.doses.items())
             },
+            **self._details_json(),
+        }
+
+    def _details_json(self) -> dict[str, Any]:
+        if not self.controls:
+            return {}
+        return {
+            "controls": [row.as_json() for row in self.controls],
+            "lines": [fusion_json(fusion) for fusion in self.lines],
+            "reduced": [fusion_json(fusion) for fusion in self.reduced],
         }
 
     @property
@@ -74,6 +92,9 @@ def calibration_from_json(content: Any) -> Calibration:
                 test: tuple(DosedScore(**score) for score in scores)
                 for test, scores in content["doses"].items()
             },
+            controls=tuple(map(score_row, content.get("controls", ()))),
+            lines=tuple(map(fusion_from_json, content.get("lines", ()))),
+            reduced=tuple(map(fusion_from_json, content.get("reduced", ()))),
         )
     except (KeyError, TypeError, ValueError) as error:
         raise InputError(f"the calibration cannot be read: {error!r}") from error
@@ -120,6 +141,8 @@ class Weighed:
     fused: Fused | None = None
     seen: SeenDose | None = None
     dose: DoseEstimate | None = None
+    error_rates: tuple[dict[str, Any], ...] = ()
+    """Of each decisive test at its threshold, see `auditor.judge.error_rates`."""
     reasons: tuple[str, ...] = ()
 
 
@@ -156,6 +179,7 @@ def weigh(
         # Either test may see a dose; the interval of the more certain estimate is kept.
         seen=min(seen, key=lambda found: found.dose, default=None),
         dose=min(doses, key=_width, default=None),
+        error_rates=tuple(error_rates(calibration.doses, thresholds)),
         reasons=tuple(reasons),
     )
 

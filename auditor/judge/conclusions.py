@@ -15,12 +15,12 @@ from auditor.judge.calibration import (
     shipped_calibrations,
     weigh,
 )
-from auditor.judge.evidence import IDIOSYNCRASY, SAMPLE, gather
-from auditor.judge.findings import RULES, Decisive, Evidence
+from auditor.judge.details import details, scores_of, thresholds_of
+from auditor.judge.evidence import gather
+from auditor.judge.findings import RULES, Evidence
 from auditor.judge.fuse import PairResult
 from auditor.judge.null import predictive_p
 from auditor.judge.population import CaseFacts
-from auditor.judge.power import z_threshold
 from auditor.judge.reading import conclude
 from auditor.judge.scope import Part, Scope, scope
 from auditor.judge.scores import Pair
@@ -43,33 +43,84 @@ def judge(case: Case) -> dict[str, Any]:
     Raises:
         CaseError: the case was not measured.
     """
-    judged = {
-        name: _judged(case, name, evidence, _chosen(case, name, evidence))
-        for name, evidence in gather(case).items()
+    kept = case_calibration(case)
+    found = conclusions(case, shipped_calibrations() if kept is None else (kept,))
+    if found.calibration is not None and kept is None:
+        case.write_json(FILE, found.calibration.as_json())
+    return {
+        "schema": "auditor/conclusion/1",
+        "rules": RULES,
+        "suspects": found.suspects,
+        **details(case, found.gathered, found.chosen),
     }
-    return {"schema": "auditor/conclusion/1", "rules": RULES, "suspects": judged}
 
 
-def _chosen(case: Case, suspect: str, evidence: Evidence) -> Chosen:
-    """Return the calibration that fits; once used, the case's own copy is the only candidate."""
+def case_calibration(case: Case) -> Calibration | None:
+    """Return the calibration that a case was judged with; None where none was used.
+
+    Raises:
+        InputError: it is malformed.
+    """
+    kept = (case.data / FILE).is_file()
+    return calibration_from_json(case.read_json(FILE)) if kept else None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Conclusions:
+    """The conclusion on every suspect of a case."""
+
+    suspects: dict[str, dict[str, Any]]
+    calibration: Calibration | None
+    """The one that was used."""
+    gathered: Mapping[str, Evidence]
+    chosen: Mapping[str, Calibration | None]
+    """By suspect: the one that was used where it fits."""
+
+
+def conclusions(case: Case, candidates: Sequence[Calibration]) -> Conclusions:
+    """Return what the statistics of a case give; nothing is written.
+
+    Args:
+        case: measured.
+        candidates: calibrations; once one fits a suspect, no other is used in the case.
+
+    Raises:
+        CaseError: the case was not measured.
+    """
+    used: Calibration | None = None
+    judged, by_suspect, gathered = {}, {}, gather(case)
+    for name, evidence in gathered.items():
+        chosen = choose(candidates, _facts(case, name, evidence))
+        by_suspect[name] = chosen.calibration
+        if chosen.calibration is not None:
+            used = chosen.calibration
+            candidates = (used,)
+        found = _judged(case, name, evidence, chosen)
+        judged[name] = {**found, "limits": [*found["limits"], *_server_limits(case, name)]}
+    return Conclusions(suspects=judged, calibration=used, gathered=gathered, chosen=by_suspect)
+
+
+def _server_limits(case: Case, suspect: str) -> list[str]:
+    """Return what the servers of a case forbid to conclude on a suspect, out of subjects.json."""
+    return [
+        sentence
+        for subject in case.read_json("subjects.json")["subjects"]
+        if subject["role"] != "suspect" or subject["name"] == suspect
+        for sentence in subject.get("server", {}).get("limits", ())
+    ]
+
+
+def _facts(case: Case, suspect: str, evidence: Evidence) -> CaseFacts:
     refs = read_refs(case)
     plan = case.read_json("plan.json")
     statistics = case.read_json("statistics.json")["suspects"][suspect]
-    facts = CaseFacts(
+    return CaseFacts(
         reference=refs[plan["subjects"][0]["name"]],
         suspect=refs[suspect],
         null_families=evidence.families,
         suites=tuple(f"{suite['name']}@{suite['version']}" for suite in plan["suites"]),
         measures=tuple(row["measure"] for row in statistics if row["value"] is not None),
     )
-    kept = case.data / FILE
-    candidates: Sequence[Calibration] = (
-        (calibration_from_json(case.read_json(FILE)),) if kept.is_file() else shipped_calibrations()
-    )
-    chosen = choose(candidates, facts)
-    if chosen.calibration is not None and not kept.is_file():
-        case.write_json(FILE, chosen.calibration.as_json())
-    return chosen
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -99,38 +150,6 @@ def _judged(case: Case, suspect: str, evidence: Evidence, chosen: Chosen) -> dic
     )
     conclusion = _weighted(conclude(replace(evidence, seen_dose=seen)), found, evidence)
     return {**conclusion.as_json(), **_around(found)}
-
-
-def scores_of(evidence: Evidence) -> dict[str, float | None]:
-    """Return the group scores of a suspect, as the fusions take them.
-
-    ``replication`` -log10 of the raw p of neuron matching, >= 0; ``span``, ``sample`` and
-    ``idiosyncrasy`` z among the control families.
-    """
-    z = {test.name: test.place.z for test in evidence.imitation}
-    return {
-        "replication": evidence.neuron_score,
-        "span": None if evidence.span is None else evidence.span.z,
-        "sample": z.get(SAMPLE),
-        "idiosyncrasy": z.get(IDIOSYNCRASY),
-    }
-
-
-def thresholds_of(evidence: Evidence) -> dict[str, float]:
-    """Return, for each decisive test, the z above which it reads imitation on its own.
-
-    Its predictive p must be under alpha after correction for the tests, and z over that of every
-    control family.
-    """
-    enough = evidence.thresholds.fewest_families
-    tests = [test for test in evidence.imitation if test.place.families >= enough]
-    alpha = evidence.thresholds.imitation_alpha / max(len(tests), 1)
-    return {test.name: _threshold(test, alpha) for test in tests}
-
-
-def _threshold(test: Decisive, alpha: float) -> float:
-    limit = z_threshold(alpha, test.place.families)
-    return limit if test.closest_z is None else max(limit, test.closest_z)
 
 
 def _category(part: dict[str, Any]) -> Part:
@@ -175,7 +194,7 @@ def _weighted(conclusion: Conclusion, found: _Findings, evidence: Evidence) -> C
 
 
 def _around(found: _Findings) -> dict[str, Any]:
-    """Return the objects of a conclusion beside the contract's: scope, power and dose."""
+    """Return what a conclusion has beside the contract's: scope, power, dose, error rates."""
     seen, dose = found.weighed.seen, found.weighed.dose
     return {
         "scope": {"categories": _scope(found.categories), "layers": _scope(found.layers)},
@@ -190,6 +209,7 @@ def _around(found: _Findings) -> dict[str, Any]:
         "dose": None
         if dose is None
         else {"dose": dose.dose, "interval": list(dose.interval), "limits": list(dose.limits)},
+        "error_rates": list(found.weighed.error_rates),
     }
 
 

@@ -77,11 +77,25 @@ def placed(row: dict[str, Any], suspect: str, subjects: Subjects) -> Standing | 
 
 def null_values(row: dict[str, Any], suspect: str, subjects: Subjects) -> list[float]:
     """Return one value for each control family that a suspect is placed among."""
+    return _by_family(row, null_controls(row, suspect, subjects), subjects)
+
+
+def null_controls(row: dict[str, Any], suspect: str, subjects: Subjects) -> list[int]:
+    """Return the places, among the controls, of those that a suspect is placed among."""
     null = [i for i, counts in enumerate(subjects.null) if counts]
     own = subjects.architectures[suspect]
     matched = [i for i in null if subjects.architectures[subjects.controls[i]["name"]] == own]
-    values = _by_family(row, matched, subjects)
-    return values if len(values) >= FEWEST_MATCHED else _by_family(row, null, subjects)
+    enough = len(_by_family(row, matched, subjects)) >= FEWEST_MATCHED
+    return matched if enough else null
+
+
+def null_values_without(
+    row: dict[str, Any], suspect: str, subjects: Subjects, family: str
+) -> list[float]:
+    """Return the same less one family; which controls are matched is decided with it."""
+    chosen = null_controls(row, suspect, subjects)
+    left = [i for i in chosen if subjects.controls[i]["family"] != family]
+    return _by_family(row, left, subjects)
 
 
 def _by_family(row: dict[str, Any], chosen: Sequence[int], subjects: Subjects) -> list[float]:

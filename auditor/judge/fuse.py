@@ -90,7 +90,8 @@ class FusionRecipe:
     strength: float = 1.0
     """Of the data against the L2 penalty, scikit-learn's C."""
     draws: Draws = field(default_factory=lambda: Draws(seed=0, resamples=200))
-    """Of the family bootstrap, whose fits are kept so that intervals can be recomputed."""
+    """Of the family bootstrap, whose fits are kept so that intervals can be recomputed; without
+    resamples there are points and no intervals."""
 
     @property
     def names(self) -> tuple[str, ...]:
@@ -120,6 +121,8 @@ class Fusion:
     """Why a pair has no likelihood ratio."""
     digest: str
     """Of the score table that it was fitted to."""
+    folds: Mapping[str, Coefficients] = field(default_factory=dict)
+    """By family: the fit without it, in the same standardised scores; empty where not kept."""
 
     def __post_init__(self) -> None:
         for name in ("means", "scales", "ranges"):
@@ -164,11 +167,14 @@ def fuse(fusion: Fusion, scores: Mapping[str, float | None]) -> Fused:
     """Return what one model's scores are worth between each pair of propositions.
 
     Raises:
-        UndefinedError: a score of the access pattern is missing, or cannot be transformed.
+        UndefinedError: a score of the access pattern is missing, or cannot be transformed; or the
+            fusion has no replicates.
     """
     names = fusion.recipe.names
+    if not fusion.replicates:
+        raise UndefinedError(f"the fusion of {', '.join(names)} keeps no resamples: no interval")
     raw = raw_scores(fusion.recipe, scores)
-    x = (transformed(fusion.recipe, raw[None]) - fusion.means) / fusion.scales  # (1, d)
+    x = standardised(fusion, raw[None])  # (1, d)
     own = fusion.coefficients.log_likelihoods(x)[0]
     drawn = np.stack([fit.log_likelihoods(x)[0] for fit in fusion.replicates])  # (B, k)
     pairs = {}
@@ -190,6 +196,28 @@ def fuse(fusion: Fusion, scores: Mapping[str, float | None]) -> Fused:
         extrapolated=tuple(name for name, out in zip(names, outside, strict=True) if out),
         unused=tuple(sorted(defined - set(names))),
     )
+
+
+def point_ratios(
+    fusion: Fusion, scores: Mapping[str, float | None], fit: Coefficients | None = None
+) -> dict[str, float]:
+    """Return the bounded log10 LR of each pair, without intervals; `fit` replaces the fusion's own.
+
+    Raises:
+        UndefinedError: a score of the access pattern is missing, or cannot be transformed.
+    """
+    x = standardised(fusion, raw_scores(fusion.recipe, scores)[None])
+    own = (fit or fusion.coefficients).log_likelihoods(x)[0]
+    found: dict[str, float] = {}
+    for pair, bounds in fusion.bounds.items():
+        first, second = sides(pair, fusion.classes)
+        found[pair] = bounds.clip(float(own[first] - own[second]) / LOG10)
+    return found
+
+
+def standardised(fusion: Fusion, raw: Array) -> Array:
+    """Return (n, d) the raw scores as the coefficients take them."""
+    return (transformed(fusion.recipe, raw) - fusion.means) / fusion.scales
 
 
 def select_fusion(fusions: Sequence[Fusion], scores: Mapping[str, float | None]) -> Fusion:

@@ -3,6 +3,8 @@
 ``ln P(class | scores)`` up to a constant is ``intercept + sum of slope (transform(score) - mean) /
 scale``; the log10 LR of a pair is the difference of two classes over ln 10, clipped to its bounds.
 The interval is that of the 2.5 % and 97.5 % percentiles over the replicates, clipped likewise.
+``folds`` are the fits without each family: with the score table they give the leave-one-family-out
+validation without fitting anything again.
 """
 
 from collections.abc import Sequence
@@ -63,7 +65,15 @@ def fusion_json(fusion: Fusion) -> dict[str, Any]:
         },
         "refused": dict(fusion.refused),
         "table": fusion.digest,
+        **_folds_json(fusion),
     }
+
+
+def _folds_json(fusion: Fusion) -> dict[str, Any]:
+    if not fusion.folds:
+        return {}
+    folds = {family: _coefficients_json(fit) for family, fit in sorted(fusion.folds.items())}
+    return {"folds": folds}
 
 
 def fusion_from_json(content: Any) -> Fusion:
@@ -99,6 +109,7 @@ def check_refit(fusion: Fusion, rows: Sequence[ScoreRow]) -> None:
     again = fit_fusion(usable, fusion.recipe).fusion
     pairs = [(fusion.coefficients, again.coefficients)]
     pairs += zip(fusion.replicates, again.replicates, strict=True)
+    pairs += [(fit, again.folds[family]) for family, fit in fusion.folds.items()]
     off = max(_difference(one, other) for one, other in pairs)
     if off > TOLERANCE:
         raise InputError(f"refitting gives other coefficients (by {off:.2g})")
@@ -176,6 +187,7 @@ def _fusion(content: dict[str, Any]) -> Fusion:
             pair: str(content["refused"][pair]) for pair in PAIRS if pair in content["refused"]
         },
         digest=str(content["table"]),
+        folds={str(f): _coefficients(fit) for f, fit in content.get("folds", {}).items()},
     )
 
 
@@ -183,12 +195,12 @@ def _check(fusion: Fusion) -> None:
     """Refuse shapes that do not fit together, unknown words, and numbers that are not finite."""
     k, d = len(fusion.classes), len(fusion.recipe.features)
     arrays = [(fusion.means, (d,)), (fusion.scales, (d,)), (fusion.ranges, (d, 2))]
-    for coefficients in (fusion.coefficients, *fusion.replicates):
+    for coefficients in (fusion.coefficients, *fusion.replicates, *fusion.folds.values()):
         arrays += [(coefficients.intercepts, (k,)), (coefficients.slopes, (k, d))]
     for array, shape in arrays:
         if array.shape != shape or not np.isfinite(array).all():
             raise ValueError(f"shape {array.shape} where {shape} is needed, or a number not finite")
-    if not fusion.replicates or not (fusion.scales > 0).all():
+    if len(fusion.replicates) != fusion.recipe.draws.resamples or not (fusion.scales > 0).all():
         raise ValueError(f"{len(fusion.replicates)} replicates, scales {fusion.scales}")
     _check_words(fusion)
 

@@ -81,7 +81,8 @@ def fit_fusion(rows: Sequence[ScoreRow], recipe: FusionRecipe) -> Fitted:
         )
     table = _table(usable, recipe, classes)
     first = _fit(table, recipe, None)
-    validation = _cross_validated(table, recipe, first)
+    folds = _folds(table, recipe, first)
+    validation = _cross_validated(table, folds)
     pairs = [pair for pair in PAIRS if set(pair.split(":")) <= set(classes)]
     fusion = Fusion(
         recipe=recipe,
@@ -99,6 +100,7 @@ def fit_fusion(rows: Sequence[ScoreRow], recipe: FusionRecipe) -> Fitted:
             if pair not in pairs
         },
         digest=table_digest(usable),
+        folds={family: fit.expressed_in(first) for family, fit in folds.items()},
     )
     return Fitted(fusion=fusion, validation=validation)
 
@@ -184,23 +186,29 @@ def _fit(table: _Table, recipe: FusionRecipe, start: Coefficients | None) -> _Fi
     return _Fit(means=means, scales=scales, coefficients=coefficients)
 
 
-def _cross_validated(table: _Table, recipe: FusionRecipe, first: _Fit) -> Validation:
-    """Return every control's log likelihoods with its family left out of the fit."""
+def _folds(table: _Table, recipe: FusionRecipe, first: _Fit) -> dict[str, _Fit]:
+    """Return the fit without each family, by family."""
     names = np.asarray(table.families)
-    found = np.empty((len(names), len(first.coefficients.intercepts)))
-    for family in np.unique(names):
-        out = names == family
-        fit = _fit(table.take(~out), recipe, first.coefficients)
-        found[out] = fit.log_likelihoods(table.x[out])
+    return {
+        str(family): _fit(table.take(names != family), recipe, first.coefficients)
+        for family in np.unique(names)
+    }
+
+
+def _cross_validated(table: _Table, folds: Mapping[str, _Fit]) -> Validation:
+    """Return every control's log likelihoods with its family left out of the fit."""
+    rows = [folds[f].log_likelihoods(table.x[i][None])[0] for i, f in enumerate(table.families)]
     return Validation(
         classes=table.classes,
-        log_likelihoods=found,
+        log_likelihoods=np.array(rows),
         labels=table.labels,
         families=table.families,
     )
 
 
 def _replicates(table: _Table, recipe: FusionRecipe, first: _Fit) -> tuple[Coefficients, ...]:
+    if not recipe.draws.resamples:
+        return ()
     fits = []
     for counts in family_counts(table.labels, table.families, recipe.draws):
         drawn = table.take(counts > 0, table.weights * counts)

@@ -66,6 +66,25 @@ class ScoreRow:
         }
 
 
+def score_row(content: dict[str, Any]) -> ScoreRow:
+    """Return the row that `ScoreRow.as_json` wrote.
+
+    Raises:
+        KeyError, TypeError, ValueError: something is missing or of the wrong kind.
+    """
+    if content["class"] not in PROPOSITIONS:
+        raise ValueError(f"unknown class {content['class']!r}")
+    return ScoreRow(
+        subject=str(content["subject"]),
+        family=str(content["family"]),
+        proposition=content["class"],
+        scores={
+            str(name): float(finite(float(value)) or 0.0)
+            for name, value in content["scores"].items()
+        },
+    )
+
+
 def table_digest(rows: Sequence[ScoreRow]) -> str:
     """Return the digest of a score table; the order of its rows does not matter."""
     return json_digest(sorted((row.as_json() for row in rows), key=lambda row: row["subject"]))

@@ -44,8 +44,8 @@ def validity(fitted: Fitted, draws: Draws) -> dict[str, Any]:
             "tpr": tpr_at_fpr(free, FPR),
             "tpr_interval": list(tpr_interval(free, families, draws, FPR)),
             "fpr": FPR,
-            "misleading": [_misleading_json(rates) for rates in misleading(stated, families)],
-            "curves": _curves_json(stated),
+            "misleading": [misleading_json(rates) for rates in misleading(stated, families)],
+            "curves": curves_json(stated),
         }
     return {
         "multiclass": multiclass_cost(
@@ -72,7 +72,8 @@ def rate_json(found: Rate) -> dict[str, Any]:
     }
 
 
-def _misleading_json(rates: Misleading) -> dict[str, Any]:
+def misleading_json(rates: Misleading) -> dict[str, Any]:
+    """Return the three rates at one likelihood ratio."""
     return {
         "lr": rates.lr,
         "false_support": rate_json(rates.false_support),
@@ -81,7 +82,12 @@ def _misleading_json(rates: Misleading) -> dict[str, Any]:
     }
 
 
-def _curves_json(controls: Scored) -> dict[str, Any]:
+def curves_json(controls: Scored) -> dict[str, Any]:
+    """Return the points of the Tippett, ECE and PAV plots.
+
+    Raises:
+        UndefinedError: a likelihood ratio of 0 or infinity is wrong.
+    """
     steps, entropy, pav = (
         tippett(controls),
         empirical_cross_entropy(controls),

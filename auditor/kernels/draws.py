@@ -12,7 +12,7 @@ from auditor.types import Array
 Points = Array | Tensor
 _DRAWS_AT_ONCE = 1 << 22
 """Random numbers held at once."""
-_MARKED_AT_ONCE = 64
+_MARKED_AT_ONCE = 128
 """Relabellings, so that their numbers stay in cache."""
 
 

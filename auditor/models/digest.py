@@ -8,7 +8,7 @@ import hashlib
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from auditor.canon import canonical_json, digest, file_digest, tree_digest
+from auditor.canon import canonical_json, digest, tree_digest
 from auditor.errors import SubjectError
 from auditor.models.checkpoint import StoredTensor
 from auditor.models.loading import load_tokenizer
@@ -94,12 +94,11 @@ def recorded_reference(specifier: Specifier) -> ModelRef:
     Raises:
         RecordsError: it is missing or malformed.
     """
-    from auditor.models.recorded import read_records_file
+    from auditor.models.recorded import open_recorded
 
-    read_records_file(specifier.path)
-    return ModelRef(
-        spec=specifier.canonical, access=Access.TEXT, digest=file_digest(specifier.path)
-    )
+    model = open_recorded(specifier)
+    model.close()
+    return model.ref
 
 
 def _resolved(specifier: Specifier, source: Source) -> Specifier:

@@ -1,9 +1,10 @@
 """Every attempt to ask a server, as it went: one JSON object a line, appended as it ends.
 
-``request`` and its digest, ``attempt`` (from 1), ``sent`` (UTC), ``status`` or ``error``, those
-headers of the reply that tell something, and the bytes of its body: ``body`` as text, or
-``body_base64`` where they are not UTF-8. Failures and refusals stand there beside the replies. A
-request that was answered is found again by its digest, so that no call is paid twice.
+``request`` and its digest, ``attempt`` (from 1, over all runs), ``about`` (whose reply it asks
+for), ``sent`` (UTC), ``seconds`` until the end of the reply, ``status`` or ``error``, those headers
+of the reply that tell something, and the bytes of its body: ``body`` as text, or ``body_base64``
+where they are not UTF-8. Failures and refusals stand there beside the replies. A request that was
+answered is found again by its digest, so that no call is paid twice.
 """
 
 import base64
@@ -17,6 +18,8 @@ from typing import Any
 from auditor.canon import canonical_json, json_digest
 from auditor.case import atomic_write, storage_errors
 from auditor.errors import CaseError
+from auditor.exchanges import body_bytes
+from auditor.spellings import without
 
 KEPT_HEADERS = (
     "content-type",
@@ -32,7 +35,6 @@ KEPT_HEADERS = (
 )
 """All others may identify an account; of the rest those that start with `KEPT_PREFIX` are kept."""
 KEPT_PREFIX = "x-ratelimit-"
-ANSWERED = 200
 
 
 class ExchangeLog:
@@ -49,6 +51,7 @@ class ExchangeLog:
         self._lock = threading.Lock()
         self._places: dict[str, tuple[int, int]] = {}
         self._kept: dict[str, bytes] = {}
+        self._attempts: dict[str, int] = {}
         self._end = 0
         if path is not None and path.is_file():
             self._read(path)
@@ -68,7 +71,12 @@ class ExchangeLog:
                 return None
             with self._path.open("rb") as stream:
                 stream.seek(place[0])
-                return _body(json.loads(stream.read(place[1])))
+                return body_bytes(json.loads(stream.read(place[1])))
+
+    def attempts(self, request: dict[str, Any]) -> int:
+        """Return how often a request was sent, in this run and before."""
+        with self._lock:
+            return self._attempts.get(json_digest(request), 0)
 
     def append(self, request: dict[str, Any], attempt: dict[str, Any], *, answered: bool) -> None:
         """Add an attempt; with `answered` its body is the reply to the request from now on.
@@ -77,13 +85,15 @@ class ExchangeLog:
             StorageError: the disk is full; what was added before is intact.
         """
         name = json_digest(request)
-        entry = {"request": request, "request_digest": name, "answered": answered, **attempt}
-        line = canonical_json(entry) + b"\n"
         with self._lock:
+            self._attempts[name] = number = self._attempts.get(name, 0) + 1
+            named = {"request": request, "request_digest": name, "answered": answered}
+            entry = {**attempt, **named, "attempt": number}
             if self._path is None:
                 if answered:
-                    self._kept[name] = _body(entry)
+                    self._kept[name] = body_bytes(entry)
                 return
+            line = canonical_json(entry) + b"\n"
             with storage_errors(self._path):
                 self._add(self._path, line)
             if answered:
@@ -92,8 +102,11 @@ class ExchangeLog:
 
     def _add(self, path: Path, line: bytes) -> None:
         try:
+            path.parent.mkdir(parents=True, exist_ok=True)
             with path.open("ab") as stream:
                 stream.write(line)
+                stream.flush()
+                os.fsync(stream.fileno())  # what is lost here would be paid again
         except OSError:
             # Half a line would spoil the next one.
             if path.is_file():
@@ -119,30 +132,25 @@ class ExchangeLog:
                 )
             if answered:
                 self._places[name] = (self._end, len(line))
+            self._attempts[name] = self._attempts.get(name, 0) + 1
             self._end += len(line)
 
 
-def body_json(body: bytes, secret: str | None) -> dict[str, str]:
-    """Return the bytes of a reply as JSON values; a key that the server echoes is taken out."""
-    if secret:
-        body = body.replace(secret.encode(), b"[key]")
+def body_json(body: bytes) -> dict[str, str]:
+    """Return the bytes of a reply as JSON values."""
     try:
         return {"body": body.decode()}
     except UnicodeDecodeError:
         return {"body_base64": base64.b64encode(body).decode()}
 
 
-def kept_headers(headers: Mapping[str, str]) -> dict[str, str]:
-    """Return the headers of a reply that are recorded."""
-    found = {name.lower(): value for name, value in headers.items()}
+def kept_headers(headers: Mapping[str, str], secret: str | None) -> dict[str, str]:
+    """Return the headers of a reply that are recorded; a key that they echo is taken out."""
+    found = {
+        name.lower(): without(value.encode(), secret).decode() for name, value in headers.items()
+    }
     return {
         name: value
         for name, value in sorted(found.items())
         if name in KEPT_HEADERS or name.startswith(KEPT_PREFIX)
     }
-
-
-def _body(entry: dict[str, Any]) -> bytes:
-    if "body" in entry:
-        return str(entry["body"]).encode()
-    return base64.b64decode(entry["body_base64"])

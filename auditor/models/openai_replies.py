@@ -6,6 +6,7 @@ bytes from a string, a part of a character looks like the token for the sign U+F
 bytes which are no text has them from its vocabulary: see `shows_raw_bytes`.
 """
 
+import json
 import math
 from dataclasses import dataclass
 from typing import Any, Literal
@@ -48,6 +49,8 @@ class Reply:
     finish_reason: Literal["stop", "length", "unknown"]
     positions: tuple[Position, ...] | None
     """None where no log-probabilities came."""
+    outcome: Literal["ok", "refusal", "filtered"] = "ok"
+    """``refusal``: the server marks the text as one. ``filtered``: it withheld or cut it."""
 
 
 def request_body(
@@ -83,7 +86,8 @@ def read_reply(content: dict[str, Any]) -> Reply:
     """
     try:
         choice = content["choices"][0]
-        text = choice["message"]["content"] if "message" in choice else choice["text"]
+        refused = choice.get("message", {}).get("refusal")
+        text = choice["message"].get("content") if "message" in choice else choice["text"]
         reason = choice.get("finish_reason")
         positions = _positions(choice.get("logprobs"))
     except (KeyError, IndexError, TypeError, ValueError, AttributeError) as error:
@@ -93,11 +97,29 @@ def read_reply(content: dict[str, Any]) -> Reply:
         ) from error
     if text is not None and not isinstance(text, str):
         raise ServerError(f"the reply's text is {type(text).__name__}, not text")
+    marked: Literal["ok", "refusal", "filtered"] = "ok"
+    if reason == "content_filter":
+        marked = "filtered"
+    elif isinstance(refused, str) and refused and not text:
+        marked = "refusal"
     return Reply(
-        text=text or "",
+        text=refused if marked == "refusal" else text or "",
         finish_reason=reason if reason in ("stop", "length") else "unknown",
         positions=positions,
+        outcome=marked,
     )
+
+
+def is_reply(body: bytes) -> bool:
+    """Say whether the body of an answer holds a reply that can be read."""
+    try:
+        content = json.loads(body)
+        if not isinstance(content, dict):
+            return False
+        read_reply(content)
+    except (ValueError, RecursionError, ServerError):
+        return False
+    return True
 
 
 def shows_raw_bytes(reply: Reply) -> bool:
@@ -127,6 +149,7 @@ def _positions(logprobs: Any) -> tuple[Position, ...] | None:
         for token, value, top in zip(
             logprobs["tokens"], logprobs["token_logprobs"], logprobs["top_logprobs"], strict=True
         )
+        if value is not None  # the first token of a text that is given back
     )
 
 

@@ -5,17 +5,23 @@ What the server does before the model (chat template, start token) is not visibl
 
 import hashlib
 import threading
-from collections.abc import Iterator, Sequence
-from concurrent.futures import CancelledError, Future, ThreadPoolExecutor
-from typing import TYPE_CHECKING
+from collections.abc import Collection, Iterator, Sequence
+from concurrent.futures import FIRST_COMPLETED, CancelledError, Future, ThreadPoolExecutor, wait
+from itertools import islice
+from typing import TYPE_CHECKING, Any
 
-from auditor.errors import AccessError
+from auditor.canon import json_digest
+from auditor.errors import AccessError, SubjectError
+from auditor.exchanges import reply_usage
+from auditor.models.echoes import Echoes
 from auditor.models.exchange_log import ExchangeLog
 from auditor.models.openai_replies import Reply, read_reply, request_body
 from auditor.models.replies_only import RepliesOnly
-from auditor.models.server_address import server_address
+from auditor.models.server_access import ServerAccess, find_access
+from auditor.models.server_address import ServerAddress, server_address
+from auditor.models.server_budget import Budget
 from auditor.models.server_client import Patience, ServerClient
-from auditor.types import Access, Decoding, ModelRef, Probe, Sample
+from auditor.types import Access, Decoding, Exchange, ModelRef, Probe, Sample
 
 if TYPE_CHECKING:
     from auditor.models.specifier import Specifier
@@ -44,24 +50,70 @@ def open_server(
     """
     address = server_address(specifier.rest, specifier.options)
     client = ServerClient(address, ExchangeLog() if log is None else log, patience)
-    access = Access.TEXT if top_logprobs is None else Access.TOPK
-    ref = ModelRef(spec=specifier.canonical, access=access)
-    return OpenAIServer(
-        client, ref, model=address.model, workers=address.concurrency, k=top_logprobs
-    )
+    offered = ServerAccess(logprobs=dict.fromkeys(("chat", "text"), top_logprobs))
+    ref = ModelRef(spec=specifier.canonical, access=offered.level)
+    return OpenAIServer(client, ref, address, offered, demanded=top_logprobs)
+
+
+def open_audited(
+    specifier: "Specifier",
+    *,
+    log: ExchangeLog,
+    kinds: Collection[str],
+    most: Access,
+    budget: Budget,
+) -> "OpenAIServer":
+    """Return a model on a server, asked which access it offers; see `server_access`.
+
+    Args:
+        specifier: with scheme ``openai``.
+        log: where attempts are kept, and replies found again.
+        kinds: of the probes that it will be asked: ``chat``, ``text``.
+        most: at TEXT no log-probabilities are asked for.
+        budget: is asked before each request.
+
+    Raises:
+        AccessError: fewer log-probabilities than the specifier demands.
+        SubjectError, ServerError, BudgetError, StorageError: as `ServerClient.post`.
+        MissingExtraError: the extra ``api`` is not installed.
+    """
+    address = server_address(specifier.rest, specifier.options)
+    client = ServerClient(address, log, budget=budget)
+    wanted = address.top_logprobs if most >= Access.TOPK else 0
+    try:
+        offered = find_access(client, address.model, kinds, wanted)
+    except BaseException:
+        client.close()
+        raise
+    ref = ModelRef(spec=specifier.canonical, access=offered.level)
+    return OpenAIServer(client, ref, address, offered)
 
 
 class OpenAIServer(RepliesOnly):
     """Implements `auditor.models.base.Model` at access TEXT or TOPK: it can only reply."""
 
     def __init__(
-        self, client: ServerClient, ref: ModelRef, *, model: str, workers: int, k: int | None
+        self,
+        client: ServerClient,
+        ref: ModelRef,
+        address: ServerAddress,
+        offered: ServerAccess,
+        demanded: int | None = None,
     ) -> None:
+        """Ask nothing yet; every reply must have `demanded` log-probabilities at each token."""
         self._client = client
         self._ref = ref
-        self._model = model
-        self._workers = workers
-        self._k = k
+        self._model = address.model
+        self._workers = address.concurrency
+        self._demanded = demanded
+        self.offered = offered
+
+    @property
+    def echoes(self) -> Echoes | None:
+        """What has it score given texts; None where it does not."""
+        if self.offered.echo is None:
+            return None
+        return Echoes(self._client, self._model, self.offered.echo, self._workers)
 
     @property
     def ref(self) -> ModelRef:
@@ -80,7 +132,7 @@ class OpenAIServer(RepliesOnly):
             AccessError: log-probabilities were asked for, and none or too few came.
             SubjectError, ServerError, StorageError: as `ServerClient.post`.
         """
-        jobs = [(probe, repeat) for probe in probes for repeat in range(n)]
+        jobs = list(_jobs(probes, n))
         if jobs and not self._client.reached:
             self.reply(*jobs[0], decoding, seed)  # in the log from here on
         broken = threading.Event()
@@ -99,12 +151,55 @@ class OpenAIServer(RepliesOnly):
             replies: list[Future[Reply]] = [
                 pool.submit(ask, probe, repeat) for probe, repeat in jobs
             ]
-            for (probe, repeat), future in zip(jobs, replies, strict=True):
-                yield self._sample(probe, repeat, future.result())
+            for job, future in zip(jobs, replies, strict=True):
+                future.result()
+                yield self._sample(job, decoding, seed)  # out of the log
         finally:
             # Requests under way end and are recorded; the others are not sent.
             broken.set()
             pool.shutdown(wait=True, cancel_futures=True)
+
+    def waiting(self, probes: Sequence[Probe], n: int, decoding: Decoding, seed: int) -> int:
+        """Return how many of n replies for each probe are not in the log yet."""
+        return sum(
+            not self._client.known(*self._request(probe, repeat, decoding, seed))
+            for probe, repeat in _jobs(probes, n)
+            if probe.kind not in self.offered.missing
+        )
+
+    def fetch(
+        self, probes: Sequence[Probe], n: int, decoding: Decoding, seed: int
+    ) -> Iterator[int]:
+        """Have n replies for each probe in the log; yield 1 for each call that ended.
+
+        As many requests as allowed are under way at all times. One that the server does not accept
+        is left out: `sample` will say so.
+
+        Raises:
+            ServerError, BudgetError, StorageError: as `ServerClient.post`; what was under way has
+                ended and is in the log.
+        """
+        lacking = (
+            (probe, repeat)
+            for probe, repeat in _jobs(probes, n)
+            if probe.kind not in self.offered.missing
+            and not self._client.known(*self._request(probe, repeat, decoding, seed))
+        )
+
+        def ask(job: tuple[Probe, int]) -> None:
+            try:
+                self.reply(*job, decoding, seed)
+            except SubjectError:  # kept by the client
+                return
+
+        with ThreadPoolExecutor(self._workers) as pool:
+            under_way = {pool.submit(ask, job) for job in islice(lacking, self._workers)}
+            while under_way:
+                done, under_way = wait(under_way, return_when=FIRST_COMPLETED)
+                for future in done:
+                    future.result()
+                under_way |= {pool.submit(ask, job) for job in islice(lacking, len(done))}
+                yield len(done)
 
     def reply(self, probe: Probe, repeat: int, decoding: Decoding, seed: int) -> Reply:
         """Return one reply; from the log, without a call, where it was had before.
@@ -112,18 +207,36 @@ class OpenAIServer(RepliesOnly):
         Raises:
             AccessError, SubjectError, ServerError, StorageError: as `sample`.
         """
-        drawn = reply_seed(seed, probe.id, repeat)
-        path, body = request_body(probe, self._model, decoding, drawn, self._k)
-        reply = read_reply(self._client.post(path, body))
-        if self._k is not None:
-            _check_logprobs(self._ref.spec, reply, self._k)
+        reply = read_reply(self._answer(probe, repeat, decoding, seed))
+        if self._demanded is not None:
+            _check_logprobs(self._ref.spec, reply, self._demanded)
         return reply
+
+    def _answer(self, probe: Probe, repeat: int, decoding: Decoding, seed: int) -> dict[str, Any]:
+        if probe.kind in self.offered.missing:
+            raise SubjectError(
+                f"the server answers no {probe.kind} probes: {self.offered.missing[probe.kind]}",
+                hint="choose suites of the other kind (auditor probes list)",
+            )
+        path, body = self._request(probe, repeat, decoding, seed)
+        return self._client.post(path, body, about={"probe_id": probe.id, "repeat": repeat})
+
+    def _request(
+        self, probe: Probe, repeat: int, decoding: Decoding, seed: int
+    ) -> tuple[str, dict[str, Any]]:
+        drawn = reply_seed(seed, probe.id, repeat)
+        shown = self.offered.logprobs.get(probe.kind)
+        return request_body(probe, self._model, decoding, drawn, shown)
 
     def close(self) -> None:
         """Close the connections."""
         self._client.close()
 
-    def _sample(self, probe: Probe, repeat: int, reply: Reply) -> Sample:
+    def _sample(self, job: tuple[Probe, int], decoding: Decoding, seed: int) -> Sample:
+        probe, repeat = job
+        path, body = self._request(probe, repeat, decoding, seed)
+        content = self._answer(probe, repeat, decoding, seed)
+        reply, usage = read_reply(content), reply_usage(content)
         return Sample(
             probe_id=probe.id,
             repeat=repeat,
@@ -132,6 +245,15 @@ class OpenAIServer(RepliesOnly):
             token_ids=(),
             text=reply.text,
             finish_reason=reply.finish_reason,
+            exchange=Exchange(
+                request_digest=json_digest({"path": path, "body": body}),
+                attempts=self._client.attempts(path, body),
+                model=_text(content.get("model")),
+                fingerprint=_text(content.get("system_fingerprint")),
+                prompt_tokens=None if usage is None else usage[0],
+                completion_tokens=None if usage is None else usage[1],
+                outcome=reply.outcome,
+            ),
         )
 
     def refusal(self, what: str) -> AccessError:
@@ -140,6 +262,14 @@ class OpenAIServer(RepliesOnly):
             f"{self._ref.spec} is behind a server and shows no {what}",
             hint="name the model itself, or use what needs text only",
         )
+
+
+def _jobs(probes: Sequence[Probe], n: int) -> Iterator[tuple[Probe, int]]:
+    return ((probe, repeat) for probe in probes for repeat in range(n))
+
+
+def _text(value: Any) -> str | None:
+    return value if isinstance(value, str) else None
 
 
 def reply_seed(seed: int, probe_id: str, repeat: int) -> int:

@@ -1,35 +1,23 @@
-"""Outputs that somebody else collected: a subject at access TEXT.
+"""Outputs that somebody else collected: a subject that can only repeat.
 
-One JSON object a line, UTF-8: ``{"probe_id" or "prompt": ..., "text": ..., "repeat": 0}``. Other
-keys are ignored, so record lines of a case can be used as they are; lines whose ``outcome`` is
-``error`` hold no reply. A prompt is matched with the text of a probe, or with the contents of its
-messages joined by newlines.
+The file holds record lines (`auditor.models.records.reply`), or what other tools wrote:
+`auditor.models.records.opening` finds out. A reply is matched with a probe by its id, else by what
+was asked. Access is TEXT, and TOPK where every reply comes with its likeliest tokens.
 """
 
-import json
-from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Never
 
-from auditor.canon import digest
+from auditor.canon import file_digest, tree_digest
 from auditor.errors import AccessError, RecordsError
-from auditor.models.replies_only import RepliesOnly, prompt_text
+from auditor.models.records.facts import RecordedFacts, Tally
+from auditor.models.records.index import ReplyIndex
+from auditor.models.records.opening import Opened, open_recording
+from auditor.models.records.reply import BESIDE, LINE_HINT, RecordedReply, Unusable, reply_as_json
+from auditor.models.replies_only import RepliesOnly
+from auditor.models.specifier import Specifier
 from auditor.types import Access, Decoding, ModelRef, Probe, Sample
-
-_LINE_HINT = 'a line is like {"probe_id": "arith-0001", "text": "the reply", "repeat": 0}'
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class RecordedReply:
-    """One reply to one probe, named by its id or by its prompt."""
-
-    text: str
-    repeat: int = 0
-    probe_id: str | None = None
-    prompt: str | None = None
-    suite: str | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -41,53 +29,48 @@ class RecordsFile:
 
 
 def read_records_file(path: Path) -> RecordsFile:
-    """Return the replies that a file holds. Blank lines are skipped.
+    """Return the replies that a file holds, all in memory.
 
     Raises:
-        RecordsError: it is missing, not UTF-8 (with the byte), malformed (with the line), holds
-            no reply, or two with the same probe and repeat.
+        RecordsError: as `open_recorded`.
     """
+    model = RecordedModel(Specifier(scheme="records", rest=str(path)))
     try:
-        raw = path.read_bytes()
-    except OSError as error:
-        raise RecordsError(f"{path} cannot be read: {error.strerror}") from error
-    try:
-        text = raw.decode("utf-8-sig")
-    except UnicodeDecodeError as error:
-        # Offsets of this codec count from after a byte-order mark.
-        at = error.start + (3 if raw.startswith(b"\xef\xbb\xbf") else 0)
-        line = raw[:at].count(b"\n") + 1
-        raise RecordsError(
-            f"{path} is not UTF-8: byte {at} (line {line}) is 0x{raw[at]:02x}",
-            hint="save the file as UTF-8",
-        ) from error
-    # Not splitlines(): texts may hold U+2028 and the like.
-    lines = [(n, line) for n, line in enumerate(text.split("\n"), 1) if line.strip()]
-    replies = [r for n, line in lines if (r := _reply(path, n, line)) is not None]
-    if not replies:
-        raise RecordsError(f"{path} holds no reply", hint=_LINE_HINT)
-    _refuse_duplicates(path, replies)
-    return RecordsFile(replies=tuple(replies), digest=digest(raw))
+        return RecordsFile(replies=tuple(model.replies()), digest=model.digest)
+    finally:
+        model.close()
+
+
+def open_recorded(specifier: Specifier) -> "RecordedModel":
+    """Return the subject of a ``records:`` specifier.
+
+    Raises:
+        RecordsError: the file is missing, of no known format, not UTF-8 (with the byte), malformed
+            (with the line), holds no reply, or two with the same probe and repeat.
+        MissingExtraError: its format needs the extra ``records``.
+    """
+    return RecordedModel(specifier)
 
 
 class RecordedModel(RepliesOnly):
-    """Implements `auditor.models.base.Model` at access TEXT: it can only repeat."""
+    """Implements `auditor.models.base.Model` at access TEXT or TOPK: it can only repeat."""
 
-    def __init__(self, path: Path) -> None:
-        file = read_records_file(path)
-        self._ref = ModelRef(
-            spec=f"records:{path.resolve()}", access=Access.TEXT, digest=file.digest
-        )
-        self._by_id = {(r.probe_id, r.repeat): r.text for r in file.replies if r.probe_id}
-        self._by_prompt = {
-            (r.prompt, r.repeat): r.text
-            for r in file.replies
-            if r.probe_id is None and r.prompt is not None
-        }
+    def __init__(self, specifier: Specifier) -> None:
+        path = specifier.path
+        opened = open_recording(path, specifier.options)
+        self._index = ReplyIndex()
+        try:
+            self.facts = _read(path, opened, self._index)
+            self.digest = _digest(path, specifier.options)
+        except BaseException:
+            self._index.close()
+            raise
+        access = Access.TOPK if self.facts.has_topk else Access.TEXT
+        self._ref = ModelRef(spec=specifier.canonical, access=access, digest=self.digest)
 
     @property
     def ref(self) -> ModelRef:
-        """Identity: the digest is that of the file."""
+        """Identity: the digest is that of the file, or of a batch's output and input together."""
         return self._ref
 
     def refusal(self, what: str) -> AccessError:
@@ -96,13 +79,17 @@ class RecordedModel(RepliesOnly):
             f"recorded outputs offer no {what}", hint="give a model whose weights are at hand"
         )
 
+    def replies(self) -> Iterator[RecordedReply]:
+        """Yield all replies in the order of the file; those to one prompt are numbered."""
+        return self._index.replies()
+
     def missing(self, probes: Sequence[Probe], n: int = 1) -> tuple[tuple[str, int], ...]:
         """Return the (probe id, repeat) that were asked for and not recorded, in order."""
         return tuple(
             (probe.id, repeat)
             for probe in probes
             for repeat in range(n)
-            if self._text(probe, repeat) is None
+            if not self._index.has(probe, repeat)
         )
 
     def available(self, probes: Sequence[Probe], n: int = 1) -> tuple[Probe, ...]:
@@ -118,81 +105,89 @@ class RecordedModel(RepliesOnly):
         `decoding` and `seed` are those of whoever recorded; what is given here has no effect.
 
         Raises:
-            RecordsError: a reply was not recorded; ask `missing` or `available` first.
+            RecordsError: a reply was not recorded (ask `missing` or `available` first), or was
+                given to another prompt than the probe's.
         """
         del decoding, seed
         absent = self.missing(probes, n)
         if absent:
-            shown = ", ".join(f"{probe_id} repeat {repeat}" for probe_id, repeat in absent[:3])
-            raise RecordsError(
-                f"{self._ref.spec} lacks {len(absent)} of {len(probes) * n} replies: {shown}"
-                f"{' ...' if len(absent) > 3 else ''}",
-                hint="record them too, or ask only for recorded ones (--suite, --probes)",
-            )
+            raise self._lacking(probes, n, absent)
         for probe in probes:
             for repeat in range(n):
-                yield self._sample(probe, repeat)
+                reply = self._index.find(probe, repeat)
+                if reply is not None:
+                    yield self._sample(probe, repeat, reply)
 
     def close(self) -> None:
         """Forget the replies."""
-        self._by_id.clear()
-        self._by_prompt.clear()
+        self._index.close()
 
-    def _text(self, probe: Probe, repeat: int) -> str | None:
-        text = self._by_id.get((probe.id, repeat))
-        return self._by_prompt.get((prompt_text(probe), repeat)) if text is None else text
+    def _lacking(
+        self, probes: Sequence[Probe], n: int, absent: Sequence[tuple[str, int]]
+    ) -> RecordsError:
+        shown = ", ".join(f"{probe_id} repeat {repeat}" for probe_id, repeat in absent[:3])
+        reasons = [why for probe in probes if (why := self._index.failure(probe)) is not None]
+        said = f"; recorded is: {reasons[0]}" if reasons else ""
+        return RecordsError(
+            f"{self._ref.spec} lacks {len(absent)} of {len(probes) * n} replies: {shown}"
+            f"{' ...' if len(absent) > 3 else ''}{said}",
+            hint="record them too, or ask only for recorded ones (--suite, --probes)",
+        )
 
-    def _sample(self, probe: Probe, repeat: int) -> Sample:
+    def _sample(self, probe: Probe, repeat: int, reply: RecordedReply) -> Sample:
+        line = reply_as_json(reply)
         return Sample(
             probe_id=probe.id,
             repeat=repeat,
             prompt=self.render(probe),
             prompt_ids=(),
             token_ids=(),
-            text=self._text(probe, repeat) or "",
-            finish_reason="unknown",
+            text=reply.text,
+            finish_reason=reply.finish_reason,
+            recorded={key: line[key] for key in BESIDE if key in line},
         )
 
 
-def _reply(path: Path, number: int, line: str) -> RecordedReply | None:
-    try:
-        entry = json.loads(line)
-    except (ValueError, RecursionError) as error:
-        _malformed(path, number, f"not JSON ({error})")
-    if not isinstance(entry, dict):
-        _malformed(path, number, "not a JSON object")
-    if entry.get("outcome") == "error":
-        return None
-    probe_id, prompt = _optional(path, number, entry, "probe_id"), None
-    if probe_id is None:
-        prompt = _optional(path, number, entry, "prompt")
-    if probe_id is None and prompt is None:
-        _malformed(path, number, "neither probe_id nor prompt")
-    text, repeat = entry.get("text"), entry.get("repeat", 0)
-    if not isinstance(text, str):
-        _malformed(path, number, "no text")
-    if type(repeat) is not int or repeat < 0:
-        _malformed(path, number, f"repeat is {repeat!r}, not a number from 0 on")
-    suite = _optional(path, number, entry, "suite")
-    return RecordedReply(text=text, repeat=repeat, probe_id=probe_id, prompt=prompt, suite=suite)
+def _read(path: Path, opened: Opened, index: ReplyIndex) -> RecordedFacts:
+    """Put the replies of a file into the index, and return what it holds."""
+    tally = Tally()
+    for entry in opened.recording.entries:
+        if isinstance(entry, Unusable):
+            tally.unusable[entry.reason] += 1
+        elif entry.error is not None:
+            tally.failures += 1
+            index.fail(entry)
+        else:
+            index.add(entry)
+            tally.add(entry)
+    if not tally.replies:
+        why = "; ".join(f"{n} entries: {reason}" for reason, n in tally.unusable.items())
+        failed = f"{tally.failures} requests failed" if tally.failures else ""
+        said = ", ".join(part for part in (why, failed) if part)
+        hint = LINE_HINT if opened.format == "records" else "give a file with generated replies"
+        raise RecordsError(f"{path} holds no reply{f' ({said})' if said else ''}", hint=hint)
+    prompts, least, most = index.repeats()
+    return RecordedFacts(
+        format=opened.format,
+        told=opened.told,
+        tool=opened.recording.tool,
+        replies=tally.replies,
+        failures=tally.failures,
+        unusable=tuple(sorted(tally.unusable.items())),
+        prompts=prompts,
+        repeats=(least, most),
+        scored=tally.scored,
+        top=tally.top,
+        models=tuple(tally.models),
+        decodings=tuple(tally.decodings.values()),
+        undecoded=tally.undecoded,
+        times=None if tally.first is None else (tally.first, tally.last or tally.first),
+        notes=opened.recording.notes,
+    )
 
 
-def _optional(path: Path, number: int, entry: dict[str, Any], key: str) -> str | None:
-    value = entry.get(key)
-    if value is not None and (not isinstance(value, str) or not value):
-        _malformed(path, number, f"{key} is {value!r}, not a text")
-    return value
-
-
-def _refuse_duplicates(path: Path, replies: Sequence[RecordedReply]) -> None:
-    counts = Counter((r.probe_id, r.prompt, r.repeat) for r in replies)
-    (probe_id, prompt, repeat), times = counts.most_common(1)[0]
-    if times > 1:
-        raise RecordsError(
-            f"{path} holds {times} replies for {(probe_id or prompt)!r}, repeat {repeat}",
-            hint='number the replies to one probe: "repeat": 0, 1, 2, ...',
-        )
-
-
-def _malformed(path: Path, number: int, why: str) -> Never:
-    raise RecordsError(f"{path}, line {number}: {why}", hint=_LINE_HINT)
+def _digest(path: Path, options: Mapping[str, str]) -> str:
+    prompts = options.get("prompts")
+    if prompts is None:
+        return file_digest(path)
+    return tree_digest({"output": file_digest(path), "prompts": file_digest(Path(prompts))})

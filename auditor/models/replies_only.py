@@ -57,7 +57,7 @@ class RepliesOnly(ABC):
 
     def head(self) -> Head:
         """Refuse."""
-        self._refuse("an unembedding")
+        self._refuse("unembedding")
 
     def tensors(self) -> Iterable[tuple[str, Array]]:
         """Refuse."""

@@ -2,7 +2,8 @@
 
 Further options: ``key_env`` names the environment variable that holds the key (OPENAI_API_KEY if
 absent), ``key_file`` an absolute path to a file that holds nothing else, ``concurrency`` the number
-of requests under way at once. A key itself stands in no specifier and in no file that is written.
+of requests under way at once, ``top_logprobs`` the log-probabilities that are demanded at each
+token (0: none is asked for). A key itself stands in no specifier and in no file that is written.
 """
 
 import os
@@ -18,7 +19,10 @@ CONCURRENCY = 8
 """Requests under way at once, if the specifier names no number."""
 MOST_CONCURRENT = 256
 FORM = "openai:MODEL?base_url=URL"
-_OPTIONS = ("base_url", "concurrency", "key_env", "key_file")
+SETTINGS = ("concurrency", "key_env", "key_file")
+"""Options that say how to ask, not whom: they are no part of a subject's identity."""
+_OPTIONS = ("base_url", "top_logprobs", *SETTINGS)
+_MOST_LOGPROBS = 1000
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -31,6 +35,8 @@ class ServerAddress:
     key_env: str | None = None
     key_file: Path | None = None
     concurrency: int = CONCURRENCY
+    top_logprobs: int | None = None
+    """Demanded at each token; 0: none is asked for; None: as many as the server shows."""
 
     def key(self) -> str | None:
         """Return the key, read now; None where no variable or file is named and none is set.
@@ -39,14 +45,24 @@ class ServerAddress:
             SubjectError: the variable or file that the specifier names is missing or empty.
         """
         if self.key_file is not None:
-            return _file_key(self.key_file)
+            return _sendable(_file_key(self.key_file), self.key_file)
         key = os.environ.get(self.key_env or DEFAULT_KEY, "").strip()
         if not key and self.key_env is not None:
             raise SubjectError(
                 f"the environment variable {self.key_env} holds no key",
                 hint=f"set it, or leave key_env out of the specifier to read {DEFAULT_KEY}",
             )
-        return key or None
+        return _sendable(key, self.key_env or DEFAULT_KEY) or None
+
+
+def _sendable(key: str, source: str | Path) -> str:
+    """Return a key that a header can carry; whoever sends another one may show it in an error."""
+    if not all(" " <= letter <= "~" for letter in key):
+        raise SubjectError(
+            f"the key in {source} holds a letter that no key has",
+            hint="it must be one line of printable ASCII: copy it again",
+        )
+    return key
 
 
 def server_address(model: str, options: Mapping[str, str]) -> ServerAddress:
@@ -73,6 +89,7 @@ def server_address(model: str, options: Mapping[str, str]) -> ServerAddress:
         key_env=options.get("key_env"),
         key_file=path,
         concurrency=_checked_concurrency(options.get("concurrency", str(CONCURRENCY))),
+        top_logprobs=_checked_logprobs(options.get("top_logprobs")),
     )
 
 
@@ -104,6 +121,17 @@ def _checked_concurrency(text: str) -> int:
         raise SubjectError(
             f"concurrency {text!r} is not a number of requests",
             hint=f"give a whole number from 1 to {MOST_CONCURRENT}",
+        )
+    return int(text)
+
+
+def _checked_logprobs(text: str | None) -> int | None:
+    if text is None:
+        return None
+    if not text.isascii() or not text.isdigit() or int(text) > _MOST_LOGPROBS:
+        raise SubjectError(
+            f"top_logprobs {text!r} is not a number of tokens",
+            hint=f"give a whole number from 0 (none) to {_MOST_LOGPROBS}",
         )
     return int(text)
 

@@ -1,22 +1,27 @@
 """Requests to an OpenAI-compatible server: each attempt recorded, passing failures retried.
 
-Retried are cut connections, time-outs, bodies that are not JSON, and the status codes in `PASSING`,
-with exponential back-off or after as long as the server asks. Everything else is refused at once,
-with the remedy. Nothing that was answered is asked again: see `auditor.models.exchange_log`.
+Retried are cut connections, time-outs, bodies that hold no reply, and the status codes in
+`PASSING`, with exponential back-off or after as long as the server asks; then all threads wait.
+Everything else is refused at once, with the remedy. Nothing that was answered is asked again: see
+`auditor.models.exchange_log`. A request that the server does not accept is asked once in a run.
 """
 
 import datetime
-import email.utils
 import json
-from collections.abc import Callable
+import threading
+import time
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, NoReturn
 
-from auditor.canon import canonical_json
-from auditor.errors import MissingExtraError, ServerError
+from auditor.canon import canonical_json, json_digest, whole_json
+from auditor.errors import MissingExtraError, ServerError, SubjectError
 from auditor.models.exchange_log import ExchangeLog, body_json, kept_headers
+from auditor.models.openai_replies import is_reply
 from auditor.models.server_address import ServerAddress
+from auditor.models.server_budget import Budget, Limits
+from auditor.models.server_pace import Pace, asked_wait, exhausted_wait
 from auditor.models.server_refusals import refusal, server_words
+from auditor.spellings import SHORTEST, without
 
 if TYPE_CHECKING:
     import httpx
@@ -53,7 +58,11 @@ class ServerClient:
     """Posts JSON and returns JSON. Threads may share it."""
 
     def __init__(
-        self, address: ServerAddress, log: ExchangeLog, patience: Patience | None = None
+        self,
+        address: ServerAddress,
+        log: ExchangeLog,
+        patience: Patience | None = None,
+        budget: Budget | None = None,
     ) -> None:
         """Open nothing yet.
 
@@ -75,19 +84,30 @@ class ServerClient:
         self._key = address.key()
         headers = {"authorization": f"Bearer {self._key}"} if self._key else {}
         timeout = httpx.Timeout(self._patience.timeout, connect=10.0)
-        self._http = httpx.Client(headers=headers, timeout=timeout)
+        at_once = httpx.Limits(
+            max_connections=address.concurrency, max_keepalive_connections=address.concurrency
+        )
+        self._http = httpx.Client(headers=headers, timeout=timeout, limits=at_once)
+        self._budget = budget or Budget(Limits())
+        self._pace = Pace()
+        self._not_accepted: dict[str, SubjectError] = {}
+        self._lock = threading.Lock()
         self.reached = False
         """Whether the server has answered a request, now or before."""
 
-    def post(self, path: str, body: dict[str, Any]) -> dict[str, Any]:
+    def post(
+        self, path: str, body: dict[str, Any], about: dict[str, Any] | None = None
+    ) -> dict[str, Any]:
         """Return the object with which the server answers `body`; from the log where it did before.
 
         Args:
             path: below the base URL, like ``/chat/completions``.
             body: what is sent.
+            about: whose reply it asks for; stands in the log beside the request.
 
         Raises:
             SubjectError: the server does not accept this request.
+            BudgetError: it would pass a limit, and was not sent.
             ServerError: wrong address or key, no such model; it goes on failing, or asks to wait
                 too long.
             StorageError: the log cannot be written.
@@ -97,13 +117,30 @@ class ServerClient:
         if known is not None:
             self.reached = True
             return _object(known)
-        return self._persistent(request)
+        with self._lock:
+            refused = self._not_accepted.get(json_digest(request))
+        if refused is not None:
+            raise refused
+        try:
+            return self._persistent(request, about)
+        except SubjectError as error:
+            with self._lock:
+                self._not_accepted[json_digest(request)] = error
+            raise
+
+    def known(self, path: str, body: dict[str, Any]) -> bool:
+        """Say whether a request was answered before, now or in an earlier run."""
+        return self._log.reply({"path": path, "body": body}) is not None
+
+    def attempts(self, path: str, body: dict[str, Any]) -> int:
+        """Return how often a request was sent, in this run and before."""
+        return self._log.attempts({"path": path, "body": body})
 
     def close(self) -> None:
         """Close the connections."""
         self._http.close()
 
-    def _persistent(self, request: dict[str, Any]) -> dict[str, Any]:
+    def _persistent(self, request: dict[str, Any], about: dict[str, Any] | None) -> dict[str, Any]:
         import tenacity
 
         first, longest = self._patience.first, self._patience.longest
@@ -124,15 +161,28 @@ class ServerClient:
         try:
             for attempt in retrying:
                 with attempt:
-                    return self._attempt(request, attempt.retry_state.attempt_number)
+                    return self._attempt(request, about)
         except _PassingError as failure:
             raise failure.error from failure
         raise RuntimeError("no attempt was made")  # unreachable: there is at least one
 
-    def _attempt(self, request: dict[str, Any], number: int) -> dict[str, Any]:
+    def _attempt(self, request: dict[str, Any], about: dict[str, Any] | None) -> dict[str, Any]:
+        self._pace.wait()
+        reserved = self._budget.reserve(request["body"])
+        entry: dict[str, Any] = {"request": request, "answered": False}
+        try:
+            return self._sent(request, about, entry)
+        finally:
+            self._budget.settle(reserved, entry)
+
+    def _sent(
+        self, request: dict[str, Any], about: dict[str, Any] | None, entry: dict[str, Any]
+    ) -> dict[str, Any]:
+        """Send a request once; put into `entry` what is recorded of it."""
         import httpx
 
-        sent = {"attempt": number, "sent": datetime.datetime.now(datetime.UTC).isoformat()}
+        start = time.monotonic()
+        entry |= {"about": about, "sent": datetime.datetime.now(datetime.UTC).isoformat()}
         try:
             response = self._http.post(
                 self._address.base_url + request["path"],
@@ -140,21 +190,41 @@ class ServerClient:
                 headers={"content-type": "application/json"},
             )
         except (httpx.TransportError, httpx.InvalidURL) as error:
-            name = type(error).__name__
-            self._log.append(request, {**sent, "error": name}, answered=False)
-            self._cut(error, name)
-        recorded = {
-            **sent,
+            entry |= {"error": type(error).__name__, "seconds": _seconds(start)}
+            self._log.append(request, entry, answered=False)
+            self._cut(error, type(error).__name__)
+        body = self._without_key(response)
+        answered = response.status_code == 200 and is_reply(body)
+        entry |= {
+            "seconds": _seconds(start),
             "status": response.status_code,
-            "headers": kept_headers(response.headers),
-            **body_json(response.content, self._key),
+            "headers": kept_headers(response.headers, self._key),
+            **body_json(body),
+            "answered": answered,
         }
-        answered = response.status_code == 200 and _is_object(response.content)
-        self._log.append(request, recorded, answered=answered)
+        self._log.append(request, entry, answered=answered)
+        self._hold(response)
         if answered:
             self.reached = True
-            return _object(response.content)
-        return self._refused(response)
+            return _object(body)
+        return self._refused(response, body)
+
+    def _without_key(self, response: "httpx.Response") -> bytes:
+        """Return the body of a reply; a key that the server echoes is taken out, here for all.
+
+        A key as short as a word ("EMPTY", which local servers are given) may stand in an answer.
+        """
+        answered = response.status_code == 200
+        if answered and self._key is not None and len(self._key.encode()) < SHORTEST:
+            return response.content
+        return without(response.content, self._key)
+
+    def _hold(self, response: "httpx.Response") -> None:
+        """Let all threads wait as long as the server says, up to the longest wait."""
+        now = datetime.datetime.now(datetime.UTC)
+        asked = None if response.is_success else asked_wait(response.headers, now)
+        wait = max(asked or 0.0, exhausted_wait(response.headers, now) or 0.0)
+        self._pace.hold(min(wait, self._patience.longest))
 
     def _cut(self, error: "httpx.TransportError | httpx.InvalidURL", name: str) -> NoReturn:
         """Refuse an address that never worked at once; what worked before may work again."""
@@ -170,12 +240,12 @@ class ServerClient:
             raise failure from error
         raise _PassingError(failure) from error
 
-    def _refused(self, response: "httpx.Response") -> NoReturn:
-        status, words = response.status_code, server_words(response.content, self._key)
+    def _refused(self, response: "httpx.Response", body: bytes) -> NoReturn:
+        status, words = response.status_code, server_words(body)
         if status == 200:
             raise _PassingError(
                 ServerError(
-                    f"{self._address.base_url} answered what is not a JSON object: {words!r}",
+                    f"{self._address.base_url} answered what is no reply: {words!r}",
                     hint="check that base_url is that of an OpenAI-compatible server",
                 )
             )
@@ -187,7 +257,7 @@ class ServerClient:
         )
         wait = asked_wait(response.headers, datetime.datetime.now(datetime.UTC))
         too_long = wait is not None and wait > self._patience.longest
-        if too_long or _SPENT.encode() in response.content:
+        if too_long or _SPENT.encode() in body:
             raise failure
         raise _PassingError(failure, wait)
 
@@ -196,42 +266,19 @@ class ServerClient:
         import httpx
 
         try:
-            found = self._http.get(self._address.base_url + "/models").json()
+            reply = self._http.get(self._address.base_url + "/models")
+            found = json.loads(without(reply.content, self._key))
             return [str(entry["id"]) for entry in found["data"]]
         except (httpx.HTTPError, ValueError, KeyError, TypeError):
             return []
 
 
-def asked_wait(headers: Any, now: datetime.datetime) -> float | None:
-    """Return the seconds a reply asks to wait (RFC 9110, 10.2.3); None where it does not say.
-
-    Args:
-        headers: of the reply.
-        now: aware; for dates.
-    """
-    readers: tuple[tuple[str, Callable[[str], float]], ...] = (
-        ("retry-after-ms", lambda text: float(text) / 1000.0),
-        ("retry-after", float),
-        (
-            "retry-after",
-            lambda text: (email.utils.parsedate_to_datetime(text) - now).total_seconds(),
-        ),
-    )
-    for name, read in readers:
-        try:
-            return max(0.0, read(headers[name]))
-        except (KeyError, ValueError, TypeError):
-            continue
-    return None
-
-
-def _is_object(body: bytes) -> bool:
-    try:
-        return isinstance(json.loads(body), dict)
-    except ValueError:
-        return False
+def _seconds(start: float) -> float:
+    """Return the time since `start`, in milliseconds' precision."""
+    return round(time.monotonic() - start, 3)
 
 
 def _object(body: bytes) -> dict[str, Any]:
-    found: dict[str, Any] = json.loads(body)
+    # The log keeps the bytes as they came.
+    found: dict[str, Any] = whole_json(json.loads(body))
     return found

@@ -3,25 +3,25 @@
 import json
 from collections.abc import Callable
 
-from auditor.errors import AuditorError, ServerError, SubjectError
+from auditor.canon import whole_json
+from auditor.errors import AuditorError, EndpointError, ServerError, SubjectError
 from auditor.models.server_address import DEFAULT_KEY, ServerAddress
 
 _SHOWN = 300
 """Characters of a server's own words."""
 
 
-def server_words(body: bytes, secret: str | None) -> str:
-    """Return what a server says in the body of a reply, short and without the key."""
+def server_words(body: bytes) -> str:
+    """Return what a server says in the body of a reply, short."""
     text = body.decode(errors="replace")
     try:
-        found = json.loads(text)
+        found = whole_json(json.loads(text))
     except ValueError:
         found = text
     for name in ("error", "message", "detail"):
         if isinstance(found, dict) and name in found:
             found = found[name]
-    words = " ".join((found if isinstance(found, str) else json.dumps(found)).split())[:_SHOWN]
-    return words.replace(secret, "[key]") if secret else words
+    return " ".join((found if isinstance(found, str) else json.dumps(found)).split())[:_SHOWN]
 
 
 def refusal(
@@ -48,8 +48,8 @@ def refusal(
             f"{address.base_url} has no model {address.model!r}: {words}",
             hint=f"it has: {listed}" if listed else "ask the server for the names of its models",
         )
-    if status in (404, 405) or 300 <= status < 400:
-        return ServerError(
+    if status in (404, 405, 501) or 300 <= status < 400:
+        return EndpointError(
             said, hint="check base_url: for most servers it ends with /v1, without /chat/..."
         )
     return SubjectError(said, hint="the server does not accept this request; its words say why")

@@ -10,8 +10,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
-from urllib.parse import parse_qsl, quote
+from urllib.parse import parse_qsl, quote, urlencode
 
+from auditor.canon import digest
 from auditor.errors import SubjectError
 from auditor.types import ModelRef
 
@@ -20,11 +21,14 @@ if TYPE_CHECKING:
 
 SCHEMES = ("local", "gguf", "hf", "smollm2", "tiny", "records", "openai")
 _PATHS = ("local", "gguf", "records")
+_RECORDS = (".jsonl", ".eval", ".json", ".parquet")
+"""How files of recorded outputs end; ``records:FILE`` takes any."""
+_KEYS = ("key_env", "key_file")
 _LATER = {
     "case": "subjects of another case are not available yet",
 }
 _FORMS = (
-    "local:DIR, gguf:FILE, hf:org/name[@revision], smollm2, tiny:NAME, records:FILE.jsonl or "
+    "local:DIR, gguf:FILE, hf:org/name[@revision], smollm2, tiny:NAME, records:FILE or "
     "openai:MODEL?base_url=URL"
 )
 _HUB_ID = re.compile(r"[A-Za-z0-9][\w.-]*/[A-Za-z0-9][\w.-]*")
@@ -44,12 +48,26 @@ class Specifier:
     def canonical(self) -> str:
         """The form that enters files; it parses to an equal specifier.
 
-        Of a model on a server: its name and address, not how many requests or whose key to use.
+        Of a model on a server: its name, address and demanded log-probabilities, not how many
+        requests or whose key to use.
         """
         if self.scheme == "openai":
-            return f"openai:{self.rest}?base_url={quote(self.options['base_url'], safe='/:')}"
+            base = f"openai:{self.rest}?base_url={quote(self.options['base_url'], safe='/:')}"
+            demanded = self.options.get("top_logprobs")
+            return base if demanded is None else f"{base}&top_logprobs={int(demanded)}"
         text = f"{self.scheme}:{self.rest}" if self.rest else self.scheme
+        if self.scheme == "records" and self.options:
+            return f"{text}?{urlencode(sorted(self.options.items()), safe='/:', quote_via=quote)}"
         return f"{text}@{self.revision}" if self.revision else text
+
+    @property
+    def planned(self) -> str:
+        """The canonical form, and of a model on a server where its key is: what a plan keeps.
+
+        Without it a later stage would send the key of one server to another.
+        """
+        places = {name: self.options[name] for name in _KEYS if name in self.options}
+        return self.canonical + "".join(f"&{k}={quote(v, safe='/')}" for k, v in places.items())
 
     @property
     def path(self) -> Path:
@@ -82,6 +100,9 @@ def parse(spec: str) -> Specifier:
 def beside(spec: str, folder: Path) -> str:
     """Return a specifier written in a file of `folder`: its relative path starts there."""
     scheme, colon, rest = spec.partition(":")
+    if scheme == "records" and colon:
+        parsed = _of_records(rest, folder)
+        return parsed.canonical
     if colon and scheme in _PATHS:
         return f"{scheme}:{folder / Path(rest).expanduser()}"
     # A scheme's own word wins over a file of that name, as everywhere else.
@@ -97,6 +118,8 @@ def _of_scheme(text: str, scheme: str, rest: str) -> Specifier:
         return Specifier(scheme=scheme)
     if not rest:
         raise SubjectError(f"{text!r} names nothing after {scheme}:", hint=f"give {_FORMS}")
+    if scheme == "records":
+        return _of_records(rest, Path())
     if scheme in _PATHS:
         return Specifier(scheme=scheme, rest=str(Path(rest).expanduser().resolve()))
     if scheme == "hf":
@@ -115,6 +138,27 @@ def _of_hub(text: str) -> Specifier:
     if options:
         raise SubjectError(f"hf: takes no option, got {query!r}")
     return Specifier(scheme="hf", rest=name, revision=revision or None)
+
+
+def _of_records(text: str, folder: Path) -> Specifier:
+    """Return the parts of ``FILE[?option=value&...]``; a file of that whole name wins."""
+    from auditor.models.records.opening import OPTIONS
+
+    file, _, query = (text, "", "") if _exists(str(folder / text)) else text.partition("?")
+    options = dict(parse_qsl(query, keep_blank_values=True))
+    unknown = sorted(set(options) - set(OPTIONS))
+    if unknown or (query and not options):
+        raise SubjectError(
+            f"records: has no option {(unknown or [query])[0]!r}",
+            hint=f"options: {', '.join(OPTIONS)}, as in records:FILE?format=inspect",
+        )
+    if "prompts" in options:
+        options["prompts"] = _resolved(folder, options["prompts"])
+    return Specifier(scheme="records", rest=_resolved(folder, file), options=options)
+
+
+def _resolved(folder: Path, path: str) -> str:
+    return str((folder / Path(path).expanduser()).resolve())
 
 
 def _of_server(text: str) -> Specifier:
@@ -137,11 +181,11 @@ def _of_path(path: Path) -> Specifier:
     rest = str(path.resolve())
     if path.is_dir():
         return Specifier(scheme="local", rest=rest)
-    schemes = {".gguf": "gguf", ".jsonl": "records"}
+    schemes = {".gguf": "gguf", **dict.fromkeys(_RECORDS, "records")}
     scheme = schemes.get(path.suffix.lower())
     if scheme is None:
         raise SubjectError(
-            f"{path} is a file, but neither .gguf nor .jsonl",
+            f"{path} is a file, but neither .gguf nor one of {', '.join(_RECORDS)}",
             hint="name the folder that holds the model, or write the scheme: gguf:FILE, "
             "records:FILE",
         )
@@ -149,14 +193,19 @@ def _of_path(path: Path) -> Specifier:
 
 
 def _of_missing(text: str) -> Specifier:
-    looks_like_path = text.startswith((".", "/", "~")) or text.endswith((".gguf", ".jsonl"))
+    looks_like_path = text.startswith((".", "/", "~")) or text.endswith((".gguf", *_RECORDS))
     if not looks_like_path and _HUB_ID.fullmatch(text.partition("@")[0]):
         return _of_hub(text)
     raise SubjectError(f"{text} does not exist", hint=f"give an existing path, or {_FORMS}")
 
 
 def open_model(
-    spec: str, *, device: str | None = None, dtype: str | None = None, batch_tokens: int = 2048
+    spec: str,
+    *,
+    device: str | None = None,
+    dtype: str | None = None,
+    batch_tokens: int = 2048,
+    exchanges: Path | None = None,
 ) -> "Model":
     """Return the model that `spec` names, ready to use.
 
@@ -167,6 +216,8 @@ def open_model(
         dtype: ``float32``, ``bfloat16`` or ``float16``; None takes bfloat16 on a GPU, float32
             on a CPU.
         batch_tokens: Padded tokens in one forward pass, at most (a longer sequence goes alone).
+        exchanges: Folder where every attempt to ask a server is kept, and answered ones are found
+            again; None keeps none.
 
     Raises:
         SubjectError: the model cannot be found, read or understood.
@@ -175,13 +226,16 @@ def open_model(
     """
     parsed = parse(spec)
     if parsed.scheme == "records":
-        from auditor.models.recorded import RecordedModel
+        from auditor.models.recorded import open_recorded
 
-        return RecordedModel(parsed.path)
+        return open_recorded(parsed)
     if parsed.scheme == "openai":
+        from auditor.models.exchange_log import ExchangeLog
         from auditor.models.openai_server import open_server
 
-        return open_server(parsed)
+        name = digest(parsed.canonical.encode()).removeprefix("sha256:")[:16]
+        log = None if exchanges is None else ExchangeLog(exchanges / f"{name}.jsonl")
+        return open_server(parsed, log=log)
     from auditor.models.transformers_model import open_transformers
 
     return open_transformers(parsed, device=device, dtype=dtype, batch_tokens=batch_tokens)

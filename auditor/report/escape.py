@@ -5,6 +5,7 @@ zero-width character can make two different replies look equal, an escape sequen
 terminal. Such characters are shown as ``⟦U+202E⟧``; everything else is left as it was written.
 """
 
+import json
 import re
 import unicodedata
 
@@ -21,6 +22,7 @@ _HIDDEN = frozenset(
         *range(0xE0100, 0xE01F0),
     ]
 )
+_HIDDEN_CHARACTER = re.compile(f"[{''.join(map(chr, sorted(_HIDDEN)))}]")
 _SHOWN = frozenset(" \n\t")
 _MOST_MARKS = 4
 """Combining marks in a row that a living script needs; more would paint over other lines."""
@@ -34,7 +36,7 @@ def visible(text: str) -> str:
     unusual spaces and a fifth combining mark in a row are shown as well, so the result always
     encodes as UTF-8.
     """
-    if text.isascii() and text.isprintable():
+    if _is_plain(text):
         return text
     parts: list[str] = []
     marks = 0
@@ -44,10 +46,35 @@ def visible(text: str) -> str:
     return "".join(parts)
 
 
+def _is_plain(text: str) -> bool:
+    """Whether nothing of it needs a second look: printable is what no hidden category holds."""
+    plain = text.replace("\n", "").replace("\t", "")
+    if not plain.isprintable():
+        return False
+    return plain.isascii() or not (
+        any(map(unicodedata.combining, plain)) or _HIDDEN_CHARACTER.search(plain)
+    )
+
+
 def _is_hidden(char: str) -> bool:
     if char in _SHOWN:
         return False
     return unicodedata.category(char) in _HIDDEN_CATEGORIES or ord(char) in _HIDDEN
+
+
+def visible_json(text: str) -> str:
+    """Return JSON text with hidden characters as JSON escapes: the value stays the same.
+
+    Newlines between its parts stay. A terminal, or a log that is read in one, obeys a raw control
+    character; a JSON reader gives it back.
+    """
+    if text.isascii() and "\x7f" not in text:
+        return text
+    return "".join(_json_escape(char) if _is_hidden(char) else char for char in text)
+
+
+def _json_escape(char: str) -> str:
+    return json.dumps(char)[1:-1]
 
 
 def visible_html(text: str) -> Markup:
@@ -65,12 +92,23 @@ def visible_markdown(text: str) -> str:
     line = line.replace("&", "&amp;").replace("<", "&lt;").replace("@", "&#64;")
     # A bare address would become a link where "://" or "www." stays whole.
     line = line.replace("://", "&#58;//").replace("www.", "www&#46;")
-    return re.sub(r"([\\`*_\[\]|~])", r"\\\1", line)
+    line = re.sub("(?i)(javascript):", r"\1&#58;", line)
+    line = re.sub(r"([\\`*_\[\]|~$])", r"\\\1", line)
+    return _STARTS.sub(_unstarted, line)
+
+
+# At the start of a line these begin a heading, a quotation or a list, or underline a title.
+_STARTS = re.compile(r"^(?:[#>=]|[-+](?=[\s+-]|$)|\d+(?=[.)](?:\s|$)))")
+
+
+def _unstarted(match: re.Match[str]) -> str:
+    return match[0] + "\\" if match[0].isdigit() else "\\" + match[0]
 
 
 def code_span(text: str) -> str:
     """Return `text` as a Markdown code span; a bar is escaped, since it would end a cell."""
-    line = " ".join(visible(text).split()) or " "
+    # GitHub takes a bar after two backslashes for the end of a cell: the text's own and ours.
+    line = " ".join(_visible_code(text).replace("\\|", "\\⟦U+007C⟧").split()) or " "
     fence = "`" * (_longest_run(line) + 1)
     pad = " " if line.startswith("`") or line.endswith("`") else ""
     return f"{fence}{pad}{line}{pad}{fence}".replace("|", "\\|")
@@ -78,9 +116,18 @@ def code_span(text: str) -> str:
 
 def code_block(text: str) -> str:
     """Return `text` as a fenced Markdown block that it cannot end."""
-    shown = visible(text)
+    shown = _visible_code(text)
     fence = "`" * max(3, _longest_run(shown) + 1)
     return f"{fence}text\n{shown}\n{fence}"
+
+
+# What starts an element, should a program take the code for HTML, and what starts a script.
+_STARTS_HTML = re.compile(r"<(?=\s*[A-Za-z/!?])|(?<=javascript):", re.IGNORECASE)
+
+
+def _visible_code(text: str) -> str:
+    """Return `visible` text for a place where nothing can be escaped by markup."""
+    return _STARTS_HTML.sub(lambda match: f"⟦U+{ord(match[0]):04X}⟧", visible(text))
 
 
 def _longest_run(text: str) -> int:

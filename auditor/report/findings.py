@@ -8,6 +8,7 @@ from auditor.case import Case
 from auditor.errors import CaseError
 from auditor.report.measure_titles import measure_title
 from auditor.report.words import GROUP_TITLES
+from auditor.withheld import redaction
 
 HEADLINES = (
     "neuron-matching",
@@ -49,6 +50,8 @@ class Row:
     rank_p: float | None
     predictive_p: float | None
     inputs: tuple[str, ...]
+    replayable: bool = True
+    """False where it rests on what a redacted case withholds."""
 
     @property
     def control_numbers(self) -> list[float]:
@@ -68,6 +71,8 @@ class Subject:
     """Field -> reason why it was not collected."""
     outcomes: dict[str, int]
     """Outcome (``ok``, ``empty``, ``error``) -> number of records."""
+    limits: tuple[str, ...] = ()
+    """What its source lacks, where somebody else recorded it."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -82,6 +87,8 @@ class Findings:
     rows: tuple[Row, ...]
     conclusion: dict[str, Any]
     environment: dict[str, Any]
+    judged: dict[str, Any]
+    """All of conclusion.json: what stands behind the conclusions is kept beside them."""
 
     @property
     def groups(self) -> dict[str, list[Row]]:
@@ -116,7 +123,8 @@ def read_findings(case: Case, suspect: str, subjects: "list[Subject] | None" = N
     """
     plan = case.read_json("plan.json")
     statistics = case.read_json("statistics.json")["suspects"]
-    conclusions = case.read_json("conclusion.json")["suspects"]
+    judged = case.read_json("conclusion.json")
+    conclusions = judged["suspects"]
     if suspect not in statistics or suspect not in conclusions:
         raise CaseError(
             f"{suspect!r} is not a judged suspect of this case",
@@ -125,15 +133,17 @@ def read_findings(case: Case, suspect: str, subjects: "list[Subject] | None" = N
     named = {subject.name: subject for subject in subjects or read_subjects(case)}
     controls = tuple(s for s in named.values() if s.role not in ("reference", "suspect"))
     names = [control.name for control in controls]
+    hidden = frozenset((redaction(case) or {}).get("statistics", ()))
     return Findings(
         case=case,
         plan=plan,
         reference=named[plan["subjects"][0]["name"]],
         suspect=named[suspect],
         controls=controls,
-        rows=tuple(_row(item, names) for item in statistics[suspect]),
+        rows=tuple(_row(item, names, hidden) for item in statistics[suspect]),
         conclusion=conclusions[suspect],
         environment=case.read_json("environment.json"),
+        judged=judged,
     )
 
 
@@ -153,12 +163,13 @@ def read_subjects(case: Case) -> list[Subject]:
                 ref=item["ref"],
                 missing=case.read_json(f"collected/{name}.json")["missing"],
                 outcomes=dict(sorted(outcomes.items())),
+                limits=tuple(item.get("recorded", {}).get("limits", ())),
             )
         )
     return subjects
 
 
-def _row(item: dict[str, Any], controls: list[str]) -> Row:
+def _row(item: dict[str, Any], controls: list[str], hidden: frozenset[str]) -> Row:
     name, _, version = item["measure"].partition("@")
     values = item["control_values"]
     if values and len(values) != len(controls):
@@ -184,4 +195,5 @@ def _row(item: dict[str, Any], controls: list[str]) -> Row:
         rank_p=item["rank_p"],
         predictive_p=item["predictive_p"],
         inputs=tuple(item["inputs"]),
+        replayable=item["id"] not in hidden,
     )

@@ -10,6 +10,7 @@ from auditor.report.integrity import ListedFile, checksum_lines
 from auditor.report.result import report_name, result_name
 from auditor.report.templates import html_templates
 from auditor.report.view import View, report_view
+from auditor.report.withheld_notice import withheld_notice
 
 
 def report_html(case: Case, suspect: str) -> str:
@@ -46,6 +47,7 @@ def overview_html(case: Case, all_findings: Sequence[Findings], files: Sequence[
             lines=[_line(case, findings, names) for findings in all_findings],
             figure=plates.overview_plate("overview", all_findings),
             declared=deviations_sentence(case),
+            withheld=withheld_notice(case),
             limits=list(all_findings[0].conclusion["limits"]),
             files=files,
             checksums=checksum_lines(list(files)),

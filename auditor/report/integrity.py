@@ -1,5 +1,6 @@
 """Which files of a case a report rests on, and how anybody checks that they are the same."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 from auditor.canon import file_digest
@@ -23,14 +24,25 @@ class ListedFile:
 
 
 def listed_files(case: Case) -> list[ListedFile]:
-    """Return the files that the report was made from, sorted by name."""
-    found = []
-    for path in sorted(case.data.rglob("*")):
-        name = path.relative_to(case.data).as_posix()
-        if path.is_file() and not _is_left_out(name):
-            digest = file_digest(path).removeprefix("sha256:")
-            found.append(ListedFile(name, path.stat().st_size, digest))
-    return found
+    """Return the files that the report was made from, sorted by name; each is read."""
+    paths = {p.relative_to(case.data).as_posix(): p for p in case.data.rglob("*") if p.is_file()}
+    return listed(
+        {
+            name: (path.stat().st_size, file_digest(path).removeprefix("sha256:"))
+            for name, path in paths.items()
+            if not _is_left_out(name)
+        }
+    )
+
+
+def listed(found: Mapping[str, tuple[int, str]]) -> list[ListedFile]:
+    """Return those of the files of ``data/`` that a report lists, folder by folder.
+
+    Args:
+        found: name -> bytes, and SHA-256 in hex.
+    """
+    names = sorted((n for n in found if not _is_left_out(n)), key=lambda name: name.split("/"))
+    return [ListedFile(name, *found[name]) for name in names]
 
 
 def _is_left_out(name: str) -> bool:

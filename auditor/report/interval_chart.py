@@ -114,10 +114,10 @@ def _rows(ax: "Axes", panel: Panel, *, labels: bool) -> None:
         base = row_height * (len(panel.marks) - 1 - index)
         y = base + 10.0 + (_LANE if panel.controlled else 0.0)
         ax.axhline(y, color=GRID, linewidth=1, zorder=1)
-        for role, value in mark.controls:
+        for role, values in _by_role(mark.controls).items():
             marker = MARKERS.get(role, MARKERS["independent"])[0]
             ax.plot(
-                [value], [base + 9.0], marker, markersize=7.5, markerfacecolor=PAPER,
+                values, [base + 9.0] * len(values), marker, markersize=7.5, markerfacecolor=PAPER,
                 markeredgecolor=CONTROL, markeredgewidth=1.4, zorder=3, clip_on=False,
             )  # fmt: skip
         if mark.interval is not None:
@@ -125,6 +125,14 @@ def _rows(ax: "Axes", panel: Panel, *, labels: bool) -> None:
         ax.plot([mark.value], [y], "o", color=ACCENT, markersize=9, zorder=5, clip_on=False)
         if labels:
             _row_label(ax, mark, y + 15.0)
+
+
+def _by_role(controls: Sequence[tuple[str, float]]) -> dict[str, list[float]]:
+    """Return {role: values}: one line of the drawing for each, which is many times quicker."""
+    found: dict[str, list[float]] = {}
+    for role, value in controls:
+        found.setdefault(role, []).append(value)
+    return found
 
 
 def _row_label(ax: "Axes", mark: Mark, y: float) -> None:

@@ -58,11 +58,11 @@ def _suite(
 
 def _measure(suite: ET.Element, suspect: str, row: dict[str, Any]) -> None:
     name = f"{suspect}.{row['group']}"
-    case = ET.SubElement(suite, "testcase", classname=visible(name), name=row["measure"])
+    case = ET.SubElement(suite, "testcase", classname=visible(name), name=visible(row["measure"]))
     if row["undefined"] is not None:
         ET.SubElement(case, "skipped", message=sentence(visible(row["undefined"])))
         return
-    text = f"{number(row['value'])} {row['unit']}"
+    text = f"{number(row['value'])} {visible(row['unit'])}"
     if row["interval"]:
         text += " (95 % interval {} to {})".format(*ends(*row["interval"]))
     ET.SubElement(case, "system-out").text = f"{row['id']}: {text}, closer is {row['closer']}"

@@ -9,6 +9,7 @@ from auditor.report.findings import Findings, read_findings, suspects
 from auditor.report.result import report_name, result_name
 from auditor.report.templates import markdown_templates
 from auditor.report.view import View, report_view
+from auditor.report.withheld_notice import withheld_notice
 
 
 def report_markdown(case: Case, suspect: str) -> str:
@@ -39,6 +40,7 @@ def overview_markdown(case: Case, all_findings: Sequence[Findings]) -> str:
         .render(
             reference=all_findings[0].reference,
             declared=deviations_sentence(case),
+            withheld=withheld_notice(case),
             titles=[next(r[name] for r in rows if name in r) for name in names],
             lines=[
                 {

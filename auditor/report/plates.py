@@ -22,7 +22,8 @@ class Table:
     """The numbers of a figure; the first column heads its rows."""
 
     columns: tuple[str, ...]
-    rows: tuple[tuple[str, ...], ...]
+    rows: tuple[tuple[str | float, ...], ...]
+    """A number is a stored one, shown rounded with its exact value behind it."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -14,6 +14,7 @@ from itertools import groupby
 from auditor.canon import json_digest
 from auditor.outputs import Pair
 from auditor.types import Probe
+from auditor.withheld import Withheld
 
 RANDOM_SAMPLES = 3
 RANKED_WORDS = 200
@@ -33,10 +34,15 @@ RULE = (
     f"The order looks at the first {RANKED_WORDS} words of a reply."
 )
 
+WITHHELD_RULE = (
+    " A withheld reply has no place in this order: it can only be among those that nobody can "
+    "choose."
+)
+
 
 @dataclass(frozen=True, slots=True)
 class Span:
-    """A stretch of a reply: ``same``, only here (``other``), or the longest ``shared`` run."""
+    """A stretch of a reply: ``same``, only here (``other``), longest ``shared``, ``withheld``."""
 
     kind: str
     text: str
@@ -61,8 +67,9 @@ class Comparison:
     prompt: tuple[Turn, ...]
     reasons: tuple[str, ...]
     """Why it is shown: ``closest``, ``median``, ``furthest``, ``random``, ``longest run``."""
-    similarity: float
-    """Share of words in common, 2 M / T of difflib, on the first `RANKED_WORDS` words."""
+    similarity: float | None
+    """Share of words in common, 2 M / T of difflib, on the first `RANKED_WORDS` words; None where
+    a reply is withheld."""
     run: int
     """Words of the longest run in both replies."""
     reference: tuple[Span, ...]
@@ -77,33 +84,39 @@ def comparisons(pair: Pair, seed: int) -> list[Comparison]:
     """Return the comparisons that the rule names, each probe once, in the order of the rule."""
     if pair.reference.texts is None or pair.suspect.texts is None or not pair.probes:
         return []
-    replies = [
-        (_words(a[0]), _words(b[0]))
-        for a, b in zip(pair.reference.texts, pair.suspect.texts, strict=True)
-    ]
+    first = [(a[0], b[0]) for a, b in zip(pair.reference.texts, pair.suspect.texts, strict=True)]
+    withheld = frozenset(
+        index
+        for index, texts in enumerate(first)
+        if any(isinstance(text, Withheld) for text in texts)
+    )
+    replies = [(_words(a), _words(b)) for a, b in first]
     scores = [_similarity(a, b) for a, b in replies]
     runs = [_longest_run(a, b).size for a, b in replies]
     reasons: dict[int, list[str]] = {}
-    for index, reason in _chosen(pair.probes, scores, runs, seed):
+    for index, reason in _chosen(pair.probes, scores, runs, seed, withheld):
         reasons.setdefault(index, []).append(reason)
     return [_comparison(pair, index, tuple(why), scores[index]) for index, why in reasons.items()]
 
 
 def _chosen(
-    probes: Sequence[Probe], scores: Sequence[float], runs: Sequence[int], seed: int
+    probes: Sequence[Probe],
+    scores: Sequence[float],
+    runs: Sequence[int],
+    seed: int,
+    withheld: frozenset[int] = frozenset(),
 ) -> list[tuple[int, str]]:
-    order = sorted(range(len(probes)), key=lambda i: (-scores[i], probes[i].id))
-    chosen = [
-        (order[0], "closest"),
-        (order[(len(order) - 1) // 2], "median"),
-        (order[-1], "furthest"),
-    ]
+    shown = [index for index in range(len(probes)) if index not in withheld]
+    order = sorted(shown, key=lambda i: (-scores[i], probes[i].id))
+    ends = (0, (len(order) - 1) // 2, -1) if order else ()
+    names = ("closest", "median", "furthest")
+    chosen = [(order[end], name) for end, name in zip(ends, names, strict=False)]
     taken = {index for index, _ in chosen}
     by_digest = sorted(range(len(probes)), key=lambda i: json_digest([seed, probes[i].id]))
     rest = [index for index in by_digest if index not in taken][:RANDOM_SAMPLES]
     chosen += [(index, "random") for index in rest]
-    longest = max(range(len(probes)), key=lambda i: (runs[i], -order.index(i)))
-    if runs[longest]:
+    longest = max(order, key=lambda i: (runs[i], -order.index(i)), default=None)
+    if longest is not None and runs[longest]:
         chosen.append((longest, "longest run"))
     return chosen
 
@@ -124,6 +137,8 @@ def _longest_run(a: list[str], b: list[str]) -> difflib.Match:
 
 def _comparison(pair: Pair, index: int, reasons: tuple[str, ...], similarity: float) -> Comparison:
     texts = [(side.texts or ())[index][0] for side in (pair.reference, pair.suspect)]
+    if any(isinstance(text, Withheld) for text in texts):
+        return _unaligned(pair.probes[index], reasons, texts)
     shown = [_WORD.findall(text[:SHOWN_CHARACTERS]) for text in texts]
     reference, suspect = aligned(*shown)
     return Comparison(
@@ -136,6 +151,25 @@ def _comparison(pair: Pair, index: int, reasons: tuple[str, ...], similarity: fl
         suspect=suspect,
         hidden=(_beyond(texts[0]), _beyond(texts[1])),
         identical=texts[0] == texts[1],
+    )
+
+
+def _unaligned(probe: Probe, reasons: tuple[str, ...], texts: Sequence[str]) -> Comparison:
+    """Return a comparison of which a side is withheld, so that nothing can be compared."""
+    reference, suspect = (
+        (Span("withheld" if isinstance(text, Withheld) else "same", text[:SHOWN_CHARACTERS]),)
+        for text in texts
+    )
+    return Comparison(
+        probe=probe,
+        prompt=_turns(probe),
+        reasons=reasons,
+        similarity=None,
+        run=0,
+        reference=reference,
+        suspect=suspect,
+        hidden=(_beyond(texts[0]), _beyond(texts[1])),
+        identical=False,
     )
 
 

@@ -1,7 +1,7 @@
 """A report before it is typeset: every sentence, number and figure, in order, exhibits numbered."""
 
 import shlex
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -11,10 +11,16 @@ from auditor.outputs import Pair
 from auditor.report import plates, words
 from auditor.report.declared import Declared, declared_view
 from auditor.report.divergence import kl_by_kind, kl_histogram
+from auditor.report.failures import STANDING
 from auditor.report.findings import Findings, Row, Subject
 from auditor.report.integrity import ListedFile, checksum_lines, listed_files
+from auditor.report.judged import FigureSection, course_section, judged_parts
+from auditor.report.licences import LICENCES, licensed_suites
+from auditor.report.parts import Part
 from auditor.report.plates import Plate
-from auditor.report.samples import RULE, Comparison, comparisons
+from auditor.report.samples import RULE, WITHHELD_RULE, Comparison, comparisons
+from auditor.report.sections import sections
+from auditor.report.withheld_notice import WithheldNotice, withheld_notice
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -48,6 +54,14 @@ class Group:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Judged:
+    """One section of the figures of what was judged, or why there is none."""
+
+    part: FigureSection
+    exhibits: tuple[Exhibit, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class SampleExhibit:
     """A numbered pair of replies."""
 
@@ -74,16 +88,24 @@ class View:
     suspect: Subject
     controls: tuple[Subject, ...]
     groups: tuple[Group, ...]
+    judged: tuple[Judged, ...]
     where: tuple[Exhibit, ...]
     where_missing: str | None
     rule: str
     samples: tuple[SampleExhibit, ...]
     samples_missing: str | None
+    course: Judged
+    """Time line of the case; numbered last."""
     limits: tuple[str, ...]
+    parts: Mapping[str, Part]
+    """Sections of prose, by anchor."""
     plan: tuple[tuple[str, str], ...]
     declared: Declared | None
     """Of a planned audit."""
+    withheld: WithheldNotice | None
+    """Of a redacted case."""
     suites: tuple[dict[str, Any], ...]
+    licences: str
     environment: tuple[tuple[str, str], ...]
     files: tuple[ListedFile, ...]
     checksums: str
@@ -106,40 +128,54 @@ def report_view(findings: Findings, files: Sequence[ListedFile] | None = None) -
     from auditor.pairing import load_pair
 
     names = findings.suspect.name, findings.reference.name
-    pair = load_pair(findings.case, findings.reference.name, findings.suspect.name)
+    pair = load_pair(findings.case, findings.reference.name, findings.suspect.name, alone=True)
     numbers = _Numbers()
-    conclusion = findings.conclusion
     listed = tuple(files if files is not None else listed_files(findings.case))
-    specs = findings.suspect.ref["spec"], findings.reference.ref["spec"]
     shown = comparisons(pair, findings.plan["seed"])
     why = pair.why or {}
+    withheld = withheld_notice(findings.case)
     return View(
-        question=words.question(*names),
-        reading=words.reading_sentence(conclusion, *names),
-        ratios=tuple(words.ratio_sentences(conclusion, *names)),
-        not_said=tuple(words.not_said(conclusion, *names)),
-        command=None if findings.controls else words.what_to_add(*specs),
-        suspect_argument=shlex.quote(specs[0]),
-        conclusion=conclusion,
-        cards=tuple(_cards(findings)),
+        **_first_screen(findings),
         subjects=(findings.reference, findings.suspect, *findings.controls),
         reference=findings.reference,
         suspect=findings.suspect,
         controls=findings.controls,
         groups=tuple(_groups(findings, numbers)),
+        judged=tuple(_judged(findings, numbers)),
         where=tuple(_where(pair, findings.plan, numbers)),
         where_missing=None if pair.positions is not None else _reason(why, "positions"),
-        rule=RULE,
+        rule=RULE if withheld is None else RULE + WITHHELD_RULE,
         samples=tuple(SampleExhibit(number=numbers.next(), comparison=c) for c in shown),
         samples_missing=None if shown else _reason(why, "texts"),
+        course=_numbered(course_section(findings), numbers),
         limits=tuple(_limits(findings)),
+        parts=sections(findings),
         plan=tuple(_plan_lines(findings.plan)),
         declared=declared_view(findings.case, names[0]),
-        suites=tuple(findings.plan["suites"]),
+        withheld=withheld,
+        suites=licensed_suites(findings.case),
+        licences=LICENCES,
         environment=tuple(item for item in flat(findings.environment) if item[0] != "schema"),
         files=listed,
         checksums=checksum_lines(list(listed)),
     )
+
+
+def _first_screen(findings: Findings) -> dict[str, Any]:
+    """Return the fields that are read before anything is opened."""
+    names = findings.suspect.name, findings.reference.name
+    specs = findings.suspect.ref["spec"], findings.reference.ref["spec"]
+    conclusion = findings.conclusion
+    return {
+        "question": words.question(*names),
+        "reading": words.reading_sentence(conclusion, *names),
+        "ratios": tuple(words.ratio_sentences(conclusion, *names)),
+        "not_said": tuple(words.not_said(conclusion, *names)),
+        "command": None if findings.controls else words.what_to_add(*specs),
+        "suspect_argument": shlex.quote(specs[0]),
+        "conclusion": conclusion,
+        "cards": tuple(_cards(findings)),
+    }
 
 
 def _reason(why: dict[str, str], field: str) -> str:
@@ -181,6 +217,16 @@ def _groups(findings: Findings, numbers: _Numbers) -> Iterator[Group]:
         )
 
 
+def _judged(findings: Findings, numbers: _Numbers) -> Iterator[Judged]:
+    for part in judged_parts(findings):
+        yield _numbered(part, numbers)
+
+
+def _numbered(part: FigureSection, numbers: _Numbers) -> Judged:
+    exhibits = [Exhibit(number=numbers.next(), plate=plate) for plate in part.plates]
+    return Judged(part=part, exhibits=tuple(exhibits))
+
+
 def _where(pair: Pair, plan: dict[str, Any], numbers: _Numbers) -> Iterator[Exhibit]:
     if pair.positions is None:
         return
@@ -200,6 +246,7 @@ def _where(pair: Pair, plan: dict[str, Any], numbers: _Numbers) -> Iterator[Exhi
 def _limits(findings: Findings) -> Iterator[str]:
     yield from findings.conclusion["limits"]
     for subject in (findings.reference, findings.suspect, *findings.controls):
+        yield from (f"{subject.name}: {limit}" for limit in subject.limits)
         failed = subject.outcomes.get("error", 0)
         if failed:
             total = sum(subject.outcomes.values())
@@ -212,6 +259,7 @@ def _limits(findings: Findings) -> Iterator[str]:
         )
     yield "Intervals cover the choice of probes, not the choice of models."
     yield "An audit shows what the models did on these probes; the digests show what was examined."
+    yield from STANDING
 
 
 def _plan_lines(plan: dict[str, Any]) -> Iterator[tuple[str, str]]:

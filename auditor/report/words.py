@@ -65,6 +65,27 @@ GLOSSARY = (
         "the extra cost, in nats a token, of predicting the reference's text with the "
         "suspect's probabilities; 0 only where both agree exactly.",
     ),
+    (
+        "Likelihood ratio",
+        "how many times more probable the findings are if one proposition is true than if the "
+        "other is; 1 favours neither, and below 1 it favours the other. It is not the probability "
+        "of a proposition.",
+    ),
+    ("log10 LR", "the power of ten of a likelihood ratio: 1 is 10 times, 2 is 100, -1 a tenth."),
+    (
+        "Cap",
+        "the most that may be said with so many control families; a ratio beyond it is not "
+        "stated, however large the computed one is.",
+    ),
+    ("Error rate", "how often a test is wrong on models of known truth, with its uncertainty."),
+    ("Power", "the chance that imitation of a certain dose would have been seen."),
+    ("Dose", "the share of a model's training that was output of the reference."),
+    (
+        "Access",
+        "what of a model was observed: TEXT replies alone, TOPK the likeliest next tokens, LOGITS "
+        "all probabilities, WEIGHTS the model itself.",
+    ),
+    ("Mark", "a text that was put into training data beforehand so that it can be found again."),
     ("Digest", "a fingerprint of bytes (SHA-256): another content gives another digest."),
 )
 _SUPERSCRIPTS = str.maketrans("-0123456789", "⁻⁰¹²³⁴⁵⁶⁷⁸⁹")

@@ -36,7 +36,7 @@ import tomllib
 import unicodedata
 from collections import Counter, defaultdict
 from fractions import Fraction
-from functools import cache, lru_cache
+from functools import cache, cached_property, lru_cache
 from pathlib import Path
 from statistics import NormalDist
 
@@ -76,9 +76,8 @@ MOST_DRAWS = 100_000
 
 def log_gamma(values):
     """Return ln Gamma of each value, of any shape."""
-    values = np.asarray(values, dtype=np.float64)
-    known = {x: math.lgamma(x) for x in np.unique(values).tolist()}
-    return np.array([known[x] for x in values.ravel().tolist()]).reshape(values.shape)
+    known, place = np.unique(np.asarray(values, dtype=np.float64), return_inverse=True)
+    return np.array([math.lgamma(x) for x in known.tolist()])[place].reshape(np.shape(values))
 
 
 def incomplete_beta(a, b, x):
@@ -126,9 +125,10 @@ def student_tail(t, freedom):
     freedom = np.asarray(freedom, dtype=np.float64)
     # With x = v / (v + t^2) close to 1, 1 - x would cancel: the other side is computed instead.
     square = t * t
-    outer = 0.5 * incomplete_beta(freedom / 2, 0.5, freedom / (freedom + square))
-    inner = 0.5 - 0.5 * incomplete_beta(0.5, freedom / 2, square / (freedom + square))
-    half = np.where(square < freedom, inner, outer)
+    inner = square < freedom
+    a, b = np.where(inner, 0.5, freedom / 2), np.where(inner, freedom / 2, 0.5)
+    part = 0.5 * incomplete_beta(a, b, np.where(inner, square, freedom) / (freedom + square))
+    half = np.where(inner, 0.5 - part, part)
     return np.where(t >= 0, half, 1.0 - half)
 
 
@@ -226,11 +226,17 @@ class Case:
         self.data = data
         self.plan = self.json("plan.json")
         self.subjects = self.plan["subjects"]
-        self.refs = {s["name"]: s["ref"] for s in self.json("subjects.json")["subjects"]}
+        rows = self.json("subjects.json")["subjects"]
+        self.refs = {s["name"]: s["ref"] for s in rows}
+        self.server_limits = {s["name"]: s.get("server", {}).get("limits", []) for s in rows}
         self.probes = self._planned_probes()
         self.failed = self._failures()
+        self.withheld = self._withheld_files()
         self._answered = {}
         self._arrays = {}
+        self._parts = {}
+        self.gaps = {}
+        """Mean divergence by probe of two subjects, by names and probes: both ways are one."""
 
     @property
     def reference(self):
@@ -247,14 +253,23 @@ class Case:
     def array(self, kind, subject):
         """Return a stored array, or None where there is none."""
         key = (kind, subject)
+        if f"arrays/{kind}/{subject}.npy" in self.withheld:
+            raise NotReplayableError(f"arrays/{kind}/{subject}.npy is withheld")
         if key not in self._arrays:
             path = self.data / "arrays" / kind / f"{subject}.npy"
             try:
-                found = np.load(path, allow_pickle=False) if path.is_file() else None
+                found = np.load(path, "r", allow_pickle=False) if path.is_file() else None
             except ValueError as error:
                 raise UnreadableError(f"{path} is no array: {error}") from error
             self._arrays[key] = found
         return self._arrays[key]
+
+    def part(self, kind, subject, rows):
+        """Return the rows of a stored array that are of the chosen probes; see `taken`."""
+        key = (kind, subject, rows.tobytes())
+        if key not in self._parts:
+            self._parts[key] = taken(self.array(kind, subject), rows, len(self.probes))
+        return self._parts[key]
 
     def missing(self, name):
         """Return {field: reason} of what a subject lacks."""
@@ -287,7 +302,14 @@ class Case:
         path = self.data / "errors.jsonl"
         rows = _lines(path) if path.is_file() else []
         keys = ("subject", "suite", "probe_id", "repeat")
-        return {tuple(row.get(key) for key in keys) for row in rows}
+        # A row with an exchange is of an attempt to ask a server, which may have been repeated.
+        return {tuple(row.get(key) for key in keys) for row in rows if "exchange" not in row}
+
+    def _withheld_files(self):
+        """Return the files that a redacted case leaves out whole; see data/redaction.json."""
+        if not (self.data / "redaction.json").is_file():
+            return frozenset()
+        return frozenset(self.json("redaction.json")["files"])
 
     def answered(self, name):
         """Return the replies of a subject, (P)(N), None where withheld, and the probes answered."""
@@ -329,7 +351,7 @@ def _lines(path):
 
 def _reply(row, identity, failed):
     """Return the text of a record, None where it is withheld, and whether it is a reply."""
-    if "withheld" in row:
+    if row.keys() == {"withheld"}:
         return None, identity not in failed
     _, _, probe, repeat = identity
     if (row["probe_id"], row["repeat"]) != (probe, repeat):
@@ -354,15 +376,29 @@ class Side:
         texts, _ = case.answered(name)
         self.name = name
         self._texts = [texts[i] for i in rows]
-        total = len(case.probes)
-        embeddings = case.array("embeddings", name)
-        if embeddings is not None:
-            repeats = len(texts[0])
-            embeddings = embeddings.reshape(total, case.plan["repeats"], -1)[rows, :repeats]
-        hidden = case.array("hidden", name)
-        self.embeddings = embeddings
-        self.hidden = None if hidden is None else hidden[rows]
-        self.topk = taken(case.array("topk", name), rows, total)
+        self._case, self._rows, self._repeats = case, rows, len(texts[0]) if texts else 0
+
+    # Opened when asked for: one that is withheld is missed by the statistics that need it alone.
+
+    @cached_property
+    def embeddings(self):
+        """(P, N, E) of the replies."""
+        found = self._case.array("embeddings", self.name)
+        if found is None:
+            return None
+        shape = (len(self._case.probes), self._case.plan["repeats"], -1)
+        return found.reshape(shape)[self._rows, : self._repeats]
+
+    @cached_property
+    def hidden(self):
+        """(P, D) final hidden states."""
+        found = self._case.array("hidden", self.name)
+        return None if found is None else found[self._rows]
+
+    @property
+    def topk(self):
+        """The lists of likeliest tokens, position by position, or None."""
+        return self._case.part("topk", self.name, self._rows)
 
     @property
     def texts(self):
@@ -376,11 +412,14 @@ def taken(rows, index, total):
     """Return the rows of the chosen probes, renumbered and in their order."""
     if rows is None:
         return None
+    ascending = not np.any(rows["probe"][1:] < rows["probe"][:-1])
+    if ascending and np.array_equal(index, np.arange(total)):
+        return rows
     place = np.full(total, -1, dtype=np.int64)
     place[index] = np.arange(len(index))
     kept = rows[place[rows["probe"]] >= 0].copy()
     kept["probe"] = place[kept["probe"]]
-    return kept[np.argsort(kept["probe"], kind="stable")]
+    return kept if ascending else kept[np.argsort(kept["probe"], kind="stable")]
 
 
 class Pair:
@@ -391,7 +430,8 @@ class Pair:
         self.suspect_name = suspect
         self.rows = np.asarray(rows, dtype=np.int64)
         self.probes = [case.probes[i] for i in rows]
-        self.ours, self.theirs = Side(case, case.reference, rows), Side(case, suspect, rows)
+        self.ours = Side(case, case.reference, self.rows)
+        self.theirs = Side(case, suspect, self.rows)
         self.why = self._reasons()
         self.pool = pool_of(case, suspect)
 
@@ -409,7 +449,7 @@ class Pair:
 
     def positions_of(self, name):
         """Return the rows that compare the reference with a subject, position by position."""
-        return taken(self.case.array("agreement", name), self.rows, len(self.case.probes))
+        return self.case.part("agreement", name, self.rows)
 
     @property
     def positions(self):
@@ -511,7 +551,7 @@ _WORD_AFTER = {
 }
 
 
-@lru_cache(maxsize=1 << 16)
+@cache
 def _read_answer(kind, value, choices, text):
     marked = _after_mark(text)
     if kind == "exact":
@@ -532,8 +572,12 @@ def given_answer(probe, text):
 
 def right_answer(probe):
     """Return the canonical expected answer."""
-    value = probe.answer["value"]
-    return _last_number(value) if probe.answer["kind"] == "number" else _normal(value)
+    return _expected_answer(probe.answer["kind"], probe.answer["value"])
+
+
+@cache
+def _expected_answer(kind, value):
+    return _last_number(value) if kind == "number" else _normal(value)
 
 
 def wrong_answer(probe, text):
@@ -746,8 +790,9 @@ def _adjusted_parts(pair):
     """
     families = _pool_texts(pair).values()
     parts = np.zeros((len(pair.probes), 6))
-    for i, probe in enumerate(pair.probes):
-        pairs = list(zip(pair.ours.texts[i], pair.theirs.texts[i]))
+    both = zip(pair.ours.texts, pair.theirs.texts)
+    for i, (probe, replies) in enumerate(zip(pair.probes, both)):
+        pairs = list(zip(*replies))
         if probe.answer is None or not pairs:
             continue
         errors = _usual_errors(probe, [[model[i] for model in models] for models in families])
@@ -814,27 +859,97 @@ def text_ngram_overlap(pair):
 
 def text_chrf(pair):
     """Return (P,): chrF2 (Popovic 2015), mean precision and recall over the orders both have."""
+    replies = [both for two in zip(pair.ours.texts, pair.theirs.texts) for both in zip(*two)]
+    scores = iter(_chrf_scores(replies))
+    return reply_means(pair, lambda *_: next(scores))
 
-    def grams(text):
-        text = "".join(text.split())
-        return [Counter(text[i : i + n] for i in range(len(text) - n + 1)) for n in range(1, 7)]
 
-    def score(_, ours, theirs):
-        if not ours.strip() and not theirs.strip():
-            return math.nan
-        precision, recall, orders = 0.0, 0.0, 0
-        for mine, wanted in zip(grams(theirs), grams(ours)):
-            have, want = sum(mine.values()), sum(wanted.values())
-            if have and want:
-                match = sum(min(count, wanted[gram]) for gram, count in mine.items())
-                precision, recall = precision + match / have, recall + match / want
-                orders += 1
-        if not orders or precision + recall == 0:
-            return 0.0
-        precision, recall = precision / orders, recall / orders
-        return min(5.0 * precision * recall / (4.0 * precision + recall), 1.0)
+_CHRF_ORDERS = 6
+_BLOCK_CHARACTERS, _BLOCK_PAIRS = 1 << 17, 1 << 10
+"""Of a table of n-grams; a pair that is longer has one of its own."""
 
-    return reply_means(pair, score)
+
+def _chrf_scores(replies):
+    """Yield the score of each (reference, suspect) of replies; NaN where both are empty."""
+    block, size = [], 0
+    for both in replies:
+        texts = ["".join(text.split()) for text in both]
+        length = sum(map(len, texts))
+        if block and (size + length > _BLOCK_CHARACTERS or len(block) == _BLOCK_PAIRS):
+            yield from _block_scores(block)
+            block, size = [], 0
+        block.append(texts)
+        size += length
+    if block:
+        yield from _block_scores(block)
+
+
+def _block_scores(block):
+    lengths = np.array([[len(text) for text in texts] for texts in block])  # (n, 2)
+    grams = np.maximum(lengths[:, :, None] - np.arange(_CHRF_ORDERS), 0)  # (n, 2, orders)
+    for (want, have), match in zip(grams.tolist(), _common_grams(block)):
+        if not want[0] and not have[0]:
+            yield math.nan
+            continue
+        orders = [(m / h, m / w) for m, h, w in zip(match, have, want) if h and w]
+        precision, recall = (sum(part) for part in zip(*orders)) if orders else (0.0, 0.0)
+        if precision + recall == 0:
+            yield 0.0
+            continue
+        precision, recall = precision / len(orders), recall / len(orders)
+        yield min(5.0 * precision * recall / (4.0 * precision + recall), 1.0)
+
+
+def _common_grams(block):
+    """Return (n)(orders): how many n-grams both texts of a pair have, counted with repeats."""
+    texts = [text for both in block for text in both]
+    letters = np.frombuffer("".join(texts).encode("utf-32-le", "surrogatepass"), dtype="<u4")
+    known = np.unique(letters)
+    bits, shift = len(known).bit_length(), (len(texts) - 1).bit_length()
+    if _CHRF_ORDERS * bits + shift > 63:
+        if len(block) == 1:
+            return [_counted_grams(*block[0])]
+        half = len(block) // 2
+        return _common_grams(block[:half]) + _common_grams(block[half:])
+    code = np.zeros(int(known[-1]) + 1 if len(known) else 1, dtype=np.int64)
+    code[known] = np.arange(1, len(known) + 1)
+    return _sorted_grams(code[letters], np.array([len(text) for text in texts]), bits)
+
+
+def _counted_grams(ours, theirs):
+    """The same of one pair that has too many different letters for numbers of 63 bits."""
+
+    def grams(text, n):
+        return Counter(text[i : i + n] for i in range(len(text) - n + 1))
+
+    orders = range(1, _CHRF_ORDERS + 1)
+    return [sum((grams(ours, n) & grams(theirs, n)).values()) for n in orders]
+
+
+def _sorted_grams(letters, lengths, bits):
+    """The same of texts laid end to end, letters as numbers from 1, pairs one after the other.
+
+    A number holds the pair, 6 letters from a place on (0 after the end of the text), and the side;
+    sorted, those that start with the same n letters stand together, for every n.
+    """
+    owner = np.repeat(np.arange(len(lengths)), lengths)  # 2 pair + side
+    left = np.repeat(np.cumsum(lengths), lengths) - np.arange(len(letters))
+    key = owner >> 1
+    for k in range(_CHRF_ORDERS):
+        key = (key << bits) | np.where(left > k, np.roll(letters, -k), 0)
+    key = np.sort((key << 1) | (owner & 1))
+    side, key = key & 1, key >> 1
+    found = np.zeros((len(lengths) // 2, _CHRF_ORDERS), dtype=np.int64)
+    for n in range(1, _CHRF_ORDERS + 1 if len(key) else 0):
+        group = key >> bits * (_CHRF_ORDERS - n)
+        starts = np.flatnonzero(np.diff(group, prepend=-1))
+        theirs = np.add.reduceat(side, starts)
+        match = np.minimum(theirs, np.diff(starts, append=len(group)) - theirs)
+        group = group[starts]
+        whole = group & ((1 << bits) - 1) > 0  # the n-th letter is one of the text
+        pair = (group >> bits * n)[whole]
+        found[:, n - 1] = np.bincount(pair, weights=match[whole], minlength=len(found))
+    return found.tolist()
 
 
 # Lists of likeliest tokens.
@@ -842,35 +957,39 @@ def text_chrf(pair):
 
 def divergence_gap(pair):
     """Return (P,): divergence to the nearest control less that to the reference."""
-    count = len(pair.probes)
     ours, theirs = pair.ours.topk, pair.theirs.topk
     for rows in (ours, theirs):
         if not len(rows) or float(rows["tail"].mean()) > 0.5:
             raise UndefinedError("the stored tokens say too little")
     controls = []
     for control in pair.pool:
-        rows = taken(pair.case.array("topk", control["name"]), pair.rows, len(pair.case.probes))
+        rows = pair.case.part("topk", control["name"], pair.rows)
         if rows is not None and np.array_equal(rows["probe"], theirs["probe"]):
-            controls.append(rows)
+            controls.append((control["name"], rows))
     if len(controls) < 3:
         raise UndefinedError("fewer than 3 controls list tokens at these positions")
 
-    def means(rows):
-        return probe_means(theirs["probe"], _least_divergence(rows, theirs), count)
+    def means(name, rows):
+        key = (frozenset((name, pair.suspect_name)), pair.rows.tobytes())
+        if key not in pair.case.gaps:
+            found = _least_divergence(rows, theirs)
+            pair.case.gaps[key] = probe_means(theirs["probe"], found, len(pair.probes))
+        return pair.case.gaps[key]
 
-    near = min((means(rows) for rows in controls), key=lambda v: math.fsum(v[~np.isnan(v)]))
-    return near - means(ours)
+    near = min((means(*one) for one in controls), key=lambda v: math.fsum(v[~np.isnan(v)]))
+    return near - means(pair.case.reference, ours)
 
 
 def _least_divergence(a, b):
     """Return (T,) the smallest Jensen-Shannon divergence that two lists with tails allow."""
     p, q = np.exp(a["logprobs"].astype(float)), np.exp(b["logprobs"].astype(float))
     total = np.zeros(len(a))
-    for start in range(0, len(a), 1024):
-        rows = slice(start, start + 1024)
+    for start in range(0, len(a), 512):
+        rows = slice(start, start + 512)
         same = a["ids"][rows][:, :, None] == b["ids"][rows][:, None, :]  # (t, k, k')
-        x = np.where(same, p[rows][:, :, None], 0.0)
-        y = np.where(same, q[rows][:, None, :], 0.0)
+        # Few of the k k' cells are of one token: the others would add zeros.
+        row, left, right = np.nonzero(same)
+        shared = _js_term(p[rows][row, left], q[rows][row, right])
         only_a = np.where(same.any(axis=2), 0.0, p[rows]).sum(axis=1)
         only_b = np.where(same.any(axis=1), 0.0, q[rows]).sum(axis=1)
         s, t = a["tail"][rows], b["tail"][rows]
@@ -879,7 +998,7 @@ def _least_divergence(a, b):
             _js_term(only_a + s, only_b + t),
             _js_term(only_a, t) + _js_term(s, only_b),
         )
-        total[rows] = _js_term(x, y).sum(axis=(1, 2)) + rest
+        total[rows] = np.bincount(row, weights=shared, minlength=len(s)) + rest
     return np.clip(total, 0.0, math.log(2.0))
 
 
@@ -1030,17 +1149,36 @@ def embedding_mmd_subsets(pair, chosen):
 _RELABELLINGS = 9999
 
 
+_MOST_PATTERNS = 1 << 12
+
+
 @cache
 def _swapped_bits(probe, repeats):
     # Kept for every subject as bits: a case may have thousands of probes.
     uniform = _stream(probe, "equality-mmd").random_sample((_RELABELLINGS, repeats))
-    return np.packbits(uniform < 0.5, axis=None)
+    return np.packbits(uniform < 0.5, axis=1)
 
 
 def _swaps(probe, repeats):
     """Return (B, repeats) int8, -1 where partners are swapped."""
-    bits = np.unpackbits(_swapped_bits(probe, repeats), count=_RELABELLINGS * repeats)
-    return np.int8(1) - 2 * bits.astype(np.int8).reshape(_RELABELLINGS, repeats)
+    bits = np.unpackbits(_swapped_bits(probe, repeats), axis=1, count=repeats)
+    return np.array([1, -1], dtype=np.int8)[bits]
+
+
+@cache
+def _sign_patterns(repeats):
+    """Return (2 ** repeats, repeats): every way of swapping, by the number of its bits."""
+    numbers = np.arange(1 << repeats)
+    return 1 - 2 * (numbers[:, None] >> np.arange(repeats)[::-1] & 1)
+
+
+def _swap_patterns(probe, repeats):
+    """Return signs, and which of them each of the (B,) draws takes: few repeats, few patterns."""
+    if 1 << repeats > _MOST_PATTERNS:
+        return _swaps(probe, repeats), slice(None)
+    bits = _swapped_bits(probe, repeats).astype(np.int64)
+    number = bits @ (1 << 8 * np.arange(bits.shape[1])[::-1])
+    return _sign_patterns(repeats), number >> -repeats % 8
 
 
 def _stream(probe, test):
@@ -1052,28 +1190,34 @@ def _permutation_p(observed, null):
     return math.log10((1 + int((null >= observed - slack).sum())) / (1 + len(null)))
 
 
-def _equal_characters(x, y, rows):
-    """Return (b, n) rows of H of the Hamming kernel of paired rows of code points; H_ii = 0."""
+def _equal_characters(x, y, start, stop):
+    """Return (b, n - start) of H of the Hamming kernel of paired rows of code points; H_ii = 0."""
 
     def equal(a, b):
-        return np.stack([(b == row).sum(axis=1) for row in a]).astype(float)
+        step = max(1, (1 << 18) // b.size)
+        parts = [a[i : i + step, None] == b for i in range(0, len(a), step)]
+        return np.concatenate([part.sum(axis=2) for part in parts])
 
-    table = equal(x[rows], x) + equal(y[rows], y) - equal(x[rows], y) - equal(y[rows], x)
-    table[np.arange(len(rows)), rows] = 0.0
+    a, b, x, y = x[start:stop], y[start:stop], x[start:], y[start:]
+    table = equal(a, x) + equal(b, y) - equal(a, y) - equal(b, x)
+    table[np.arange(len(a)), np.arange(len(a))] = 0
     return table
 
 
 def _swapped(x, y, signs):
     """Return the sum of H, and (B,) of it with partners swapped, a few rows of H at a time."""
     observed, null = 0.0, np.zeros(len(signs))
-    step = max(1, (1 << 22) // len(x))
+    # Whole numbers, which float32 holds exactly up to 2 ** 24; H is symmetric and at most 200.
+    kind = np.float32 if 400 * len(x) < 1 << 24 else np.float64
+    step = max(1, (1 << 20) // len(x))
     for start in range(0, len(x), 256):
-        rows = np.arange(start, min(start + 256, len(x)))
-        table = _equal_characters(x, y, rows)
+        table = _equal_characters(x, y, start, start + 256)
+        table[:, len(table) :] *= 2
         observed += float(table.sum())
         for first in range(0, len(signs), step):
-            e = signs[first : first + step].astype(float)
-            null[first : first + step] += ((e @ table.T) * e[:, rows]).sum(axis=1)
+            e = signs[first : first + step, start:].astype(kind)
+            moved = (e @ table.T.astype(kind)).astype(float)
+            null[first : first + step] += np.einsum("bi,bi->b", moved, e[:, : len(table)])
     return observed, null
 
 
@@ -1098,9 +1242,10 @@ def equality_mmd(pair):
         return _permutation_p(*_swapped(x[:, 0], y[:, 0], signs))
     observed, null = 0.0, np.zeros(_RELABELLINGS)
     for probe, a, b in zip(pair.probes, x, y):
-        own, swapped = _swapped(a, b, _swaps(probe.id, repeats))
+        patterns, drawn = _swap_patterns(probe.id, repeats)
+        own, swapped = _swapped(a, b, patterns)
         observed += own
-        null += swapped
+        null += swapped[drawn]
     return _permutation_p(observed, null)
 
 
@@ -1205,13 +1350,17 @@ def _residual_sums(pair):
     values = np.stack([rows["logp_a"], rows["logp_b"], *(own["logp_b"] for _, own in controls)])
     usable = np.isfinite(values).all(axis=0)
     values = np.where(usable, values, 0.0)
-    found = []
-    for first in _divisions(families):
-        x = values[0] - values[2:][first].mean(axis=0)
-        y = values[1] - values[2:][~first].mean(axis=0)
-        table = np.stack([np.ones(len(x)), x, y, x * x, y * y, x * y], axis=1) * usable[:, None]
-        found.append(probe_sums(rows["probe"], table, len(pair.probes)))
-    return np.stack(found, axis=1)
+    # Rows are in the order of their probes, so a probe's are a stretch of them.
+    probes, starts = np.unique(rows["probe"], return_index=True)
+    divisions = _divisions(families)
+    found = np.zeros((len(pair.probes), len(divisions), 6))
+    for d, first in enumerate(divisions):
+        x = values[0] - np.dot(first / first.sum(), values[2:])
+        y = values[1] - np.dot(~first / (~first).sum(), values[2:])
+        table = np.stack([usable.astype(float), x, y, x * x, y * y, x * y])
+        table[1:] *= usable
+        found[probes, d] = np.add.reduceat(table, starts, axis=1).T
+    return found
 
 
 def _pearson(sums):
@@ -2047,13 +2196,17 @@ class Subjects:
         ranked = sorted(counts.values(), reverse=True)
         return ranked[1] if len(ranked) > 1 else 0
 
-    def null_values(self, row, suspect):
+    def null_values(self, row, suspect, less=None):
         """Return one value for each control family that the suspect is placed among."""
+        chosen = self.null_controls(row, suspect)
+        return self._closest(row, [i for i in chosen if self.controls[i]["family"] != less])
+
+    def null_controls(self, row, suspect):
+        """Return the places of the controls that the suspect is placed among."""
         own = self.architectures[suspect]
         null = [i for i, c in enumerate(self.controls) if c["role"] in NULL_ROLES]
         matched = [i for i in null if self.architectures[self.controls[i]["name"]] == own]
-        values = self._closest(row, matched)
-        return values if len(values) >= 6 else self._closest(row, null)
+        return matched if len(self._closest(row, matched)) >= 6 else null
 
     def _closest(self, row, chosen):
         pick = max if row["closer"] == "higher" else min
@@ -2222,6 +2375,49 @@ class Replay:
                 found[key] = compute(pair)
         yield from differences(stated, found, TOLERANCES["sample-llr"], "scope")
 
+    def validation_of(self, pattern, fusion, controls):
+        """Return the validation of a fusion, computed once."""
+        key = ("validation", pattern)
+        if key not in self._values:
+            self._values[key] = validation(fusion, controls)
+        return self._values[key]
+
+    def without_faults(self, suspect):
+        """Yield what differs in the decisive tests without one category: suspect and controls."""
+        stated = self.statistics["without"]
+        names = [suspect, *(control["name"] for control in self.subjects.controls)]
+        for test in DECISIVE:
+            measure = MEASURES[test]
+            theirs = stated.get(f"{test}@{measure.version}", {})
+            for name in names:
+                found = self._less(test, name)
+                kept = {c: values[name] for c, values in theirs.items() if name in values}
+                path = f"without.{test}.{name}"
+                yield from differences(kept, found, TOLERANCES.get(test, DEFAULT_TOLERANCE), path)
+
+    def _less(self, test, subject):
+        """Return {category: value on the probes of all others}."""
+        key = ("without", test, subject)
+        if key not in self._values:
+            self._values[key] = self._computed_less(MEASURES[test], subject)
+        return self._values[key]
+
+    def _computed_less(self, measure, subject):
+        try:
+            pair = usable_pair(measure, self.pair(subject))
+            own = np.array([probe.category for probe in pair.probes])
+            categories = sorted(set(own.tolist()))
+            if len(categories) < 2:
+                return {}
+            values = measure.subsets(pair, np.array([own != name for name in categories]))
+        except UndefinedError:
+            return {}
+        known = [float(value) if math.isfinite(value) else None for value in values]
+        return dict(zip(categories, known))
+
+
+DECISIVE = ("sample-llr", "idiosyncratic-agreement")
+
 
 def _layers(pair):
     pair.require("neurons")
@@ -2339,6 +2535,7 @@ class Evidence:
 
     def __init__(self, replay, suspect):
         case, subjects = replay.case, replay.subjects
+        self.suspect = suspect
         rows = {r["measure"].partition("@")[0]: r for r in replay.statistics["suspects"][suspect]}
         self.limits = thresholds_of(case.plan)
         self.families = len(subjects.families)
@@ -2695,8 +2892,8 @@ def _model_reason(population, ref):
     return None
 
 
-def fused(fusions, scores):
-    """Return {pair: (log10 LR, interval, bounds)} of a suspect's scores, and what is beyond."""
+def select_fusion(fusions, scores):
+    """Return the fusion of the largest access pattern that the scores cover."""
     defined = {name for name, value in scores.items() if value is not None}
     covered = [f for f in fusions if {x["name"] for x in f["features"]} <= defined]
     if not covered:
@@ -2704,31 +2901,73 @@ def fused(fusions, scores):
         raise UndefinedError(
             f"no fusion was validated for the scores {sorted(defined)}; there is one for {known}"
         )
-    fusion = max(covered, key=lambda f: len(f["features"]))
-    change = {"identity": float, "asinh": np.arcsinh, "log1p": np.log1p}
-    x, beyond = [], []
+    return max(covered, key=lambda f: len(f["features"]))
+
+
+_CHANGE = {"identity": float, "asinh": np.arcsinh, "log1p": np.log1p}
+
+
+def standardised(fusion, scores):
+    """Return the scores as the coefficients take them."""
+    x = []
     for feature in fusion["features"]:
-        raw = scores[feature["name"]]
-        if feature["transform"] == "log1p" and raw < 0:
-            raise UndefinedError(f"score {feature['name']!r} is {raw}: outside its range")
-        x.append((change[feature["transform"]](raw) - feature["mean"]) / feature["scale"])
-        if not feature["range"][0] <= raw <= feature["range"][1]:
-            beyond.append(feature["name"])
-    x = np.array(x)
+        name, raw = feature["name"], scores.get(feature["name"])
+        if raw is None or (feature["transform"] == "log1p" and raw < 0):
+            raise UndefinedError(f"score {name!r} is {raw}: outside its range")
+        x.append((_CHANGE[feature["transform"]](raw) - feature["mean"]) / feature["scale"])
+    return np.array(x)
 
-    def levels(fit):
-        return np.array(fit["intercepts"]) + np.array(fit["slopes"]) @ x
 
-    own = levels(fusion["coefficients"])
-    drawn = np.stack([levels(fit) for fit in fusion["replicates"]])
+def levels(fit, x):
+    """Return the log likelihood of each class, up to a constant."""
+    return np.array(fit["intercepts"]) + np.array(fit["slopes"]) @ x
+
+
+def sides(fusion, pair):
+    """Return the places of a pair's propositions among the classes."""
+    return tuple(fusion["classes"].index(name) for name in pair.split(":"))
+
+
+def clipped(value, bounds):
+    """Return a ratio within its bounds."""
+    return min(max(float(value), bounds["lower"]), bounds["upper"])
+
+
+def point_ratios(fusion, scores, fit=None):
+    """Return {pair: bounded log10 LR}, of the fusion's own fit or of another one."""
+    own = levels(fit or fusion["coefficients"], standardised(fusion, scores))
     found = {}
     for pair, bounds in fusion["bounds"].items():
-        first, second = (fusion["classes"].index(name) for name in pair.split(":"))
+        first, second = sides(fusion, pair)
+        found[pair] = clipped((own[first] - own[second]) / LN10, bounds)
+    return found
+
+
+def weighed_pairs(fusion, scores):
+    """Return {pair: (log10 LR, interval, bounds, log10 LR without bounds)}."""
+    x = standardised(fusion, scores)
+    own = levels(fusion["coefficients"], x)
+    drawn = np.stack([levels(fit, x) for fit in fusion["replicates"]])
+    found = {}
+    for pair, bounds in fusion["bounds"].items():
+        first, second = sides(fusion, pair)
         tails = np.percentile((drawn[:, first] - drawn[:, second]) / LN10, (2.5, 97.5))
-        values = [(own[first] - own[second]) / LN10, *tails]
-        value, low, high = (min(max(float(v), bounds["lower"]), bounds["upper"]) for v in values)
-        found[pair] = (value, (low, high), bounds)
-    return found, beyond
+        free = float((own[first] - own[second]) / LN10)
+        low, high = (clipped(end, bounds) for end in tails)
+        found[pair] = (clipped(free, bounds), (low, high), bounds, free)
+    return found
+
+
+def fused(fusions, scores):
+    """Return {pair: (log10 LR, interval, bounds)} of a suspect's scores, and what is beyond."""
+    fusion = select_fusion(fusions, scores)
+    beyond = [
+        feature["name"]
+        for feature in fusion["features"]
+        if not feature["range"][0] <= scores[feature["name"]] <= feature["range"][1]
+    ]
+    found = weighed_pairs(fusion, scores)
+    return {pair: row[:3] for pair, row in found.items()}, beyond
 
 
 def _category(value, low, high):
@@ -2798,12 +3037,6 @@ class DoseCurve:
         inside = steps[(steps > self.doses[0]) & (steps < self.doses[-1])]
         return np.unique(np.concatenate([inside, self.doses]))
 
-    def power(self, grid, threshold):
-        """Return the chance that a model of each dose, or more, scores above the threshold."""
-        mean, spread, freedom = self.at(grid)
-        chance = student_tail((threshold - mean) / spread, freedom)
-        return np.minimum.accumulate(chance[::-1])[::-1]
-
     def limits(self):
         """Return what rests on interpolation or on nothing."""
         graded = ", ".join(f"{dose:.0%}" for dose in self.doses)
@@ -2820,6 +3053,13 @@ class DoseCurve:
             few = ", ".join(f"{dose:.0%}" for dose in self.left_out)
             texts.append(f"Left out, with fewer than 3 families: {few}.")
         return texts
+
+
+def powers(curves, grid, threshold):
+    """Return (C, D): the chance that a model of each dose, or more, scores above the threshold."""
+    mean, spread, freedom = np.stack([curve.at(grid) for curve in curves], axis=1)
+    chance = student_tail((threshold - mean) / spread, freedom)
+    return np.minimum.accumulate(chance[:, ::-1], axis=1)[:, ::-1]
 
 
 def isotonic(values, weights):
@@ -2867,16 +3107,16 @@ def seen_dose(controls, threshold, power=0.9):
     """Return the smallest dose that would have been seen, with its interval over families."""
     curve = dose_curve(controls)
     grid = curve.grid()
-    own = curve.power(grid, threshold)
+    (own,) = powers([curve], grid, threshold)
     reached = np.flatnonzero(own >= power)
     if not len(reached):
         raise UndefinedError(
             f"a dose of {grid[-1]:.0%} would be seen with power {own[-1]:.2f} only, under {power:g}"
         )
-    doses = []
-    for drawn in _resampled_curves(controls, curve):
-        row = np.flatnonzero(drawn.power(grid, threshold) >= power)
-        doses.append(float(grid[row[0]]) if len(row) else 1.0)
+    doses, drawn = [], list(_resampled_curves(controls, curve))
+    for start in range(0, len(drawn), 20):
+        enough = powers(drawn[start : start + 20], grid, threshold) >= power
+        doses += np.where(enough.any(axis=1), grid[enough.argmax(axis=1)], 1.0).tolist()
     low, high = np.percentile(doses, (2.5, 97.5))
     return {"dose": float(grid[reached[0]]), "interval": [float(low), float(high)], "power": power}
 
@@ -2934,19 +3174,54 @@ def estimated_dose(controls, score):
     }
 
 
+def clopper_pearson(count, total):
+    """Return the exact 95 % limits of a binomial share, by bisection on the tail sums."""
+
+    def at_most(k, p):
+        return math.fsum(math.comb(total, i) * p**i * (1 - p) ** (total - i) for i in range(k + 1))
+
+    def root(passed):
+        low, high = 0.0, 1.0
+        for _ in range(200):
+            middle = (low + high) / 2
+            low, high = (middle, high) if passed(middle) else (low, middle)
+        return (low + high) / 2
+
+    # The share at which so many, or more, are seen in 2.5 %; then so many, or fewer.
+    lower = 0.0 if count == 0 else root(lambda p: 1 - at_most(count - 1, p) < 0.025)
+    upper = 1.0 if count == total else root(lambda p: at_most(count, p) > 0.025)
+    return [lower, upper]
+
+
+def error_rates(test, graded, threshold):
+    """Return how many control families err at a threshold: unlinked ones, and at each dose."""
+
+    def share(dose):
+        own = [control for control in graded if control["dose"] == dose]
+        if not own:
+            return None
+        wrong = {c["family"] for c in own if (c["score"] > threshold) != (dose > 0)}
+        families = len({c["family"] for c in own})
+        limits = clopper_pearson(len(wrong), families)
+        value = len(wrong) / families
+        return {"count": len(wrong), "families": families, "value": value, "interval": limits}
+
+    doses = sorted({control["dose"] for control in graded} - {0.0})
+    return {
+        "measure": test,
+        "threshold": threshold,
+        "false_support": share(0.0),
+        "missed": [{"dose": dose, **share(dose)} for dose in doses],
+    }
+
+
 class Weighed:
     """What the calibration says of one suspect."""
 
     def __init__(self, calibration, evidence):
         self.pairs, self.beyond, self.seen, self.dose, self.reasons = None, [], None, None, []
         self.outside = False
-        z = {test.name: test.place["z"] for test in evidence.tests}
-        scores = {
-            "replication": evidence.neuron_score,
-            "span": evidence.places.get("unembedding-span", {}).get("z"),
-            "sample": z.get("sample-llr"),
-            "idiosyncrasy": z.get("idiosyncratic-agreement"),
-        }
+        scores = group_scores(evidence)
         thresholds = _thresholds(evidence)
         if evidence.architecture not in calibration["graded"]:
             graded = ", ".join(calibration["graded"])
@@ -2964,6 +3239,11 @@ class Weighed:
                 doses += self._attempt(estimated_dose, graded, score)
         self.seen = min(seen, key=lambda s: s["dose"], default=None)
         self.dose = min(doses, key=lambda d: d["interval"][1] - d["interval"][0], default=None)
+        self.error_rates = [
+            error_rates(test, calibration["doses"][test], threshold)
+            for test, threshold in sorted(thresholds.items())
+            if calibration["doses"].get(test)
+        ]
 
     def _attempt(self, compute, graded, number):
         try:
@@ -3029,10 +3309,14 @@ def _conclusion(replay, name, e, weighed, reasons):
             found["verbal"] = sentence(pair, value, interval, bounds)
             if weighed.beyond:
                 found["limits"].append(f"Beyond all controls in: {', '.join(weighed.beyond)}.")
+    for subject in replay.case.subjects:
+        if subject["role"] != "suspect" or subject["name"] == name:
+            found["limits"] += replay.case.server_limits.get(subject["name"], [])
     seen, dose = (None, None) if weighed is None else (weighed.seen, weighed.dose)
     found["scope"] = scopes(replay.statistics.get("scope", {}).get(name, {}))
     found["power"] = None if seen is None else {**seen, "sentence": _seen_sentence(seen)}
     found["dose"] = dose
+    found["error_rates"] = [] if weighed is None else weighed.error_rates
     return found
 
 
@@ -3074,6 +3358,428 @@ def check_conclusions(replay):
 _NO_RATIO = "No likelihood ratio: "
 
 
+# What stands behind the conclusions. --------------------------------------------------------------
+
+
+def pattern_of(fusion):
+    """Return the name of an access pattern."""
+    return "+".join(x["name"] for x in fusion["features"])
+
+
+def group_scores(evidence):
+    """Return the scores of a suspect as the fusions take them."""
+    z = {test.name: test.place["z"] for test in evidence.tests}
+    return {
+        "replication": evidence.neuron_score,
+        "span": evidence.places.get("unembedding-span", {}).get("z"),
+        "sample": z.get("sample-llr"),
+        "idiosyncrasy": z.get("idiosyncratic-agreement"),
+    }
+
+
+def support(calibration, scores):
+    """Return the ratios of the fusion and of each line alone."""
+    lines, pattern = [], None
+    try:
+        fusion = select_fusion(calibration["fusions"], scores)
+        pattern = pattern_of(fusion)
+        lines.append(_supporting("fusion", fusion, scores))
+    except UndefinedError as error:
+        lines.append({"line": "fusion", "scores": [], "pairs": {}, "undefined": str(error)})
+    for one in calibration.get("lines", ()):
+        lines.append(_supporting(one["features"][0]["name"], one, scores))
+    return {"pattern": pattern, "scores": scores, "lines": lines}
+
+
+def _supporting(name, fusion, scores):
+    names = [x["name"] for x in fusion["features"]]
+    row = {"line": name, "scores": names, "pairs": {}, "undefined": None}
+    try:
+        found = weighed_pairs(fusion, scores)
+    except UndefinedError:
+        missing = ", ".join(n for n in names if scores.get(n) is None) or "out of its range"
+        return row | {"undefined": f"not defined for this suspect: {missing}"}
+    for pair, (value, interval, bounds, free) in found.items():
+        row["pairs"][pair] = {
+            "log10_lr": value,
+            "interval": list(interval),
+            "unbounded": free,
+            "bounds": [bounds["lower"], bounds["upper"]],
+            "families": bounds["families"],
+            "capped": not bounds["lower"] < free < bounds["upper"],
+        }
+    return row
+
+
+def dose_response(calibration, evidence, scores):
+    """Return, by decisive test, what graded controls score and where the suspect lies."""
+    thresholds, rows = _thresholds(evidence), []
+    for test in sorted(calibration["doses"]):
+        score = scores[FEATURE_OF[test]]
+        row = {"test": test, "score": score, "threshold": thresholds.get(test), "curve": []}
+        row["undefined"] = None
+        try:
+            if score is None:
+                raise UndefinedError("the test is not defined for this suspect")
+            if evidence.architecture not in calibration["graded"]:
+                graded = ", ".join(calibration["graded"])
+                raise UndefinedError(
+                    f"the graded controls are {graded} students, the suspect is not"
+                )
+            curve = dose_curve(calibration["doses"][test])
+            columns = zip(curve.doses, curve.means, curve.spreads, curve.families)
+            row["curve"] = [
+                {"dose": float(d), "mean": float(m), "spread": float(s), "families": int(n)}
+                for d, m, s, n in columns
+            ]
+        except UndefinedError as error:
+            row["undefined"] = str(error)
+        rows.append(row)
+    return rows
+
+
+class Robustness:
+    """The tests and ratios of one suspect with one thing left out at a time."""
+
+    def __init__(self, replay, suspect, scores, calibration):
+        self.replay, self.suspect, self.scores = replay, suspect, scores
+        self.calibration, self.fusion = calibration, None
+        if calibration is not None:
+            with contextlib.suppress(UndefinedError):
+                self.fusion = select_fusion(calibration["fusions"], scores)
+        rows = replay.statistics["suspects"][suspect]
+        self.rows = {row["measure"].partition("@")[0]: row for row in rows}
+
+    def found(self):
+        """Return all of it."""
+        tests = {name: self._place(name) for name in DECISIVE if self._known(name)}
+        return {
+            "base": self._row("none", "", tests, self._ratios(self.fusion, self.scores)),
+            "rows": [*self._groups(), *self._families(), *self._categories()],
+            "calibration": self._folds(),
+        }
+
+    def _known(self, name):
+        return self.rows.get(name, {}).get("value") is not None
+
+    def _place(self, name, less=None):
+        row = self.rows[name]
+        values = self.replay.subjects.null_values(row, self.suspect, less)
+        return place_among(row["value"], values, row["closer"])
+
+    @staticmethod
+    def _ratios(fusion, scores):
+        try:
+            return None if fusion is None else point_ratios(fusion, scores)
+        except UndefinedError:
+            return None
+
+    @staticmethod
+    def _row(kind, dropped, tests, ratios):
+        keys = ("z", "rank_p", "predictive_p")
+        shown = {name: {key: place[key] for key in keys} for name, place in tests.items()}
+        return {"kind": kind, "dropped": dropped, "tests": shown, "log10_lr": ratios}
+
+    def _groups(self):
+        if self.fusion is None:
+            return
+        known = [self.calibration.get(key, ()) for key in ("reduced", "lines", "fusions")]
+        fitted = {pattern_of(one): one for some in known for one in some}
+        names = [x["name"] for x in self.fusion["features"]]
+        for name in names:
+            less = fitted.get("+".join(other for other in names if other != name))
+            if less is not None:
+                yield self._row("group", name, {}, self._ratios(less, self.scores))
+
+    def _families(self):
+        subjects = self.replay.subjects
+        names = [name for name in (*DECISIVE, "unembedding-span") if self._known(name)]
+        used = {
+            subjects.controls[i]["family"]
+            for name in names
+            for i in subjects.null_controls(self.rows[name], self.suspect)
+        }
+        for family in sorted(used):
+            places = {name: self._place(name, family) for name in names}
+            z = {_SCORE_OF[name]: place["z"] for name, place in places.items()}
+            tests = {name: place for name, place in places.items() if name in DECISIVE}
+            ratios = self._ratios(self.fusion, {**self.scores, **z})
+            yield self._row("control-family", family, tests, ratios)
+
+    def _categories(self):
+        stated = self.replay.statistics["without"]
+        less = {key.partition("@")[0]: found for key, found in stated.items()}
+        for category in sorted({name for found in less.values() for name in found}):
+            tests = {}
+            for name in DECISIVE:
+                values = less.get(name, {}).get(category, {})
+                if values.get(self.suspect) is not None:
+                    tests[name] = self._among(values)
+            if tests:
+                z = {FEATURE_OF[name]: place["z"] for name, place in tests.items()}
+                ratios = self._ratios(self.fusion, {**self.scores, **z})
+                yield self._row("category", category, tests, ratios)
+
+    def _among(self, values):
+        subjects = self.replay.subjects
+        controls = [values.get(control["name"]) for control in subjects.controls]
+        row = {"control_values": controls, "closer": "higher"}
+        pool = subjects.null_values(row, self.suspect)
+        return place_among(values[self.suspect], pool, "higher")
+
+    def _folds(self):
+        if self.fusion is None or not self.fusion.get("folds"):
+            return None
+        folds = self.fusion["folds"]
+        found = {f: point_ratios(self.fusion, self.scores, fit) for f, fit in folds.items()}
+        pairs = {}
+        for pair in self.fusion["bounds"]:
+            ordered = sorted((ratios[pair], family) for family, ratios in found.items())
+            pairs[pair] = {
+                "lowest": ordered[0][0],
+                "without_lowest": ordered[0][1],
+                "highest": ordered[-1][0],
+                "without_highest": ordered[-1][1],
+            }
+        return {"families": len(found), "pairs": pairs}
+
+
+_SCORE_OF = {**FEATURE_OF, "unembedding-span": "span"}
+
+
+class HeldOut:
+    """The controls of one question, each weighed by the fit that did not see its family."""
+
+    def __init__(self, fusion, controls, pair):
+        names = [x["name"] for x in fusion["features"]]
+        first, second = pair.split(":")
+        kept = [
+            row
+            for row in sorted(controls, key=lambda row: row["subject"])
+            if row["class"] in (first, second) and all(n in row["scores"] for n in names)
+        ]
+        bounds, (one, other) = fusion["bounds"][pair], sides(fusion, pair)
+        values = []
+        for row in kept:
+            own = levels(fusion["folds"][row["family"]], standardised(fusion, row["scores"]))
+            values.append(clipped((own[one] - own[other]) / LN10, bounds))
+        self.values = np.array(values)
+        self.first = np.array([row["class"] == first for row in kept])
+        self.families = [row["family"] for row in kept]
+        self.weights = self._weights()
+        self.pav = self._recalibrated()
+
+    def _weights(self):
+        """Return weights: the same for both classes, for families within, for members within."""
+        members = Counter(zip(self.first.tolist(), self.families))
+        inside = Counter(side for side, _ in members)
+        keys = zip(self.first.tolist(), self.families)
+        return np.array([len(members) / 2 / inside[s] / members[s, f] for s, f in keys])
+
+    def _recalibrated(self):
+        """Return the log10 LRs after pool-adjacent-violators."""
+        values, point = np.unique(self.values, return_inverse=True)
+        weight = np.bincount(point, self.weights, len(values))
+        holds = np.bincount(point, self.weights * self.first, len(values))
+        share = isotonic(holds / weight, weight)[point]
+        with np.errstate(divide="ignore"):
+            return np.log10(share) - np.log10(1.0 - share)
+
+    def counts(self):
+        """Return the number of families of both classes."""
+        both = {(side, family) for side, family in zip(self.first.tolist(), self.families)}
+        return [sum(side == wanted for side, _ in both) for wanted in (True, False)]
+
+    def cllr(self, values):
+        """Return the cost in bits."""
+        wrong = np.where(self.first, -values, values) * LN10
+        bits = np.logaddexp(0.0, wrong) / math.log(2.0)
+        return float((self.weights * bits).sum() / self.weights.sum())
+
+    def tippett(self, side):
+        """Return (x, share of the class at or above it)."""
+        own = self.first == side
+        x = np.unique(self.values[own])
+        weights = self.weights[own]
+        above = [weights[self.values[own] >= value].sum() / weights.sum() for value in x]
+        return [x.tolist(), [float(share) for share in above]]
+
+    def entropy(self, values, exponent):
+        """Return the empirical cross-entropy at prior odds of 10**exponent, in bits."""
+        odds = 10.0**exponent
+        at = (exponent + values) * LN10
+        nats = np.where(self.first, np.logaddexp(0.0, -at), np.logaddexp(0.0, at))
+        means = []
+        for side in (True, False):
+            own = self.first == side
+            means.append((nats[own] * self.weights[own]).sum() / self.weights[own].sum())
+        return float((means[0] * odds + means[1]) / (1.0 + odds) / math.log(2.0))
+
+    def rates(self, lr):
+        """Return the rates of misleading evidence at one likelihood ratio."""
+        limit = math.log10(lr)
+        return {
+            "lr": float(lr),
+            "false_support": self._rate(self.values > limit, ~self.first),
+            "false_exclusion": self._rate(self.values < -limit, self.first),
+            "missed": self._rate(self.values <= limit, self.first),
+        }
+
+    def _rate(self, wrong, rows):
+        names = np.array(self.families)
+        count, total = len(set(names[wrong & rows])), len(set(names[rows]))
+        limits = exact_limits(count, total)
+        return {"count": count, "families": total, "value": count / total, "interval": limits}
+
+
+def exact_limits(count, total):
+    """Return the limits of Clopper and Pearson (95 %), by bisection on the incomplete beta."""
+    low = 0.0 if count == 0 else _beta_quantile(count, total - count + 1, 0.025)
+    high = 1.0 if count == total else _beta_quantile(count + 1, total - count, 0.975)
+    return [low, high]
+
+
+def _beta_quantile(a, b, wanted):
+    low, high = 0.0, 1.0
+    for _ in range(200):
+        middle = (low + high) / 2.0
+        if middle in (low, high):
+            break
+        if float(incomplete_beta(a, b, middle)) < wanted:
+            low = middle
+        else:
+            high = middle
+    return (low + high) / 2.0
+
+
+def validation(fusion, controls):
+    """Return the leave-one-family-out validation of a fusion."""
+    names = [x["name"] for x in fusion["features"]]
+    kept = [row for row in controls if all(name in row["scores"] for name in names)]
+    return {
+        "controls": sum(row["class"] in fusion["classes"] for row in kept),
+        "pairs": {pair: _validated(HeldOut(fusion, kept, pair), fusion["bounds"][pair])
+                  for pair in fusion["bounds"]},
+        "dependence": [_dependence(fusion, kept, one) for one in ORDER_OF_CLASSES],
+        "scores": [_places(kept, n, one) for n in names for one in fusion["classes"]],
+    }  # fmt: skip
+
+
+def _places(controls, name, wanted):
+    """Return where the families of a class lie on a score, one mean a family."""
+    groups = defaultdict(list)
+    for row in controls:
+        if row["class"] == wanted:
+            groups[row["family"]].append(row["scores"][name])
+    means = sorted(math.fsum(own) / len(own) for own in groups.values())
+    half = len(means) // 2
+    median = means[half] if len(means) % 2 else (means[half - 1] + means[half]) / 2
+    found = {"score": name, "class": wanted, "families": len(means)}
+    return found | {"lowest": means[0], "median": median, "highest": means[-1]}
+
+
+ORDER_OF_CLASSES = ("independent", "imitation", "replication")
+
+
+def _validated(found, bounds):
+    order = np.argsort(found.values, kind="stable")
+    grid = [step / 10 for step in range(-30, 31)]
+    columns = {"lr": found.values, "pav": found.pav, "ignored": np.zeros(len(found.values))}
+    return {
+        "families": found.counts(),
+        "bounds": [bounds["lower"], bounds["upper"]],
+        "cllr": found.cllr(found.values),
+        "cllr_min": found.cllr(found.pav),
+        "misleading": [found.rates(lr) for lr in (1, 10, 100)],
+        "curves": {
+            "tippett": {"first": found.tippett(True), "second": found.tippett(False)},
+            "ece": {
+                "log10_prior_odds": grid,
+                **{key: [found.entropy(v, at) for at in grid] for key, v in columns.items()},
+            },
+            "pav": {
+                "log10_lr": found.values[order].tolist(),
+                "pav": [v if math.isfinite(v) else None for v in found.pav[order].tolist()],
+                "first": found.first[order].tolist(),
+            },
+        },
+    }
+
+
+def _dependence(fusion, controls, wanted):
+    """Return the correlation of the scores between the families of one class."""
+    names = [x["name"] for x in fusion["features"]]
+    groups = defaultdict(list)
+    for row in controls:
+        if row["class"] == wanted:
+            changed = [
+                _CHANGE[x["transform"]](row["scores"][x["name"]]) for x in fusion["features"]
+            ]
+            groups[row["family"]].append(changed)
+    means = np.array([np.mean(rows, axis=0) for _, rows in sorted(groups.items())])
+    found = {"class": wanted, "scores": names, "families": len(means)}
+    found |= {"correlation": None, "effective_lines": None, "undefined": None}
+    if len(means) < 4:
+        return found | {"undefined": f"{len(means)} families: a correlation needs 4"}
+    flat = [name for j, name in enumerate(names) if means[:, j].max() == means[:, j].min()]
+    if flat:
+        return found | {"undefined": f"{flat[0]} does not vary between families"}
+    away = means - means.mean(axis=0)
+    length = np.sqrt((away**2).sum(axis=0))
+    matrix = (away.T @ away) / np.outer(length, length)
+    effective = float(np.trace(matrix) ** 2 / (matrix**2).sum())
+    return found | {"correlation": matrix.tolist(), "effective_lines": effective}
+
+
+def check_details(replay):
+    """Yield (kind, suspect, outcome, detail) of what stands behind each conclusion."""
+    stated = replay.case.json("conclusion.json")
+    kept = replay.case.data / "calibration.json"
+    calibration = replay.case.json("calibration.json") if kept.is_file() else None
+    for name in replay.subjects.suspects:
+        evidence = None
+        for kind in ("support", "robustness", "validation"):
+            if kind not in stated or "without" not in replay.statistics:
+                yield kind, name, "not replayable", "the case was judged by an earlier release"
+                continue
+            try:
+                evidence = Evidence(replay, name) if evidence is None else evidence
+                faults = list(_detail_faults(replay, stated, calibration, evidence, kind))
+                yield kind, name, "differs" if faults else "ok", "; ".join(faults[:20])
+            except _MALFORMED as error:
+                yield kind, name, "differs", f"the stored data do not fit together: {error!r}"
+
+
+def _detail_faults(replay, stated, calibration, evidence, kind):
+    name = evidence.suspect
+    rows = replay.statistics["suspects"][name]
+    measures = [row["measure"] for row in rows if row["value"] is not None]
+    used = calibration
+    if used is not None and outside(
+        used["population"], replay.case, name, evidence.families, measures
+    ):
+        used = None
+    scores = group_scores(evidence)
+    if kind == "support":
+        found = None if used is None else support(used, scores)
+        yield from differences(stated["support"][name], found, _OF_FITS, "support")
+        found = [] if used is None else dose_response(used, evidence, scores)
+        yield from differences(stated["doses"][name], found, _OF_FITS, "doses")
+    elif kind == "robustness":
+        found = Robustness(replay, name, scores, used).found()
+        yield from differences(stated["robustness"][name], found, _OF_FITS, "robustness")
+    elif used is not None:
+        pattern = support(used, scores)["pattern"]
+        for fusion in used["fusions"]:
+            if pattern_of(fusion) == pattern and fusion.get("folds"):
+                found = replay.validation_of(pattern, fusion, used["controls"])
+                theirs = stated["validation"].get(pattern)
+                yield from differences(theirs, found, _OF_FITS, f"validation.{pattern}")
+
+
+_OF_FITS = {"relative": 1e-9, "absolute": 1e-9}
+
+
 # The command. -------------------------------------------------------------------------------------
 
 
@@ -3100,17 +3806,13 @@ def replayed(folder):
         for suspect, row, outcome, detail in replay.rows()
     ]
     for suspect in replay.subjects.suspects:
-        try:
-            faults = list(replay.scope_faults(suspect))
-            outcome = "differs" if faults else "ok"
-            detail = "; ".join(faults)
-        except NotReplayableError as error:
-            outcome, detail = "not replayable", str(error)
-        except _MALFORMED as error:
-            outcome, detail = "differs", f"the stored data do not fit together: {error!r}"
-        lines.append(_line("scope", suspect, outcome, detail))
+        lines.append(_line("scope", suspect, *_part_outcome(replay.scope_faults, suspect)))
+        if "without" in replay.statistics:
+            lines.append(_line("without", suspect, *_part_outcome(replay.without_faults, suspect)))
     for suspect, outcome, detail in check_conclusions(replay):
         lines.append(_line("conclusion", suspect, outcome, detail))
+    for kind, suspect, outcome, detail in check_details(replay):
+        lines.append(_line(kind, suspect, outcome, detail))
     counts = Counter(line["outcome"] for line in lines)
     return {
         "schema": "auditor/replay/1",
@@ -3119,6 +3821,17 @@ def replayed(folder):
         "lines": lines,
         "counts": {name: counts[name] for name in ("ok", "differs", "not replayable")},
     }
+
+
+def _part_outcome(compute, suspect):
+    """Return (outcome, detail) of a part of the statistics."""
+    try:
+        faults = list(compute(suspect))
+    except NotReplayableError as error:
+        return "not replayable", str(error)
+    except _MALFORMED as error:
+        return "differs", f"the stored data do not fit together: {error!r}"
+    return "differs" if faults else "ok", "; ".join(faults[:20])
 
 
 def _finite(value):

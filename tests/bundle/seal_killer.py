@@ -1,7 +1,7 @@
 """Seals one case again and again in children that kill themselves, each at another step.
 
 usage: seal_killer.py CASE OUT STEP... ; prints how many steps a whole seal has, then, for each
-STEP, whether OUT and OUT.part were there after the kill.
+STEP, whether OUT and OUT.part were there after the kill, and which of them verify took.
 """
 
 import os
@@ -11,6 +11,8 @@ from pathlib import Path
 
 from auditor.audit import existing_case
 from auditor.bundle.seal import part_of
+from auditor.bundle.verify import verify
+from auditor.errors import CaseError
 from auditor.sealing import seal_case
 
 _EVENTS = ("open", "os.rename", "os.mkdir", "os.remove", "os.rmdir", "shutil.copyfile")
@@ -52,8 +54,18 @@ def main(root, out, fractions):
     sys.stdout.write(f"{steps}\n")
     for fraction in fractions:
         code = in_child(case, target, 1 + int(float(fraction) * steps), None)
-        there = [path.exists() for path in (target, part_of(target))]
-        sys.stdout.write(f"{code} {there[0]} {there[1]}\n")
+        places = (target, part_of(target))
+        there = [path.exists() for path in places]
+        taken = sum(map(is_taken, places))
+        sys.stdout.write(f"{code} {there[0]} {there[1]} {taken}\n")
+
+
+def is_taken(path):
+    """Whether verify calls a folder a sealed case, and finds nothing wrong."""
+    try:
+        return verify(path).level != "L0"
+    except CaseError:
+        return False
 
 
 main(sys.argv[1], sys.argv[2], sys.argv[3:])

@@ -58,7 +58,11 @@ def test_two_implementations_agree_on_every_statistic_and_conclusion(tiny):
     assert {line["detail"] for line in found["lines"]} <= {"", NO_RATIO}
     assert {line["id"] for line in found["lines"]} == {
         "scope",
+        "without",
         "conclusion",
+        "support",
+        "robustness",
+        "validation",
         *(row["id"] for rows in statistics.values() for row in rows),
     }
 
@@ -141,7 +145,13 @@ def test_more_draws_than_anybody_makes_are_not_made_again(copy):
 
 @pytest.mark.parametrize(
     ("field", "value"),
-    [("reading", "imitation"), ("cap", None), ("basis", "similar"), ("limits", [])],
+    [
+        ("reading", "imitation"),
+        ("cap", None),
+        ("basis", "similar"),
+        ("limits", []),
+        ("error_rates", [{}]),
+    ],
 )
 def test_a_changed_conclusion_is_found(copy, field, value):
     def change(content):

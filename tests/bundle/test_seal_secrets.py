@@ -3,7 +3,9 @@
 import pytest
 from seal_world import copy_of
 
-from auditor.bundle.secret_scan import known_secrets, refuse_secrets
+from auditor.bundle.key_like import refuse_key_like
+from auditor.bundle.secret_scan import KeyLike, key_like, known_secrets, refuse_secrets
+from auditor.case import Case
 from auditor.errors import CaseError
 from auditor.sealing import seal_case
 
@@ -12,8 +14,11 @@ VALUE = "correct horse & <battery>"
 
 def scanned(folder, content, environment=None, files=(), name="a.json"):
     """Scan one file with some content."""
-    (folder / name).write_bytes(content)
-    refuse_secrets(folder, [name], known_secrets(environment or {}, files))
+    case = Case(folder)
+    case.data.mkdir(exist_ok=True)
+    (case.data / name).write_bytes(content)
+    refuse_secrets(case.data, [name], known_secrets(environment or {}, files))
+    refuse_key_like(case, [name], set())
 
 
 @pytest.mark.parametrize(
@@ -31,10 +36,18 @@ def test_the_value_of_a_variable_named_like_a_key_is_found_and_not_shown(tmp_pat
         r"caf\u00e9 \"x\" & y",  # JSON in ASCII
         'café \\"x\\" & y',  # JSON in UTF-8
         "café &quot;x&quot; &amp; y",  # HTML
+        "café &#34;x&#34; &amp; y",  # HTML as Jinja writes it
+        "caf%C3%A9%20%22x%22%20%26%20y",  # an address
+        "caf%C3%A9+%22x%22+%26+y",
+        "636166c3a92022782220262079",
+        "Y2Fmw6kgIngiICYgeQ==",  # base64; and of 9, 10 and 11 bytes, the value, and 2 bytes
+        "QmFzaWMgdXNlY2Fmw6kgIngiICYgeSB6",
+        "QmFzaWMgdXNlcmNhZsOpICJ4IiAmIHkgeg==",
+        "QmFzaWMgdXNlcjpjYWbDqSAieCIgJiB5IHo=",
         'café "x" & y',
     ],
 )
-def test_a_value_is_found_as_json_and_html_write_it(tmp_path, written):
+def test_a_value_is_found_as_other_formats_write_it(tmp_path, written):
     with pytest.raises(CaseError, match=r"\$MY_TOKEN"):
         scanned(tmp_path, f"<p>{written}</p>".encode(), {"MY_TOKEN": 'café "x" & y'})
 
@@ -78,6 +91,9 @@ def test_the_secret_of_a_file_is_found(tmp_path):
         ("AIza" + "Sy_-a" * 7, "a Google API key"),
         ("xoxb-" + "123456789012-abc", "a Slack token"),
         ("Authorization: Bearer " + "abc123" * 5, "an authorization header"),
+        # Within JSON, at the start of a line.
+        ("the key:\\nsk-" + "proj-abcd1234efgh5678ijkl", "an API key"),
+        ("the key:\\u2028hf_" + "a1B2" * 9, "a Hugging Face token"),
     ],
 )
 def test_known_shapes_of_keys_are_found(tmp_path, text, what):
@@ -97,7 +113,24 @@ def test_known_shapes_of_keys_are_found(tmp_path, text, what):
 )
 def test_ordinary_text_has_no_shape_of_a_key(tmp_path, text):
     scanned(tmp_path, text.encode())
-    assert (tmp_path / "a.json").read_bytes() == text.encode()
+    assert (tmp_path / "data/a.json").read_bytes() == text.encode()
+
+
+@pytest.mark.parametrize("before", range(-80, 3, 7))
+def test_a_shape_across_two_reads_is_found_whole(tmp_path, before):
+    # Files are read in pieces of 1 MiB.
+    key = b"sk-" + b"a1B2" * 12
+    path = tmp_path / "a.jsonl"
+    path.write_bytes(b"a " * ((1 << 19) - 50) + b"\n" * (100 + before) + key + b" " + b"a " * 2000)
+    assert key_like(path) == [KeyLike("an API key (sk-...)", key)]
+
+
+def test_a_word_across_two_reads_has_no_shape_of_a_key(tmp_path):
+    path = tmp_path / "a.jsonl"
+    word = b"ta" + b"sk-oriented-dialogue-corpus-of-2023"
+    for overlap in (1024, 1023, 1026):
+        path.write_bytes(b" " * ((1 << 20) - overlap - 2) + word + b" " * 3000)
+        assert key_like(path) == []
 
 
 def test_a_case_with_a_secret_is_not_sealed(finished, tmp_path, monkeypatch):

@@ -15,7 +15,7 @@ from seal_world import files_of
 from auditor.bundle.keys import load_private_key, new_key
 from auditor.bundle.signature import sign_case, sign_opinion
 from auditor.errors import CaseError
-from auditor.sealing import Signing, seal_case
+from auditor.sealing import Signing, seal_case, sign_sealed
 
 SPECIFICATION = {"256": "prime256v1", "384": "secp384r1", "512": "secp521r1"}
 """Hash that Model Signing pairs with each curve -> name of the curve in openssl."""
@@ -164,6 +164,18 @@ def test_sealing_with_a_key_signs_the_files_and_the_opinion(finished, pair, tmp_
         assert openssl_verifies(json.loads(path.read_bytes()), pair.public, tmp_path)
     names = sorted(path.name for path in (sealed.root / "signatures").iterdir())
     assert names == ["examiner.opinion.sigstore.json", "examiner.sigstore.json"]
+
+
+def test_a_seal_cut_off_before_its_last_signature_gets_what_it_lacks(finished, pair, tmp_path):
+    signing = Signing(key=load_private_key(pair.private))
+    root = seal_case(finished, tmp_path / "x.evidence", signing).root
+    opinion, case = sorted((root / "signatures").iterdir())
+    assert sign_sealed(root, signing) == ()
+    kept = case.read_bytes()
+    opinion.unlink()
+    assert sign_sealed(root, signing) == (opinion,)
+    assert case.read_bytes() == kept
+    assert openssl_verifies(json.loads(opinion.read_bytes()), pair.public, tmp_path)
 
 
 @pytest.mark.skipif(

@@ -7,8 +7,9 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 from click.testing import CliRunner
+from redact_world import redacted
 from tsa_world import Authority
-from verify_world import copied, resealed
+from verify_world import copied, edit_json, resealed
 
 from auditor.bundle.keys import load_private_key, load_public_key, new_key
 from auditor.bundle.signature import sign_case
@@ -63,6 +64,22 @@ def test_without_a_root_a_stamp_is_shown_and_trusted_by_nobody(signed, pair, aut
 
 def test_a_root_without_a_stamp_shows_no_time(signed, pair, authority):
     assert found(signed, pair, authority)[0] == "L2"
+
+
+def test_a_redacted_copy_keeps_the_trusted_time_of_the_original(signed, pair, authority, tmp_path):
+    stamp(signed, authority, tmp_path)
+    copy = redacted(signed, tmp_path / "copy", "probe:ood-0002")
+    level, check = found(copy, pair, authority)
+    assert (level, check.outcome) == ("L3", "pass")
+    assert f"data/parent/{SIGNATURE}: stamped" in "".join(check.details)
+    # The time of the original is not before the time of its own seal.
+    edit_json(copy, "parent/evidence.json", lambda one: one.update(sealed=LATER))
+    (check,) = (check for check in verify(copy).checks if check.id == "V06")
+    assert any("stamped before the seal" in line for line in check.details)
+    assert any("dated before the original was sealed" in line for line in check.details)
+
+
+LATER = "2999-01-01T00:00:00.000+00:00"
 
 
 def test_another_authority_is_not_trusted(signed, pair, authority, tmp_path):

@@ -151,6 +151,8 @@ def test_files_and_output_follow_their_schemas(deviating):
     for name in ("plan", "deviations", "result"):
         assert_follows(f"{name}-1.json", json.loads((data / f"{name}.json").read_text()))
     assert_follows("case-marks-1.json", json.loads((data / "marks.json").read_text()))
+    tests = json.loads((data / "marks" / "marked.json").read_text())
+    assert_follows("case-mark-tests-1.json", tests)
     assert_follows("plan-lock-1.json", json.loads(path.with_suffix(".lock.json").read_text()))
     assert_follows("audit-plan-1.json", json.loads(path.read_text()))
 
@@ -221,6 +223,9 @@ def test_killed_at_random_moments_and_repeated_it_gives_the_same_bytes(tmp_path)
     assert killed >= 1
     assert done.returncode == 0, done.stderr
     assert found(out) == found(tmp_path / "case")
+    tests = json.loads((out / "data" / "marks" / "marked.json").read_text())
+    assert tests["tests"]["canaries"]["observed"]["losses_nats"]
+    assert_follows("case-mark-tests-1.json", tests)
     again = json.loads(done.stdout)
     assert again["collections"] > 1 == straight["collections"]
     assert again["deviations"] == straight["deviations"]

@@ -52,3 +52,30 @@ def plan(models, recorded):
 def case(plan, tmp_path_factory):
     """Return the plan's case, collected without interruption; tests must not change it."""
     return collected(tmp_path_factory.mktemp("case") / "case", plan)
+
+
+@pytest.fixture(scope="session")
+def upstream(models, tmp_path_factory):
+    """A server process with the model `other`."""
+    from served_world import model_server
+
+    with model_server(models.other, tmp_path_factory.mktemp("server")) as running:
+        yield running
+
+
+@pytest.fixture(scope="session")
+def proxied(upstream, tmp_path_factory):
+    """A proxy process in front of it."""
+    from served_world import fault_proxy
+
+    root = upstream.base_url.removesuffix("/v1")
+    with fault_proxy(root, "tiny-model", tmp_path_factory.mktemp("proxy")) as running:
+        yield running
+
+
+@pytest.fixture
+def proxy(proxied, upstream):
+    """The proxy, without faults and settings of another test."""
+    upstream.control()
+    proxied.control()
+    return proxied

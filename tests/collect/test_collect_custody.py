@@ -38,6 +38,17 @@ def test_torn_event_is_cut_and_the_cut_is_logged(tmp_path):
     assert events(case)[1]["bytes"] == len(b'{"event":"to')
 
 
+def test_a_log_whose_first_event_was_torn_begins_with_the_next_one(tmp_path):
+    case = Case(tmp_path)
+    case.data.mkdir()
+    (case.data / "custody.jsonl").write_bytes(b'{"event":"collec')
+    with Custody(case) as custody:
+        custody.log("collecting")
+        custody.log("subject")
+    assert [event["event"] for event in events(case)] == ["collecting", "cut", "subject"]
+    assert events(case)[1]["bytes"] == len(b'{"event":"collec')
+
+
 def test_changed_event_is_refused(tmp_path):
     case = Case(tmp_path)
     with Custody(case) as custody:

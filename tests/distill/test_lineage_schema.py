@@ -29,6 +29,7 @@ def test_a_lineage_follows_the_published_schema(tmp_path: Path, kind: str) -> No
     values = _values(tmp_path, kind)
     lineage = distill(recipe_from(values, tmp_path), tmp_path / "run")
     assert lineage["method"]["kind"] == values["method"]["kind"]
+    assert lineage["environment"]["strategy"] == "single"
     assert_follows_schema(lineage)
 
 
@@ -41,6 +42,15 @@ def test_a_permission_that_was_overridden_follows_it_too(tmp_path: Path) -> None
     lineage = distill(recipe, tmp_path / "run", accept_unknown="asked twice, no answer")
     assert lineage["permission"]["override"] == "asked twice, no answer"
     assert_follows_schema(lineage)
+
+
+@pytest.mark.parametrize(("ranks", "strategy"), [(1, "fsdp2"), (2, "single"), (2, "tp")])
+def test_a_strategy_that_does_not_fit_the_ranks_is_refused(tmp_path, ranks, strategy) -> None:
+    values = _values(tmp_path, "sequence")
+    lineage = distill(recipe_from(values, tmp_path), tmp_path / "run")
+    lineage["environment"].update(ranks=ranks, strategy=strategy)
+    with pytest.raises(AssertionError, match="strategy"):
+        assert_follows_schema(lineage)
 
 
 def _values(folder: Path, kind: str) -> dict[str, Any]:

@@ -11,9 +11,11 @@ from typing import Any
 import pytest
 import torch
 from distill_world import changed, logits_recipe, make_teacher, sequence_values
+from jsonschema import Draft202012Validator
 from safetensors.torch import load_file
 from sharded_runner import DEAD
 
+from auditor.data import data_dir
 from auditor.distill.checkpoints import bound_head, newest_complete
 from auditor.distill.finished_run import FinishedRun
 from auditor.distill.launch import check_launch
@@ -62,6 +64,11 @@ def assert_close(found: Any, expected: Any) -> None:
             assert_close(found[name], expected[name])
     else:
         assert found == pytest.approx(expected, abs=EQUAL)
+
+
+def assert_follows_schema(lineage: dict) -> None:
+    schema = json.loads((data_dir("reports") / "schema" / "lineage-1.json").read_bytes())
+    assert list(Draft202012Validator(schema).iter_errors(lineage)) == []
 
 
 def assert_equal_runs(two: Path, one: Path) -> None:
@@ -148,7 +155,8 @@ def world(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def test_two_ranks_that_part_the_student_do_what_one_process_does(world: Path, name: str) -> None:
     assert_equal_runs(world / f"{name}-two", world / f"{name}-one")
     lineage = json.loads((world / f"{name}-two" / "lineage.json").read_bytes())
-    assert lineage["environment"]["ranks"] == 2
+    assert (lineage["environment"]["ranks"], lineage["environment"]["strategy"]) == (2, "fsdp2")
+    assert_follows_schema(lineage)
     assert all(clause.passed for clause in verify(FinishedRun(world / f"{name}-two")))
 
 

@@ -54,7 +54,8 @@ def assert_equal_runs(one: Path, two: Path) -> None:
     found = load_file(two / "student" / "model.safetensors")
     assert {*found} == {*expected}
     assert all(torch.allclose(found[n], expected[n], atol=2e-4) for n in expected)
-    assert json.loads((two / "lineage.json").read_bytes())["environment"]["ranks"] == 2
+    environment = json.loads((two / "lineage.json").read_bytes())["environment"]
+    assert (environment["ranks"], environment["strategy"]) == (2, "ddp")
 
 
 @pytest.mark.parametrize("cache", [None, {"scheme": "pps", "k": 8}])

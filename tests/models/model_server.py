@@ -1,10 +1,11 @@
 """A real server process: a model of a folder, in float64, behind the OpenAI wire format.
 
-``python model_server.py FOLDER PORT_FILE``. One model, one request at a time. ``POST /control``
-replaces the settings and the faults that the next requests meet, one each; ``GET /control`` gives
-what was received. The model is loaded with the first reply.
+``python model_server.py FOLDER PORT_FILE [PORT]``. One model, one request at a time. ``POST
+/control`` replaces the settings and the faults that the next requests meet, one each; ``GET
+/control`` gives what was received. The model is loaded with the first reply.
 """
 
+import base64
 import json
 import sys
 import threading
@@ -41,7 +42,7 @@ class Served:
 
         module, tokenizer, vocabulary = self._loaded
         prompt = self._prompt(path, body, tokenizer)
-        random = np.random.RandomState(body["seed"])
+        random = np.random.RandomState(body.get("seed", 0))
         drawn: list[int] = []
         rows = []
         while len(drawn) < body["max_tokens"]:
@@ -69,6 +70,25 @@ class Served:
         else:
             choice["text"] = text
         return {"model": NAME, "choices": [choice], "usage": usage}
+
+    def echoed(self, body: dict[str, Any]) -> dict[str, Any]:
+        """Give a text back, with what was likely at each of its tokens."""
+        import torch
+
+        module, tokenizer, vocabulary = self._loaded
+        ids = list(tokenizer(body["prompt"])["input_ids"])
+        with torch.inference_mode():
+            logits = module(torch.tensor([ids])).logits[0, :, : vocabulary.size]
+        rows = torch.log_softmax(logits, -1).numpy()
+        shown = [self._position((token, rows[i]), vocabulary, body) for i, token in enumerate(ids)]
+        tops = [{t["token"]: t["logprob"] for t in row["top_logprobs"]} for row in shown]
+        pieces = [vocabulary.pieces[token].decode(errors="replace") for token in ids]
+        values = [float(rows[i][token]) for i, token in enumerate(ids[1:])]
+        logprobs = {"tokens": pieces, "token_logprobs": [None, *values]}
+        logprobs["top_logprobs"] = [None, *tops[:-1]]
+        choice = {"index": 0, "finish_reason": "length", "text": body["prompt"]}
+        usage = {"prompt_tokens": len(ids), "completion_tokens": 0}
+        return {"model": NAME, "choices": [{**choice, "logprobs": logprobs}], "usage": usage}
 
     def _prompt(self, path: str, body: dict[str, Any], tokenizer: Any) -> list[int]:
         if path.endswith("/chat/completions"):
@@ -155,8 +175,24 @@ class Handler(BaseHTTPRequestHandler):
         if body["model"] != NAME:
             words = f"The model `{body['model']}` does not exist."
             return self.send(404, {"error": {"message": words, "code": "model_not_found"}})
+        asked = body.get("top_logprobs") or body.get("logprobs") or 0
+        if asked > SETTINGS.get("limit", asked):
+            return self.send(400, {"error": {"message": f"top_logprobs {asked} is too large"}})
         time.sleep(SETTINGS.get("seconds", 0))
-        return self.send(200, self.served.answer(self.path, body))
+        if body.get("echo") and SETTINGS.get("logprobs") != "none" and not SETTINGS.get("mute"):
+            return self.send(200, self.served.echoed(body))
+        answer = self.served.answer(self.path, body)
+        if not SETTINGS.get("echo"):
+            return self.send(200, answer)
+        # As a server with a careless log: what it was sent stands in all that it sends.
+        choice = answer["choices"][0]
+        part = choice.get("message", choice)
+        name = "content" if "message" in choice else "text"
+        part[name] += f" {sent}"
+        coded = base64.b64encode(str(sent).encode()).decode()
+        return self.send(
+            200, {**answer, "debug": [sent, coded]}, {"openai-version": f"1 {sent} {coded}"}
+        )
 
     def fail(self, fault: dict[str, Any]) -> None:
         if fault.get("cut"):
@@ -186,7 +222,8 @@ class Handler(BaseHTTPRequestHandler):
 
 if __name__ == "__main__":
     Handler.served = Served(sys.argv[1])
-    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+    port = int(sys.argv[3]) if len(sys.argv) > 3 else 0
+    server = ThreadingHTTPServer(("127.0.0.1", port), Handler)
     part = Path(sys.argv[2] + ".part")
     part.write_text(str(server.server_address[1]))
     part.replace(sys.argv[2])

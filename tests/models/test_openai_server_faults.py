@@ -12,12 +12,13 @@ from auditor.errors import CaseError, MissingExtraError, ServerError, SubjectErr
 from auditor.models import open_model, parse
 from auditor.models.exchange_log import ExchangeLog
 from auditor.models.openai_server import open_server
-from auditor.models.server_client import Patience, asked_wait
+from auditor.models.server_client import Patience
+from auditor.models.server_pace import asked_wait
 from auditor.types import Decoding, Probe
 
 TEXT = Probe(id="t", category="x", text="Once upon")
 GREEDY = Decoding(temperature=0.0, max_new_tokens=2)
-HASTY = Patience(attempts=3, first=0.01, longest=1.0, timeout=20.0)
+HASTY = Patience(attempts=3, first=0.01, longest=1.0, timeout=90.0)
 
 
 def ask(server, log=None, patience=HASTY, **options):

@@ -98,7 +98,7 @@ def test_access_that_is_not_there_yet_says_so(text):
 
 def test_a_file_of_another_kind_is_refused(tmp_path):
     (tmp_path / "weights.bin").touch()
-    with pytest.raises(SubjectError, match=r"neither \.gguf nor \.jsonl"):
+    with pytest.raises(SubjectError, match=r"neither \.gguf nor one of \.jsonl"):
         parse(str(tmp_path / "weights.bin"))
 
 

@@ -286,9 +286,21 @@ def _conclusions(suspects: Sequence[str], controls: int) -> dict[str, Any]:
         "scope": {"categories": None, "layers": None},
         "power": None,
         "dose": None,
+        "error_rates": [],
     }
     return {
         "schema": "auditor/conclusion/1",
         "rules": "reading/1",
         "suspects": dict.fromkeys(suspects, one),
+        "support": dict.fromkeys(suspects),
+        "doses": {suspect: [] for suspect in suspects},
+        "robustness": {
+            suspect: {
+                "base": {"kind": "none", "dropped": "", "tests": {}, "log10_lr": None},
+                "rows": [],
+                "calibration": None,
+            }
+            for suspect in suspects
+        },
+        "validation": {},
     }

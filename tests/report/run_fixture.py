@@ -86,7 +86,14 @@ def _lineage(rows: list[dict[str, Any]], teacher: str | None) -> dict[str, Any]:
         "data": {"sources": {"corpus:stories": digest(b"stories")}, "train_targets": 536_540},
         "recipe": {"digest": digest(json.dumps(content).encode()), "content": content},
         "permission": permission if teacher else None,
-        "environment": {"device": "cpu", "packages": {"torch": "2.13.0+cpu"}, "ranks": 1},
+        "environment": {
+            "python": "3.11.7",
+            "machine": "x86_64",
+            "packages": {"torch": "2.13.0+cpu"},
+            "device": "cpu",
+            "ranks": 1,
+            "torch_threads": 1,
+        },
         "seed": 0,
         "results": {
             "steps": STEPS,

@@ -5,16 +5,20 @@ from pathlib import Path
 
 import chromium
 import pytest
+from judged_content import calibrated_case
 from run_fixture import write_run
 from student_fixture import add_student_report
 
+from auditor.report.compliance import profile_pages
 from auditor.report.distillation import write_run_report
+from auditor.report.render import write_reports
 
 PAGES = {
     "plain": "report.html",
     "hostile": "report.html",
     "scan": "report.html",
     "run": "report.html",
+    "judged": "report.html",
 }
 # Elements that reach beyond the window; what scrolls inside its own box may be wider.
 CLIPPED = """
@@ -43,7 +47,24 @@ def page(request, rendered, tmp_path) -> Path:
     name = request.param
     if name == "run":
         return write_run_report(add_student_report(write_run(tmp_path / "run")))
+    if name == "judged":
+        judged = calibrated_case(tmp_path / "judged", sealed=True)
+        return write_reports(judged)["student"]
     return rendered(name).data / PAGES[name]
+
+
+def assert_fits(browser: chromium.Browser, page: Path, width: int, dark: bool) -> None:
+    """Fail where something is clipped, loaded or complained about."""
+    browser.messages.clear()
+    browser.requests.clear()
+    browser.open(page, width=width, dark=dark)
+    assert browser.value(WIDE) == 0
+    assert browser.value(CLIPPED) == []
+    browser.value(OPEN_ALL)
+    assert browser.value(WIDE) == 0
+    assert browser.value(CLIPPED) == []
+    assert browser.messages == []
+    assert browser.requests == [page.as_uri()]
 
 
 @pytest.mark.parametrize("page", PAGES, indirect=True)
@@ -51,16 +72,7 @@ def test_page_fits_phone_and_desk_in_light_and_dark(browser, page):
     inks = set()
     for width in (390, 1280):
         for dark in (False, True):
-            browser.messages.clear()
-            browser.requests.clear()
-            browser.open(page, width=width, dark=dark)
-            assert browser.value(WIDE) == 0
-            assert browser.value(CLIPPED) == []
-            browser.value(OPEN_ALL)
-            assert browser.value(WIDE) == 0
-            assert browser.value(CLIPPED) == []
-            assert browser.messages == []
-            assert browser.requests == [page.as_uri()]
+            assert_fits(browser, page, width, dark)
             inks.add((dark, browser.value(INK), browser.value(SVG_INK)))
     # One look for light and one for dark, and the drawings change with the page.
     assert len(inks) == 2
@@ -69,7 +81,21 @@ def test_page_fits_phone_and_desk_in_light_and_dark(browser, page):
     assert svg_a != svg_b
 
 
-@pytest.mark.parametrize("page", ["plain"], indirect=True)
+def test_profile_page_fits_and_prints(browser, rendered, tmp_path):
+    page = tmp_path / "report.eu-gpai.html"
+    page.write_text(profile_pages(rendered("hostile"))["html"])
+    inks = set()
+    for width in (390, 1280):
+        for dark in (False, True):
+            assert_fits(browser, page, width, dark)
+            inks.add((dark, browser.value(INK)))
+    assert len(inks) == 2
+    browser.open(page, width=680, media="print")
+    assert browser.value(WIDE) == 0
+    assert browser.pdf().startswith(b"%PDF")
+
+
+@pytest.mark.parametrize("page", ["plain", "judged"], indirect=True)
 def test_smallest_text_of_a_drawing_is_readable_on_a_phone(browser, page):
     browser.open(page, width=390)
     heights = browser.value(

@@ -1,0 +1,159 @@
+"""What a server expects next in the reference's text, in the reference's token ids.
+
+Rows of ``arrays/topk/<subject>.npy`` as a local model has them, where the server gives a text back
+with log-probabilities and cuts it into the reference's tokens. Its tokens are strings: each is
+looked up by its bytes among those of the reference; what is found nowhere counts as tail.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from auditor.collect.arrays import ArrayWriter
+from auditor.collect.collection import Collection
+from auditor.collect.forcing import forced_batches
+from auditor.collect.sequences import ForcedText, reference_sequences
+from auditor.collect.topk import topk_dtype
+from auditor.errors import SubjectError, UndefinedError
+from auditor.models.echoes import EchoedToken
+from auditor.models.openai_server import OpenAIServer
+from auditor.stored import planned_probes
+from auditor.types import Access, Array
+
+if TYPE_CHECKING:
+    from auditor.models.vocabulary import Vocabulary
+
+
+def read_served_topk(run: Collection, model: OpenAIServer, name: str) -> str | None:
+    """Write the rows of a subject behind a server; return why there are none, where it is so.
+
+    Raises:
+        ServerError, BudgetError, StorageError: as `Echoes.of`; repeat the call to continue.
+    """
+    if run.case.array("topk", name).is_file():
+        return None
+    echoes = model.echoes
+    reason = run.access_reason(model.ref, Access.TOPK)
+    if reason or echoes is None:
+        return reason or "the server gives no log-probabilities of a text that it is given (echo)"
+    if name == run.reference:
+        return "the reference is behind a server: its token ids are not known"
+    tokens = _reference_tokens(run)
+    if tokens is None:
+        return "the reference is known by its replies alone: no token ids"
+    sequences = reference_sequences(run.case, run.reference, run.longest_text)
+    # In the order of local models, whose rows are compared with these one by one.
+    texts = [t for batch in forced_batches(sequences, run.plan["batch_tokens"]) for t in batch]
+    spelled = [_spelled(text, tokens) for text in texts]
+    if None in spelled:
+        return "a text of the reference is cut inside a character: it cannot be sent"
+    ids = [planned_probes(run.case)[text.probe].id for text in texts]
+    sent = [(probe, text) for probe, text in zip(ids, spelled, strict=True) if text is not None]
+    try:
+        rows = _rows(texts, list(echoes.of(sent)), tokens)
+    except (UndefinedError, SubjectError) as error:
+        return error.message
+    with ArrayWriter(run.case.array("topk", name), rows.dtype, len(rows)) as writer:
+        writer.resume([0])
+        writer.append(rows)
+        writer.finish()
+    return None
+
+
+@dataclass(frozen=True, slots=True)
+class _Tokens:
+    """The tokens of the reference."""
+
+    vocabulary: "Vocabulary"
+    start: int | None
+    """The special token that its tokenizer puts before every text, as servers do too."""
+
+    def skipped(self, text: ForcedText) -> int:
+        """Return how many ids at the start of a sequence are no part of its text: 0 or 1."""
+        return int(len(text.token_ids) > 0 and int(text.token_ids[0]) == self.start)
+
+    def pieces(self, text: ForcedText) -> list[bytes]:
+        """Return the bytes of each token of a sequence; of those that are skipped none."""
+        found = [self.vocabulary.pieces[int(index)] or b"" for index in text.token_ids]
+        skipped = self.skipped(text)
+        return [*([b""] * skipped), *found[skipped:]]
+
+
+def _reference_tokens(run: Collection) -> _Tokens | None:
+    from auditor.models.loading import load_tokenizer
+    from auditor.models.source import locate
+    from auditor.models.specifier import parse
+    from auditor.models.vocabulary import vocabulary_of
+
+    specifier = parse(run.plan["subjects"][0]["spec"])
+    if specifier.scheme in ("records", "openai"):
+        return None
+    source = locate(specifier)
+    tokenizer = load_tokenizer(source)
+    vocabulary = vocabulary_of(tokenizer, source.rows)
+    first = tokenizer("x")["input_ids"][0]
+    return _Tokens(vocabulary, first if first in vocabulary.special else None)
+
+
+def _spelled(text: ForcedText, tokens: _Tokens) -> str | None:
+    try:
+        return b"".join(tokens.pieces(text)).decode()
+    except UnicodeDecodeError:
+        return None
+
+
+def _rows(
+    texts: Sequence[ForcedText], echoed: Sequence[Sequence[EchoedToken]], tokens: _Tokens
+) -> Array:
+    """Return the rows at the scored positions of all texts.
+
+    Raises:
+        UndefinedError: the server cuts a text into other tokens, or shows none of the reference's.
+    """
+    ids = _unique_ids(tokens.vocabulary)
+    probes: list[int] = []
+    found: list[list[tuple[int, float]]] = []
+    for text, shown in zip(texts, echoed, strict=True):
+        for top in _scored(text, shown, tokens):
+            probes.append(text.probe)
+            found.append([(ids[w], v) for word, v in top if (w := word.encode()) in ids])
+    k = min((len(row) for row in found), default=0)
+    if k == 0:
+        raise UndefinedError("the server shows no token of the reference at some position")
+    rows = np.zeros(len(found), dtype=topk_dtype(k))
+    rows["probe"] = probes
+    rows["ids"] = [[index for index, _ in row[:k]] for row in found]
+    logprobs = np.array([[value for _, value in row[:k]] for row in found])
+    rows["logprobs"] = logprobs
+    rows["tail"] = np.clip(1.0 - np.exp(logprobs).sum(axis=1), 0.0, 1.0)
+    return rows
+
+
+def _scored(
+    text: ForcedText, shown: Sequence[EchoedToken], tokens: _Tokens
+) -> list[tuple[tuple[str, float], ...]]:
+    """Return what the server expects at each scored position of a text."""
+    lengths = [len(piece) for piece in tokens.pieces(text)]
+    ends = np.cumsum(lengths)
+    by_place = {(token.start, token.end): token.top for token in shown}
+    found = []
+    for index in range(text.first + 1, len(lengths)):
+        top = by_place.get((int(ends[index] - lengths[index]), int(ends[index])))
+        if not top:
+            raise UndefinedError(
+                "the server cuts the reference's text into other tokens than the reference"
+            )
+        found.append(top)
+    return found
+
+
+def _unique_ids(vocabulary: "Vocabulary") -> dict[bytes, int]:
+    """Return the id of each piece that one token alone has."""
+    found: dict[bytes, int] = {}
+    twice: set[bytes] = set()
+    for index, piece in enumerate(vocabulary.pieces):
+        if piece is not None and found.setdefault(piece, index) != index:
+            twice.add(piece)
+    return {piece: index for piece, index in found.items() if piece not in twice}

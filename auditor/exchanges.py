@@ -1,0 +1,197 @@
+"""What was exchanged with the servers of a case, read back from its logs; nothing is asked here.
+
+``data/exchanges/SUBJECT.jsonl`` holds every attempt as it went: `auditor.models.exchange_log` says
+how a line looks and writes it. What a server called itself, and whether that changed while it was
+asked, follows from these lines alone.
+"""
+
+import base64
+import json
+from collections import Counter
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from auditor.case import Case
+from auditor.errors import CaseError
+
+ACCESS_PROBE = "access"
+"""What a line is about that found out which access a server offers; others name their probe."""
+
+
+def exchange_path(case: Case, subject: str) -> Path:
+    """Return the log of a subject behind a server."""
+    return case.data / "exchanges" / f"{subject}.jsonl"
+
+
+def is_served(spec: str) -> bool:
+    """Say whether a specifier names a model behind a server."""
+    return spec.startswith("openai:")
+
+
+def log_owner(plan: dict[str, Any], spec: str) -> str:
+    """Return the first subject of a specifier: two that are one model share a log."""
+    return next(str(s["name"]) for s in plan["subjects"] if s["spec"] == spec)
+
+
+def server_row(case: Case, plan: dict[str, Any], subject: dict[str, Any]) -> dict[str, Any]:
+    """Return what subjects.json says of the server of a subject, ``limits`` in words among it."""
+    facts = served_facts(exchange_path(case, log_owner(plan, subject["spec"])))
+    return {**facts, "limits": served_limits(subject["name"], facts)}
+
+
+def read_exchanges(path: Path) -> Iterator[dict[str, Any]]:
+    """Yield the attempts of a log in their order; none where there is no file.
+
+    Raises:
+        CaseError: a line is not the record of a request.
+    """
+    if not path.is_file():
+        return
+    with path.open("rb") as lines:
+        for number, line in enumerate(lines, start=1):
+            try:
+                entry = json.loads(line)
+                whole = line.endswith(b"\n") and isinstance(entry["answered"], bool)
+            except (ValueError, KeyError, TypeError):
+                whole = False
+            if not whole:
+                raise CaseError(
+                    f"{path}, line {number}: not the record of a request",
+                    hint="restore the file from a copy",
+                )
+            yield entry
+
+
+def body_bytes(entry: dict[str, Any]) -> bytes:
+    """Return the bytes of the body of an attempt; a key that a server echoed is taken out."""
+    if "body" in entry:
+        return str(entry["body"]).encode()
+    return base64.b64decode(entry["body_base64"])
+
+
+def failed_attempts(case: Case, subject: str) -> list[dict[str, Any]]:
+    """Return the rows of errors.jsonl for the attempts that had no reply.
+
+    ``exchange`` is the number of the line in the subject's log, from 1; suite, probe and repeat are
+    None where the attempt was about the access that the server offers.
+    """
+    suites = {
+        probe: f"{suite['name']}@{suite['version']}"
+        for suite in case.read_json("plan.json")["suites"]
+        for probe in suite["probes"]
+    }
+    rows = []
+    for number, entry in enumerate(read_exchanges(exchange_path(case, subject)), start=1):
+        if not entry["answered"]:
+            about = entry.get("about") or {}
+            probe = about.get("probe_id")
+            rows.append(
+                {
+                    "subject": subject,
+                    "suite": None if probe is None else suites.get(probe),
+                    "probe_id": probe,
+                    "repeat": about.get("repeat"),
+                    "attempt": entry["attempt"],
+                    "error": failure_words(entry),
+                    "exchange": number,
+                }
+            )
+    return rows
+
+
+def failure_words(entry: dict[str, Any]) -> str:
+    """Return how an attempt failed: the fault of the connection, or what was answered instead."""
+    if "error" in entry:
+        return str(entry["error"])
+    status = entry["status"]
+    return "answered 200, but no reply" if status == 200 else f"answered {status}"
+
+
+def served_facts(path: Path) -> dict[str, Any]:
+    """Return what a log says of a server: its names, fingerprints, failures and counted tokens.
+
+    ``models`` and ``fingerprints``: each value in the order in which it first came, with the number
+    of replies and the times (UTC) of the first and last request that it answered. Fingerprints are
+    empty where the server gives none. ``usage.unreported``: replies without a count of tokens.
+    """
+    models: dict[str | None, dict[str, Any]] = {}
+    marks: dict[str | None, dict[str, Any]] = {}
+    failures: Counter[str] = Counter()
+    usage = Counter(prompt_tokens=0, completion_tokens=0, unreported=0)
+    changes: Counter[str] = Counter()
+    asked, attempts, last = "", 0, {"models": None, "fingerprints": None}
+    for entry in sorted(read_exchanges(path), key=lambda entry: str(entry["sent"])):
+        attempts += 1
+        asked = entry["request"]["body"]["model"]
+        if not entry["answered"]:
+            failures[failure_words(entry)] += 1
+            continue
+        reply = json.loads(body_bytes(entry))
+        found = {"models": reply.get("model"), "fingerprints": reply.get("system_fingerprint")}
+        for kind, seen in (("models", models), ("fingerprints", marks)):
+            value = found[kind]
+            if seen and value != last[kind]:
+                changes[kind] += 1
+            last[kind] = value
+            row = seen.setdefault(value, {"value": value, "replies": 0, "first": entry["sent"]})
+            row["replies"] += 1
+            row["last"] = entry["sent"]
+        usage.update(_usage(reply))
+    return {
+        "asked": asked,
+        "attempts": attempts,
+        "failed": dict(sorted(failures.items())),
+        "models": list(models.values()),
+        "fingerprints": [] if set(marks) <= {None} else list(marks.values()),
+        "changes": {kind: changes[kind] for kind in ("models", "fingerprints")},
+        "usage": dict(usage),
+    }
+
+
+def _usage(reply: dict[str, Any]) -> dict[str, int]:
+    counted = reply_usage(reply)
+    if counted is None:
+        return {"unreported": 1}
+    return {"prompt_tokens": counted[0], "completion_tokens": counted[1]}
+
+
+def reply_usage(reply: dict[str, Any]) -> tuple[int, int] | None:
+    """Return the tokens of prompt and reply as the server counted them; None if it does not say."""
+    usage = reply.get("usage")
+    counts = usage if isinstance(usage, dict) else {}
+    sent, drawn = counts.get("prompt_tokens"), counts.get("completion_tokens")
+    if type(sent) is not int or type(drawn) is not int or min(sent, drawn) < 0:
+        return None
+    return sent, drawn
+
+
+def served_limits(name: str, facts: dict[str, Any]) -> list[str]:
+    """Return what the facts of a server forbid to conclude, as sentences of a report.
+
+    Args:
+        name: of the subject in the case.
+        facts: as `served_facts`.
+    """
+    found = []
+    others = [row for row in facts["models"] if row["value"] != facts["asked"]]
+    if others:
+        listed = ", ".join(f"{row['value']} ({row['replies']} replies)" for row in others)
+        found.append(
+            f"{name}: the server was asked for the model {facts['asked']} and named another in its "
+            f"replies: {listed}. Whether it is the same model cannot be seen from outside."
+        )
+    for kind, what in (("models", "name of its model"), ("fingerprints", "system fingerprint")):
+        if facts["changes"][kind]:
+            values = ", then ".join(str(row["value"]) for row in facts[kind])
+            found.append(
+                f"{name}: the server changed the {what} {facts['changes'][kind]} times while it "
+                f"was asked ({values}): its replies may be those of more than one model."
+            )
+    if facts["failed"]:
+        listed = ", ".join(f"{words}: {count}" for words, count in facts["failed"].items())
+        found.append(
+            f"{name}: {sum(facts['failed'].values())} of {facts['attempts']} attempts to ask the "
+            f"server failed ({listed}); errors.jsonl lists each."
+        )
+    return found

@@ -1,0 +1,126 @@
+"""What a server expects at each token of a given text: ``echo`` of ``/completions``.
+
+The text is sent as the prompt and comes back before one new token, each of its tokens with the
+likeliest at its place. Servers of open weights mostly offer it (llama.cpp, vLLM), hosted chats do
+not. A start token that the server adds, and its first token, have no place in the text.
+"""
+
+from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from typing import Any
+
+from auditor.errors import EndpointError, ServerError, SubjectError, UndefinedError
+from auditor.models.openai_replies import TEXT
+from auditor.models.server_client import ServerClient
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class EchoedToken:
+    """A token of a given text."""
+
+    start: int
+    """UTF-8 byte of the text where it begins."""
+    end: int
+    top: tuple[tuple[str, float], ...]
+    """The likeliest tokens at its place and their log-probabilities, falling; none at the first."""
+
+
+def echo_request(text: str, model: str, k: int) -> tuple[str, dict[str, Any]]:
+    """Return the path and the body of a request that has `text` scored."""
+    # One new token: some servers refuse to give none.
+    body = {"model": model, "prompt": text, "max_tokens": 1, "temperature": 0.0}
+    return TEXT, {**body, "echo": True, "logprobs": k}
+
+
+def read_echo(content: dict[str, Any], text: str) -> tuple[EchoedToken, ...]:
+    """Return the tokens of a text that a server gave back.
+
+    Raises:
+        UndefinedError: it did not give it back with log-probabilities, or its tokens do not spell
+            it: shown as strings, parts of a character do not.
+    """
+    try:
+        shown = content["choices"][0]["logprobs"]
+        rows = list(zip(shown["tokens"], shown["top_logprobs"], strict=True))
+    except (KeyError, IndexError, TypeError, ValueError) as error:
+        raise UndefinedError("the server does not give a text back with its tokens") from error
+    raw = text.encode()
+    for skipped in (0, 1):  # a start token is shown by some servers
+        found = _spelled(rows[skipped:], raw)
+        if found is not None:
+            return found
+    raise UndefinedError("the tokens that the server shows do not spell the text")
+
+
+def _spelled(rows: Sequence[tuple[str, Any]], raw: bytes) -> tuple[EchoedToken, ...] | None:
+    found, at = [], 0
+    for token, top in rows:
+        if at == len(raw):
+            break
+        piece = str(token).encode()
+        if raw[at : at + len(piece)] != piece:
+            return None
+        listed = sorted((top or {}).items(), key=lambda item: -float(item[1]))
+        tops = tuple((str(word), min(float(value), 0.0)) for word, value in listed)
+        found.append(EchoedToken(start=at, end=at + len(piece), top=tops))
+        at += len(piece)
+    return tuple(found) if at == len(raw) else None
+
+
+@dataclass(frozen=True, slots=True)
+class Echoes:
+    """Has a server score texts."""
+
+    client: ServerClient
+    model: str
+    k: int
+    at_once: int
+
+    def of(self, texts: Sequence[tuple[str, str]]) -> Iterator[tuple[EchoedToken, ...]]:
+        """Yield the tokens of each (probe id, text), in order.
+
+        Raises:
+            UndefinedError: as `read_echo`.
+            SubjectError, ServerError, BudgetError, StorageError: as `ServerClient.post`.
+        """
+        pool = ThreadPoolExecutor(self.at_once)
+        try:
+            yield from pool.map(self._one, texts)
+        finally:
+            pool.shutdown(wait=True, cancel_futures=True)
+
+    def _one(self, text: tuple[str, str]) -> tuple[EchoedToken, ...]:
+        path, body = echo_request(text[1], self.model, self.k)
+        about = {"purpose": "reference text", "text_of": text[0]}
+        return read_echo(self.client.post(path, body, about=about), text[1])
+
+
+def echoed_logprobs(client: ServerClient, model: str, counts: Sequence[int]) -> int | None:
+    """Return how many log-probabilities a server gives at each token of a text; None for none.
+
+    Args:
+        client: asks.
+        model: by the name that the server knows.
+        counts: tried in this order.
+
+    Raises:
+        BudgetError, StorageError: as `ServerClient.post`.
+        ServerError: it goes on failing.
+    """
+    text = "One, two, three,"
+    requests = {k: echo_request(text, model, k) for k in counts}
+    known = [k for k in counts if client.known(*requests[k])]
+    for k in known or counts:
+        try:
+            content = client.post(*requests[k], about={"purpose": "access"})
+            tokens = read_echo(content, text)
+        except UndefinedError:
+            return None
+        except (SubjectError, ServerError) as error:
+            if isinstance(error, ServerError) and not isinstance(error, EndpointError):
+                raise
+            continue
+        fewest = min((len(token.top) for token in tokens[1:]), default=0)
+        return min(fewest, k) or None
+    return None

@@ -1,0 +1,1 @@
+"""Files of outputs that somebody else collected: found out by content, read a reply at a time."""
