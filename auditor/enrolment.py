@@ -105,10 +105,11 @@ def enrol(wanted: Enrolling, progress: Progress) -> dict[str, Any]:
     final = [_of_chosen(found, chosen) for found in scouted if found.deployment.exact]
     final += _asked(wanted, drawn, probes, wanted.draws, progress, again=True)
     cells = [_cell(probe, [p.answers[i] for p in final], final) for i, probe in enumerate(probes)]
+    ref = identify(wanted.spec)
     return {
         "schema": SCHEMA,
-        "spec": identify(wanted.spec).spec,
-        "digest": identify(wanted.spec).digest,
+        "spec": ref.spec,
+        "digest": ref.digest,
         "created": datetime.now(UTC).isoformat(timespec="seconds"),
         "temperature": wanted.temperature,
         "passes": [found.as_json() for found in final],

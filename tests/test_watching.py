@@ -16,7 +16,7 @@ from auditor.errors import InputError
 from auditor.models import open_model
 from auditor.models.tiny import tiny_folder
 from auditor.progress import Silent
-from auditor.watching import Watching, read_baseline, watch
+from auditor.watching import Watching, watch
 
 SPEC = "tiny:zoo/reference-00"
 OTHER = "tiny:zoo/gpt2-00"

@@ -75,18 +75,18 @@ def _enrol(subject: str, given: dict[str, Any], as_json: bool) -> int:
     if as_json:
         output.emit_json(baseline)
         return output.DONE
-    click.echo(
+    output.echo(
         f"{target}: {len(baseline['cells'])} questions, {len(baseline['passes'])} deployments"
     )
     _show_power(baseline["power"])
-    click.echo(f"next: auditor watch SUBJECT --baseline {target}")
+    output.echo(f"next: auditor watch SUBJECT --baseline {target}")
     return output.DONE
 
 
 def _show_power(rows: list[dict[str, Any]]) -> None:
     for row in rows:
         after = "" if row["queries"] is None else f", after {row['queries']} queries (median)"
-        click.echo(
+        output.echo(
             f"a change of {row['moved']:.0%} of the answers: seen in {row['share']:.0%} of "
             f"watches{after}"
         )
@@ -122,7 +122,7 @@ def _watch(subject: str, given: dict[str, Any], as_json: bool) -> int:
 
 def _show(result: dict[str, Any]) -> None:
     moved = max(result["cells"], key=lambda cell: float(cell["log10_wealth"]))
-    click.echo(
+    output.echo(
         f"{result['outcome']}: {result['queries']} queries, p {result['p']:.2g} (alarm at "
         f"{10 ** -result['log10_alarm']:.2g}; valid whenever it is stopped)"
     )
@@ -131,11 +131,11 @@ def _show(result: dict[str, Any]) -> None:
         for answer, count, ceiling in rows:
             name = "any other" if answer is None else repr(answer)
             share = count / max(1, sum(moved["given"]))
-            click.echo(f"  {moved['probe']}: {name} {share:.0%}, at most {ceiling:.0%} expected")
+            output.echo(f"  {moved['probe']}: {name} {share:.0%}, at most {ceiling:.0%} expected")
         return
     for row in result["power"]:
         if row["queries"] is not None:
-            click.echo(
+            output.echo(
                 f"a change of {row['moved']:.0%} of the answers would have been seen after "
                 f"{row['queries']} queries (median)"
             )
