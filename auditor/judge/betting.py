@@ -8,9 +8,9 @@ a ceiling: the most that any pass of the baseline gave it, and a margin.
 
 Against each answer k with ceiling c there is a bet of a share s of the wealth, which multiplies it
 by 1 + s (1 - c) / c where k is given and by 1 - s where it is not: by 1 on average at the ceiling,
-by less below it. The wealth of a mixture of such bets is a non-negative supermartingale under the null, so
-it ever reaches 1 / alpha with probability alpha at most (Ville 1939; Shafer 2021, "Testing by
-betting", eq. 2; Waudby-Smith & Ramdas 2024, arXiv 2010.09686, section 4).
+by less below it. The wealth of a mixture of such bets is a non-negative supermartingale under the
+null, so it ever reaches 1 / alpha with probability alpha at most (Ville 1939; Shafer 2021, "Testing
+by betting", eq. 2; Waudby-Smith & Ramdas 2024, arXiv 2010.09686, section 4).
 """
 
 import math
