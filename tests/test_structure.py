@@ -73,6 +73,8 @@ ALLOWED = {
     "mark_tests": {"distill", "kernels", "models"},
     "measured_lineage": {"audit", "distill", "models", "plan"},
     "reproduction": {"collect"},
+    "enrolment": {"collect", "judge", "models"},
+    "watching": {"collect", "enrolment", "judge", "models"},
     "exercise": {"controls", "distill", "judge", "models"},
     "error_table": {"judge", "kernels"},
     "inherited_errors": {"collect", "distill", "error_table", "models"},

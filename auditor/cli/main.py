@@ -39,6 +39,7 @@ COMMANDS = {
     "export": ("export", "Give a sealed case to other tools: CycloneDX, RO-Crate."),
     "diff": ("diff", "Show what differs between two cases, and by how much."),
     "reproduce": ("reproduce", "Ask the models of a case again for a random part, and compare."),
+    "watch": ("watch", "Test whether an endpoint is still the same model."),
     "exercise": ("exercise", "Make blinded suspects of known truth, score an examiner."),
     "controls": ("controls", "Make control models of known relation to another model."),
     "probes": ("probes", "List, show, check and digest probe suites."),

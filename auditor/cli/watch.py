@@ -1,0 +1,141 @@
+"""`auditor watch`."""
+
+from pathlib import Path
+from typing import Any
+
+import click
+
+from auditor.cli import output
+
+
+@click.command()
+@click.argument("subject", metavar="SUBJECT")
+@click.option("--baseline", type=click.Path(path_type=Path), help="FILE or CASE with a baseline.")
+@click.option("--enrol", type=click.Path(path_type=Path), help="Make a baseline: FILE to write.")
+@click.option("--also", multiple=True, metavar="SPEC", help="Enrol: another honest deployment.")
+@click.option("--candidates", type=int, default=120, show_default=True, help="Enrol: questions.")
+@click.option("--cells", type=int, default=12, show_default=True, help="Enrol: questions to keep.")
+@click.option(
+    "--draws",
+    type=int,
+    default=200,
+    show_default=True,
+    help="Enrol: answers to each question and deployment, where no logits are shown.",
+)
+@click.option(
+    "--temperature", type=float, default=0.25, show_default=True, help="Enrol: of the answers."
+)
+@click.option("--queries", type=int, default=150, show_default=True, help="Most to ask, 1 token.")
+@click.option(
+    "--alpha",
+    type=float,
+    default=0.01,
+    show_default=True,
+    help="Chance of a false alarm, however long the watch goes on.",
+)
+@click.option("--log", type=click.Path(path_type=Path), help="FILE of answers; goes on with it.")
+@click.option("--seed", type=int, default=None, help="Of the draws; by default another each time.")
+@click.option("--device", default=None, help="cpu, cuda, cuda:1 or auto.")
+@click.option("--dtype", default=None, help="float32, bfloat16 or float16.")
+@click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
+def watch(subject: str, as_json: bool, **given: Any) -> int:
+    """Test whether SUBJECT is still the model of a baseline, with one-token questions.
+
+    First `--enrol FILE` with the model that is known, then `--baseline FILE` whenever. The test may
+    be stopped and gone on with (`--log`) at any time. Exit codes: 0 no change seen, 3 changed.
+    """
+    if (given["baseline"] is None) == (given["enrol"] is None):
+        raise click.UsageError("give either --enrol FILE or --baseline FILE")
+    if given["enrol"] is not None:
+        return _enrol(subject, given, as_json)
+    return _watch(subject, given, as_json)
+
+
+def _enrol(subject: str, given: dict[str, Any], as_json: bool) -> int:
+    from auditor.canon import pretty_json
+    from auditor.case import atomic_write
+    from auditor.enrolment import Enrolling, enrol
+    from auditor.errors import InputError
+
+    target: Path = given["enrol"]
+    if target.exists():
+        raise InputError(f"{target} exists", hint="give another --enrol; nothing is replaced")
+    wanted = Enrolling(
+        spec=subject,
+        also=given["also"],
+        candidates=given["candidates"],
+        cells=given["cells"],
+        draws=given["draws"],
+        temperature=given["temperature"],
+        seed=given["seed"] or 0,
+        device=given["device"],
+    )
+    baseline = enrol(wanted, output.progress())
+    atomic_write(target, pretty_json(baseline))
+    if as_json:
+        output.emit_json(baseline)
+        return output.DONE
+    output.echo(
+        f"{target}: {len(baseline['cells'])} questions, {len(baseline['passes'])} deployments"
+    )
+    _show_power(baseline["power"])
+    output.echo(f"next: auditor watch SUBJECT --baseline {target}")
+    return output.DONE
+
+
+def _show_power(rows: list[dict[str, Any]]) -> None:
+    for row in rows:
+        after = "" if row["queries"] is None else f", after {row['queries']} queries (median)"
+        output.echo(
+            f"a change of {row['moved']:.0%} of the answers: seen in {row['share']:.0%} of "
+            f"watches{after}"
+        )
+
+
+def _watch(subject: str, given: dict[str, Any], as_json: bool) -> int:
+    import math
+
+    from auditor.errors import InputError
+    from auditor.models import open_model
+    from auditor.watching import Watching, read_baseline, watch
+
+    if not 0.0 < given["alpha"] < 1.0:
+        raise InputError(f"an alpha of {given['alpha']}", hint="between 0 and 1")
+    baseline = read_baseline(given["baseline"])
+    wanted = Watching(
+        queries=given["queries"],
+        log10_alarm=-math.log10(given["alpha"]),
+        log=given["log"],
+        seed=given["seed"],
+    )
+    model = open_model(subject, device=given["device"], dtype=given["dtype"])
+    try:
+        result = watch(model, baseline, wanted, output.progress())
+    finally:
+        model.close()
+    if as_json:
+        output.emit_json(result)
+    else:
+        _show(result)
+    return output.GATE_MET if result["outcome"] == "changed" else output.DONE
+
+
+def _show(result: dict[str, Any]) -> None:
+    moved = max(result["cells"], key=lambda cell: float(cell["log10_wealth"]))
+    output.echo(
+        f"{result['outcome']}: {result['queries']} queries, p {result['p']:.2g} (alarm at "
+        f"{10 ** -result['log10_alarm']:.2g}; valid whenever it is stopped)"
+    )
+    if result["outcome"] == "changed":
+        rows = zip(moved["answers"], moved["given"], moved["ceilings"], strict=True)
+        for answer, count, ceiling in rows:
+            name = "any other" if answer is None else repr(answer)
+            share = count / max(1, sum(moved["given"]))
+            output.echo(f"  {moved['probe']}: {name} {share:.0%}, at most {ceiling:.0%} expected")
+        return
+    for row in result["power"]:
+        if row["queries"] is not None:
+            output.echo(
+                f"a change of {row['moved']:.0%} of the answers would have been seen after "
+                f"{row['queries']} queries (median)"
+            )

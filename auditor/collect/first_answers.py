@@ -1,0 +1,95 @@
+"""The first token of a reply: how likely each is, or one draw. What `auditor watch` asks for.
+
+One token is cheap, and a low temperature makes it telling: where two answers are nearly tied, the
+difference of their logits is divided by the temperature, so a small change of the weights moves
+many answers while a change of the number type moves few.
+"""
+
+import dataclasses
+from collections.abc import Iterator, Sequence
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from auditor.errors import AccessError
+from auditor.models.base import Model
+from auditor.types import Access, Array, Decoding, Message, Probe
+
+if TYPE_CHECKING:
+    import torch
+
+TEMPERATURE = 0.25
+_LONGEST = 40
+"""Characters of an answer that are kept: one token is shorter, a server may send more."""
+_RARE = 1e-3
+"""Answers less likely than this are not spelled out."""
+
+
+def decoding(temperature: float) -> Decoding:
+    """Return how the first token is drawn."""
+    return Decoding(temperature=temperature, max_new_tokens=1)
+
+
+def with_system(probe: Probe, system: str | None) -> Probe:
+    """Return a chat with a system message before it; the same probe without one."""
+    if system is None:
+        return probe
+    messages = (Message(role="system", content=system), *probe.messages)
+    return dataclasses.replace(probe, messages=messages)
+
+
+def answer_of(text: str) -> str:
+    """Return what is compared of a reply: engines differ in the space before it."""
+    return text.strip()[:_LONGEST]
+
+
+def drawn_answers(
+    model: Model, probes: Sequence[Probe], n: int, temperature: float, seed: int
+) -> Iterator[list[str]]:
+    """Yield n drawn answers for each probe."""
+    samples = model.sample(probes, n, decoding(temperature), seed)
+    for _ in probes:
+        yield [answer_of(next(samples).text) for _ in range(n)]
+
+
+def shows_logits(model: Model) -> bool:
+    """Whether the probabilities of the answers can be had without drawing any."""
+    return model.ref.access >= Access.LOGITS
+
+
+def exact_answers(
+    model: Model, probes: Sequence[Probe], temperature: float
+) -> Iterator[dict[str, float]]:
+    """Yield the probability of each answer of a probe, those above 0.001.
+
+    Raises:
+        AccessError: the model shows no logits.
+    """
+    from auditor.models.transformers_model import TransformersModel
+
+    if not isinstance(model, TransformersModel):
+        raise AccessError(f"{model.ref.spec} shows no logits", hint="draw its answers")
+    prompts = [model.prompt(probe).token_ids for probe in probes]
+    for states in model.hidden(prompts):
+        row = _probabilities(model, states[-1:], temperature)
+        found: dict[str, float] = {}
+        for token in (row >= _RARE).nonzero()[0].tolist():
+            # as `sample` decodes a reply: special tokens, an end among them, are no text
+            text = model.tokenizer.decode(
+                [token], skip_special_tokens=True, clean_up_tokenization_spaces=False
+            )
+            answer = answer_of(str(text))
+            found[answer] = found.get(answer, 0.0) + float(row[token])
+        yield found
+
+
+def _probabilities(model: Model, state: "torch.Tensor", temperature: float) -> Array:
+    """Return (V,) float64 probabilities of the next token after a state (1, D)."""
+    import torch
+
+    from auditor.models.unembedding import logits_of
+
+    head = model.head()
+    with torch.inference_mode():
+        logits = logits_of(head, state.to(head.weight.device))[0].double()
+        return np.asarray(torch.softmax(logits / temperature, 0).cpu().numpy())

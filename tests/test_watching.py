@@ -1,0 +1,174 @@
+"""A watch sees another model, not another number type, and goes on where its log ends."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import jsonschema
+import numpy as np
+import pytest
+from models.server_process import model_server
+
+from auditor.cli.main import run
+from auditor.data import data_dir
+from auditor.enrolment import Enrolling, enrol
+from auditor.errors import InputError
+from auditor.models import open_model
+from auditor.models.tiny import tiny_folder
+from auditor.progress import Silent
+from auditor.watching import Watching, watch
+
+SPEC = "tiny:zoo/reference-00"
+OTHER = "tiny:zoo/gpt2-00"
+
+
+def validator(name: str) -> Any:
+    schema = json.loads((data_dir("reports") / "schema" / f"{name}.json").read_bytes())
+    return jsonschema.Draft202012Validator(schema)
+
+
+@pytest.fixture(scope="module")
+def baseline() -> dict[str, Any]:
+    return enrol(Enrolling(spec=SPEC, candidates=60, cells=8), Silent())
+
+
+@pytest.fixture
+def stored(baseline: dict[str, Any], tmp_path: Path) -> Path:
+    path = tmp_path / "baseline.json"
+    path.write_text(json.dumps(baseline))
+    return path
+
+
+def watched(spec: str, baseline: dict[str, Any], dtype: str | None = None, **wanted: Any) -> Any:
+    model = open_model(spec, dtype=dtype)
+    try:
+        return watch(model, baseline, Watching(**{"seed": 3, **wanted}), Silent())
+    finally:
+        model.close()
+
+
+def test_a_baseline_keeps_every_deployment_and_its_ceilings(baseline: dict[str, Any]) -> None:
+    validator("watch-baseline-1").validate(baseline)
+    assert len(baseline["cells"]) == 8
+    assert [p["dtype"] for p in baseline["passes"]] == ["float32"] * 2 + ["bfloat16"] * 2
+    for cell in baseline["cells"]:
+        passes, limits = np.array(cell["passes"]), np.array(cell["ceilings"])
+        assert passes.shape == (4, len(cell["answers"]) + 1)
+        np.testing.assert_allclose(passes.sum(axis=1), 1.0)
+        spread = passes.max(axis=0) - passes.min(axis=0)
+        expected = np.minimum(1.0, passes.max(axis=0) + np.maximum(0.02, spread))
+        np.testing.assert_allclose(limits, expected)
+
+
+def test_probabilities_of_a_baseline_are_the_models_own(baseline: dict[str, Any]) -> None:
+    # draws by the other path, Gumbel noise on float32 logits, are counted against them
+    from auditor.collect.first_answers import drawn_answers
+    from auditor.watching import probe_of
+
+    model = open_model(SPEC, dtype="float32")
+    cell = baseline["cells"][0]
+    (texts,) = drawn_answers(model, [probe_of(cell)], 400, baseline["temperature"], 5)
+    model.close()
+    for name, share in zip(cell["answers"], cell["passes"][0], strict=False):
+        error = (share * (1 - share) / 400) ** 0.5
+        assert abs(texts.count(name) / 400 - share) <= 4 * error + 1e-3
+
+
+def test_another_number_type_is_the_same_model(baseline: dict[str, Any]) -> None:
+    for dtype in ("float32", "float16"):
+        result = watched(SPEC, baseline, dtype, queries=60)
+        validator("watch-1").validate(result)
+        assert result["outcome"] == "no change seen"
+        assert result["queries"] == sum(sum(cell["given"]) for cell in result["cells"]) == 60
+
+
+def test_another_model_is_seen_and_the_watch_ends(baseline: dict[str, Any]) -> None:
+    result = watched(OTHER, baseline)
+    validator("watch-1").validate(result)
+    assert result["outcome"] == "changed"
+    assert result["queries"] < 60
+    assert result["p"] <= 0.01
+
+
+def test_a_watch_goes_on_where_its_log_ends(baseline: dict[str, Any], tmp_path: Path) -> None:
+    whole = watched(SPEC, baseline, queries=20)
+    log = tmp_path / "watch.jsonl"
+    watched(SPEC, baseline, queries=8, log=log)
+    with log.open("ab") as stream:
+        stream.write(b'{"cell":0,"ans')  # killed while it wrote
+    again = watched(SPEC, baseline, queries=12, log=log)
+    assert again == whole
+    assert len(log.read_bytes().splitlines()) == 21
+
+
+def test_a_seen_change_asks_nothing_more(baseline: dict[str, Any], tmp_path: Path) -> None:
+    log = tmp_path / "watch.jsonl"
+    first = watched(OTHER, baseline, log=log)
+    assert watched(OTHER, baseline, log=log) == first
+
+
+def test_the_log_of_another_subject_is_refused(baseline: dict[str, Any], tmp_path: Path) -> None:
+    log = tmp_path / "watch.jsonl"
+    watched(SPEC, baseline, queries=1, log=log)
+    before = log.read_bytes()
+    with pytest.raises(InputError, match="another subject"):
+        watched(OTHER, baseline, queries=1, log=log)
+    assert log.read_bytes() == before
+
+
+def test_a_model_behind_a_server_is_enrolled_by_its_draws(tmp_path: Path) -> None:
+    with model_server(tiny_folder("zoo/reference-00"), tmp_path) as server:
+        wanted = Enrolling(spec=server.spec(), candidates=16, cells=4, draws=60, temperature=0.5)
+        found = enrol(wanted, Silent())
+        assert {p["draws"] for p in found["passes"]} == {60}
+        same = watched(server.spec(), found, queries=30)
+        other = watched(OTHER, found)
+    assert same["outcome"] == "no change seen"
+    assert other["outcome"] == "changed"
+
+
+def test_exit_codes_say_what_was_seen(
+    stored: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    words = ["--baseline", str(stored), "--seed", "3"]
+    assert run(["watch", SPEC, *words, "--queries", "20"]) == 0
+    assert "would have been seen" in capsys.readouterr().out
+    assert run(["watch", OTHER, *words, "--json"]) == 3
+    assert json.loads(capsys.readouterr().out)["outcome"] == "changed"
+    case = tmp_path / "case"
+    (case / "data").mkdir(parents=True)
+    (case / "data" / "watch-baseline.json").write_bytes(stored.read_bytes())
+    assert run(["watch", OTHER, "--baseline", str(case), "--seed", "3"]) == 3
+    assert "at most" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        ([], "give either --enrol FILE or --baseline FILE"),
+        (["--baseline", "missing.json"], "cannot be read"),
+        (["--enrol", "there.json"], "there.json exists"),
+        (["--enrol", "new.json", "--temperature", "0"], "a temperature of 0"),
+        (["--enrol", "new.json", "--cells", "2"], "2 questions"),
+        (["--enrol", "new.json", "--draws", "5"], "5 draws"),
+        (["--enrol", "new.json", "--candidates", "12", "--temperature", "0.001"], "answers that"),
+        (["--baseline", "there.json"], "no baseline of schema"),
+    ],
+)
+def test_bad_input_is_named_and_nothing_is_written(
+    words: list[str],
+    said: str,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    Path("there.json").write_text("{}")
+    assert run(["watch", SPEC, *words]) == 2
+    assert said in capsys.readouterr().err
+    assert [path.name for path in tmp_path.iterdir()] == ["there.json"]
+
+
+def test_an_impossible_alpha_is_refused(stored: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert run(["watch", SPEC, "--baseline", str(stored), "--alpha", "1"]) == 2
+    assert "an alpha of 1.0" in capsys.readouterr().err
