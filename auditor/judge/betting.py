@@ -20,6 +20,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from auditor.errors import InputError
+from auditor.judge.rates import clopper_pearson
 from auditor.types import Array
 
 STRENGTHS = (0.1, 0.3, 0.6, 0.9)
@@ -59,18 +60,16 @@ def ceilings(passes: Array, draws: Sequence[int | None], floor: float = FLOOR) -
 def _upper(shares: Array, count: int | None) -> Array:
     if count is None:
         return shares
-    from scipy.stats import beta
-
-    given = np.rint(shares * count)
-    limits = beta.ppf(_CONFIDENCE, given + 1, np.maximum(count - given, 1e-12))
-    return np.where(given < count, limits, 1.0)
+    level = 2.0 * _CONFIDENCE - 1.0  # its upper limit is that of one side
+    given = np.rint(shares * count).astype(int).tolist()
+    return np.array([clopper_pearson(one, count, level)[1] for one in given])
 
 
 def headroom(passes: Array, limits: Array) -> float:
     """Return how well a cell shows a change, in [0, 1]: the mean room above the answers' ceilings.
 
-    Near 0 for an answer that is always given (no other to bet on is rare enough to matter less) and
-    for passes that lie apart; largest where several answers are about as likely in every pass.
+    Near 0 where one answer is always given and where the passes lie apart; largest where several
+    answers are about as likely in every pass.
     """
     return float((passes.mean(axis=0) * (1.0 - limits)).sum())
 

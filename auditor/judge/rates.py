@@ -43,8 +43,8 @@ def rate(count: int, families: int) -> Rate:
     return Rate(count=count, families=families, interval=clopper_pearson(count, families))
 
 
-def clopper_pearson(count: int, total: int) -> Interval:
-    """Return the exact 95 % limits of a binomial share (Clopper & Pearson 1934).
+def clopper_pearson(count: int, total: int, level: float = LEVEL) -> Interval:
+    """Return the exact limits of a binomial share, two-sided at `level` (Clopper & Pearson 1934).
 
     Raises:
         UndefinedError: `total` is 0, or `count` is not within 0..total.
@@ -53,7 +53,7 @@ def clopper_pearson(count: int, total: int) -> Interval:
 
     if not 0 <= count <= total or total == 0:
         raise UndefinedError(f"{count} of {total} is no share")
-    tail = (1 - LEVEL) / 2
+    tail = (1 - level) / 2
     low = 0.0 if count == 0 else float(betaincinv(count, total - count + 1, tail))
     high = 1.0 if count == total else float(betaincinv(count + 1, total - count, 1 - tail))
     return low, high

@@ -3174,25 +3174,6 @@ def estimated_dose(controls, score):
     }
 
 
-def clopper_pearson(count, total):
-    """Return the exact 95 % limits of a binomial share, by bisection on the tail sums."""
-
-    def at_most(k, p):
-        return math.fsum(math.comb(total, i) * p**i * (1 - p) ** (total - i) for i in range(k + 1))
-
-    def root(passed):
-        low, high = 0.0, 1.0
-        for _ in range(200):
-            middle = (low + high) / 2
-            low, high = (middle, high) if passed(middle) else (low, middle)
-        return (low + high) / 2
-
-    # The share at which so many, or more, are seen in 2.5 %; then so many, or fewer.
-    lower = 0.0 if count == 0 else root(lambda p: 1 - at_most(count - 1, p) < 0.025)
-    upper = 1.0 if count == total else root(lambda p: at_most(count, p) > 0.025)
-    return [lower, upper]
-
-
 def error_rates(test, graded, threshold):
     """Return how many control families err at a threshold: unlinked ones, and at each dose."""
 
@@ -3628,11 +3609,11 @@ class HeldOut:
     def _rate(self, wrong, rows):
         names = np.array(self.families)
         count, total = len(set(names[wrong & rows])), len(set(names[rows]))
-        limits = exact_limits(count, total)
+        limits = clopper_pearson(count, total)
         return {"count": count, "families": total, "value": count / total, "interval": limits}
 
 
-def exact_limits(count, total):
+def clopper_pearson(count, total):
     """Return the limits of Clopper and Pearson (95 %), by bisection on the incomplete beta."""
     low = 0.0 if count == 0 else _beta_quantile(count, total - count + 1, 0.025)
     high = 1.0 if count == total else _beta_quantile(count + 1, total - count, 0.975)
