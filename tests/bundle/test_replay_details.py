@@ -187,4 +187,6 @@ def test_limits_of_a_share_are_those_of_scipy():
 
     for count, total in ((0, 15), (5, 81), (60, 60), (7, 60)):
         exact = binomtest(count, total).proportion_ci(method="exact")
-        assert replay.clopper_pearson(count, total) == pytest.approx([exact.low, exact.high], abs=1e-9)
+        assert replay.clopper_pearson(count, total) == pytest.approx(
+            [exact.low, exact.high], abs=1e-9
+        )
