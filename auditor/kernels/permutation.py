@@ -7,7 +7,7 @@ that matters. Permutations within rounding of the observed value are computed ag
 ties are counted as ties.
 
 p = (1 + #{b: stat_b >= stat}) / (1 + B), never 0 (Phipson & Smyth 2010). Draws come from
-`np.random.RandomState`, whose stream is frozen, and do not depend on how work is split.
+`np.random.RandomState`, whose stream is frozen, and do not depend on how work is split (`draws`).
 """
 
 from collections.abc import Callable, Iterator
@@ -37,7 +37,10 @@ class PermutationTest:
     p_value: float
     """In [1 / (1 + B), 1]: share of relabellings at least as extreme, the observed one included."""
     null: Array
-    """(B,) float64: the statistic under each drawn relabelling."""
+    """(B,) float64: the statistic under each drawn relabelling, of float32 products.
+
+    Off by less than 1e-4 of its standard deviation; 3e-5 was the most seen, of 1,024 points.
+    """
     bandwidth: float | None = None
     """Of the Gaussian kernel; None for a kernel without one."""
 
