@@ -7,6 +7,7 @@ from typing import Any
 import click
 
 from auditor.cli import output
+from auditor.cli.executing import executor_of, executor_options
 from auditor.cli.spending import limits_of, show_forecast, spending_options
 from auditor.plan import DEFAULT_PROBES, AuditRequest, parse_control
 from auditor.types import Access, Decoding
@@ -98,7 +99,7 @@ _OPTIONS = (
 
 def _audit_options(command: Callable[..., Any]) -> Callable[..., Any]:
     *others, fail_on, as_json = _OPTIONS
-    command = spending_options(fail_on(as_json(command)))
+    command = executor_options(spending_options(fail_on(as_json(command))))
     for option in reversed(others):
         command = option(command)
     return command
@@ -139,13 +140,14 @@ def _run(command: str, reference: str, suspects: tuple[str, ...], options: dict[
     gate = None
     if options["fail_on"]:
         gate = parse_gate(options["fail_on"], {measure.name for measure in all_measures()})
+    executor = executor_of(options, options["device"])
     request = _request(command, reference, suspects, options)
     limits = limits_of(options["max_requests"], options["max_cost"], options["prices"])
     plan, terms = plan_audit(request), server_terms(request, limits)
     if options["dry_run"]:
         root = options["out"] or default_folder(plan)
         return show_forecast(plan, root, terms, as_json=options["as_json"])
-    case = carry_out(plan, options["out"], output.progress(), terms)
+    case = carry_out(plan, options["out"], output.progress(), terms, executor)
     return finish(case, gate, as_json=options["as_json"])
 
 

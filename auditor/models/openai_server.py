@@ -104,7 +104,8 @@ class OpenAIServer(RepliesOnly):
         self._client = client
         self._ref = ref
         self._model = address.model
-        self._workers = address.concurrency
+        self._at_once = address.concurrency
+        self._workers = _threads(address.concurrency)
         self._demanded = demanded
         self.offered = offered
 
@@ -113,7 +114,7 @@ class OpenAIServer(RepliesOnly):
         """What has it score given texts; None where it does not."""
         if self.offered.echo is None:
             return None
-        return Echoes(self._client, self._model, self.offered.echo, self._workers)
+        return Echoes(self._client, self._model, self.offered.echo, self._at_once)
 
     @property
     def ref(self) -> ModelRef:
@@ -262,6 +263,14 @@ class OpenAIServer(RepliesOnly):
             f"{self._ref.spec} is behind a server and shows no {what}",
             hint="name the model itself, or use what needs text only",
         )
+
+
+def _threads(at_once: int) -> int:
+    """Return the threads that keep `at_once` requests under way while some replies are recorded.
+
+    Their number is the client's to limit. One at a time stays in order.
+    """
+    return at_once if at_once == 1 else at_once + max(2, at_once // 4)
 
 
 def _jobs(probes: Sequence[Probe], n: int) -> Iterator[tuple[Probe, int]]:
