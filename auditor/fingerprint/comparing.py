@@ -1,6 +1,6 @@
 """Run the measures on fingerprints: values, how much the projections matter, and no verdict."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -130,10 +130,11 @@ def _rows(case: Comparison, progress: Progress, resamples: int) -> list[dict[str
                 case.pair(member.label), seed=seed, resamples=drawn
             )
             task.advance()
-    errors = projection_errors(case)
+    own = measured[case.suspect.label]
+    errors = projection_errors(case, {one.measure.partition("@")[0]: one.value for one in own})
     controls = [member for member in case.others if member.role != "suspect"]
     rows = []
-    for index, one in enumerate(measured[case.suspect.label]):
+    for index, one in enumerate(own):
         values = tuple(measured[member.label][index].value for member in controls)
         placed = _placed(replace(one, control_values=values), controls)
         name = one.measure.partition("@")[0]
@@ -161,11 +162,16 @@ def _placed(one: Measurement, controls: Sequence[Member]) -> Measurement:
     return replace(one, z=place.z, rank_p=place.rank_p, predictive_p=place.predictive_p)
 
 
-def projection_errors(case: Comparison) -> dict[str, float]:
-    """Return the standard error of each sketched value over draws of the projections.
+def projection_errors(case: Comparison, values: Mapping[str, float | None]) -> dict[str, float]:
+    """Return how far the projections may have moved each sketched value: one standard error.
 
-    Delete-a-group jackknife: sqrt((G - 1)/G sum of (v_g - mean)^2), v_g the value without group g
-    of the projections. The probes stay as they are.
+    Delete-a-group jackknife over GROUPS parts of the projections (Quenouille 1956, Tukey 1958),
+    v_g the value without part g: the root of the variance (G - 1)/G sum of (v_g - mean)^2 and of
+    the squared bias ((G - 1) (mean - v))^2. The probes stay as they are.
+
+    Args:
+        case: the comparison.
+        values: of the suspect by name of the measure, with all projections.
     """
     found: dict[str, list[float]] = {}
     for group in range(GROUPS):
@@ -173,9 +179,15 @@ def projection_errors(case: Comparison) -> dict[str, float]:
         for one in measure_pair(pair, seed=0, resamples=0, names=SKETCHES):
             if one.value is not None:
                 found.setdefault(one.measure.partition("@")[0], []).append(one.value)
-    return {name: _jackknife(np.array(values)) for name, values in found.items()}
+    return {
+        name: _jackknife(np.array(parts), whole)
+        for name, parts in found.items()
+        if (whole := values.get(name)) is not None
+    }
 
 
-def _jackknife(values: Array) -> float:
-    count = len(values)
-    return float(np.sqrt((count - 1) / count * np.square(values - values.mean()).sum()))
+def _jackknife(parts: Array, whole: float) -> float:
+    count = len(parts)
+    variance = (count - 1) / count * np.square(parts - parts.mean()).sum()
+    bias = (count - 1) * (parts.mean() - whole)
+    return float(np.sqrt(variance + bias**2))

@@ -76,7 +76,10 @@ def read_fingerprint(path: Path) -> Fingerprint:
         InputError: there is none, or it is broken; the message says where.
     """
     content = _parsed(path)
-    found = list(departures(content, "fingerprint"))
+    try:
+        found = list(departures(content, "fingerprint"))
+    except RecursionError as error:
+        raise InputError(f"{path} is nested too deeply", hint=_HINT) from error
     if found:
         raise InputError(f"{path} is no fingerprint: {found[0]}", hint=_HINT)
     if json_digest(content["terms"]) != content["terms_digest"]:
@@ -143,7 +146,7 @@ def _check_shapes(path: Path, content: dict[str, Any], arrays: Mapping[str, Arra
                 f"{name} of {path} has the shape {arrays[name].shape}, its terms say {shape}",
                 hint=_HINT,
             )
-    if rows and not (0 <= arrays["probe"].min() and arrays["probe"].max() < probes):
+    if rows and not (arrays["probe"].min() >= 0 and arrays["probe"].max() < probes):
         raise InputError(f"probe of {path} names a probe that there is not", hint=_HINT)
 
 

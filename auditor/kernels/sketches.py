@@ -30,6 +30,7 @@ _ROWS = 4096
 _LEAST_LOGP = -1e4  # exp of half of it is 0
 _WIDEST = 12.0  # the density is below 1e-18 beyond
 _STEPS = 1 << 16
+_INSIDE = 256
 
 
 def generator(*label: object) -> np.random.RandomState:
@@ -41,22 +42,26 @@ def generator(*label: object) -> np.random.RandomState:
 def gaussian(rows: int, columns: int, *label: object) -> Tensor:
     """Return (rows, columns) float32 standard normal numbers of a label.
 
-    Row r is the same however many rows are asked for, up to whole blocks of 4,096.
+    Row r is the same however many rows are asked for: two heads of other heights agree.
     """
     blocks = [
-        generator(*label, first).standard_normal((_ROWS, columns))[: rows - first]
+        generator(*label, first).standard_normal((min(_ROWS, rows - first), columns))
         for first in range(0, rows, _ROWS)
     ]
     return torch.from_numpy(np.concatenate(blocks).astype(np.float32))
 
 
-def frequencies(seed: int) -> Array:
-    """Return (FREQUENCIES,) draws of w, one from each equally likely part of its density."""
+@cache
+def frequencies() -> Array:
+    """Return (FREQUENCIES,) w, one for each of as many equally likely parts of their density.
+
+    Each is the root mean square of its part, which is exact for like distributions; others differ
+    from the integral by 0.6 % of the divergence at most, of those measured.
+    """
     grid, cumulated = _density()
-    uniform = (
-        np.arange(FREQUENCIES) + generator(seed, "frequencies").uniform(size=FREQUENCIES)
-    ) / (FREQUENCIES)
-    return np.interp(uniform, cumulated, grid)
+    uniform = (np.arange(FREQUENCIES * _INSIDE) + 0.5) / (FREQUENCIES * _INSIDE)
+    inside = np.interp(uniform, cumulated, grid).reshape(FREQUENCIES, _INSIDE)
+    return np.asarray(np.sqrt(np.square(inside).mean(axis=1)))
 
 
 @cache
@@ -75,7 +80,7 @@ class DistributionSketcher:
         """Draw the projections: `projections` is a multiple of FREQUENCIES."""
         self._roots = gaussian(vocabulary, projections, seed, "hellinger")
         self._phased = gaussian(vocabulary, projections, seed, "js")
-        self._w = frequencies(seed).tolist()
+        self._w = frequencies().tolist()
 
     def hellinger(self, logp: Tensor) -> Tensor:
         """Return (T, k) float32 projections of sqrt(p), from (T, V) log-probabilities."""
