@@ -80,7 +80,8 @@ def test_the_search_finds_a_text_and_weights_that_were_put_in(files, tmp_path):
     assert content["arrays"]["logp"]["digest"] == digest(held.tobytes())
     path = tmp_path / "leaking.json"
     path.write_text(json.dumps(content, ensure_ascii=False))
-    assert leaks(path, text_windows(), 1) and leaks(path, weight_windows(), 4)
+    assert leaks(path, text_windows(), 1)
+    assert leaks(path, weight_windows(), 4)
 
 
 def test_no_path_is_in_it(files, folder, made, merged):
@@ -125,7 +126,8 @@ def test_a_broken_file_is_refused_and_named(files, tmp_path, change, complaint):
     path = tmp_path / "broken.json"
     path.write_text(json.dumps(content))
     error = failure(auditor("fingerprint", "compare", path, files["sibling"], "--json"))
-    assert complaint in error["message"] and "broken.json" in error["message"]
+    assert complaint in error["message"]
+    assert "broken.json" in error["message"]
     assert "make" in error["hint"]
 
 
@@ -173,7 +175,8 @@ def test_a_model_known_by_its_replies_alone_has_none(tmp_path):
     records.write_text('{"probe_id": "inst-0001", "text": "yes"}\n')
     done = auditor("fingerprint", "make", records, "--out", tmp_path / "f", "--json")
     error = failure(done)
-    assert error["type"] == "AccessError" and "weights are at hand" in error["hint"]
+    assert error["type"] == "AccessError"
+    assert "weights are at hand" in error["hint"]
 
 
 def test_a_fingerprint_can_be_checked_by_who_has_the_model(files):
