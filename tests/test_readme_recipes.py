@@ -75,7 +75,7 @@ def test_the_workflow_stops_a_copy_and_lets_another_model_pass(tmp_path, model, 
     place("teacher", tmp_path / "reference")
     gate, report = workflow_runs()
     # A pack of this case's own controls takes training; two shipped models stand for it.
-    gate = gate.replace("pack:controls", "tiny:sibling=sibling") + " --probes 12"
+    gate = gate.replace("pack:controls", "tiny:sibling=sibling") + " --suite ood --probes 8"
     ran = subprocess.run(
         ["bash", "-ec", gate.replace("\n", " ")],
         cwd=tmp_path,

@@ -74,11 +74,13 @@ def test_no_reading_is_given_and_the_reason_is(files):
 
 
 def test_controls_place_a_suspect_and_enter_the_pool(files, folder, made):
-    zoo = [made(folder, f"tiny:zoo/same-data-0{i}", f"zoo-{i}") for i in (0, 1, 2, 5)]
-    ours = made(folder, "tiny:zoo/reference-00", "zoo-reference")
+    few = ("--suite", "ood", "--probes", "12", "--positions", "16")
+    numbers = ("00", "01", "02", "05", "07")
+    zoo = [made(folder, f"tiny:zoo/same-data-{i}", f"zoo-{i}", *few) for i in numbers]
+    ours = made(folder, "tiny:zoo/reference-00", "zoo-reference", *few)
     controls = [word for path in zoo[1:] for word in ("--control", path)]
-    found = rows(compared(zoo[0], ours, *controls, "--control", f"{files['teacher']}=independent"))
-    assert found["logit-js"]["rank_p"] is not None
+    found = rows(compared(zoo[0], ours, *controls))
+    assert found["logit-js"]["rank_p"] in (0.2, 0.4, 0.6, 0.8, 1.0)
     assert len(found["logit-js"]["control_values"]) == 4
     assert 0 <= found["idiosyncratic-agreement"]["value"] <= 1
     assert found["residual-correlation"]["loss"] == "none"
