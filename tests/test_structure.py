@@ -78,6 +78,7 @@ ALLOWED = {
     "exercise": {"controls", "distill", "judge", "models"},
     "error_table": {"judge", "kernels"},
     "inherited_errors": {"collect", "distill", "error_table", "models"},
+    "fingerprint": {"bundle", "collect", "judge", "kernels", "measures", "models"},
     "doctor": {"collect"},
     "bench": {"kernels", "models", "distill"},
     "cli": {"*"},

@@ -66,6 +66,11 @@ _OPTIONS = (
         help="Longest reply, in tokens.",
     ),
     click.option(
+        "--system",
+        metavar="TEXT",
+        help="Message before every chat that brings none of its own, for all models.",
+    ),
+    click.option(
         "--out",
         type=click.Path(path_type=Path, file_okay=False),
         help="Case folder; one that holds the same plan is continued. "
@@ -169,6 +174,7 @@ def _request(
         decoding=Decoding(
             temperature=options["temperature"], max_new_tokens=options["max_new_tokens"]
         ),
+        system=options["system"],
         seed=options["seed"],
         device=options["device"],
         dtype=options["dtype"],

@@ -40,6 +40,7 @@ COMMANDS = {
     "diff": ("diff", "Show what differs between two cases, and by how much."),
     "reproduce": ("reproduce", "Ask the models of a case again for a random part, and compare."),
     "watch": ("watch", "Test whether an endpoint is still the same model."),
+    "fingerprint": ("fingerprint", "Compare models without showing weights or text."),
     "exercise": ("exercise", "Make blinded suspects of known truth, score an examiner."),
     "controls": ("controls", "Make control models of known relation to another model."),
     "probes": ("probes", "List, show, check and digest probe suites."),

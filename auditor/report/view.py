@@ -274,6 +274,7 @@ def _plan_lines(plan: dict[str, Any]) -> Iterator[tuple[str, str]]:
     if not greedy:
         how += f", top-p {words.number(decoding['top_p'])}, top-k {decoding['top_k'] or 'off'}"
     yield "Decoding", how
+    yield "System message", plan.get("system") or "none but those of the probes"
     yield "Tokens in a batch", f"{plan['batch_tokens']:,}"
     yield "Device", plan["device"] or "the fastest there was"
     yield "Number type", plan["dtype"] or "the usual one of the device"
