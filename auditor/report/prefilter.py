@@ -18,9 +18,10 @@ from auditor.report.words import counted
 
 _CAPTION = (
     "Neighbour-joining tree (Saitou & Nei 1987) of the distances between samples of the weights, "
-    "drawn from the reference; a tree of files has no root of its own. Filled dots: measured; open "
-    "dots: left out. Which model came first it cannot say, nor whether two are linked: unrelated "
-    "models, students trained on outputs and copies with reordered neurons all lie near 1."
+    "drawn from the reference; a tree of files has no root of its own. Filled dots: to be "
+    "measured; open dots: left out. Which model came first it cannot say, nor whether two are "
+    "linked: unrelated models, students trained on outputs and copies with reordered neurons all "
+    "lie near 1."
 )
 _NO_TREE = "No tree: the weights of the reference, or of every suspect, cannot be read."
 COLUMNS = (
@@ -31,7 +32,7 @@ COLUMNS = (
     "Vocabulary overlap",
     "Distance",
     "Read (MB)",
-    "Measured",
+    "To measure",
 )
 
 
