@@ -108,9 +108,9 @@ def test_a_reference_without_weights_gives_tokenizers_at_most(registry, tmp_path
 
 
 def test_nothing_but_broken_models_is_an_error(registry):
+    only = Listed(entries=(Entry(spec=f"local:{registry}/broken", origin="here"),), refused=())
     with pytest.raises(InputError, match=r"none of 1 entries can be examined; the first, here:"):
-        only = Entry(spec=f"local:{registry}/broken", origin="here")
-        prefilter(Look(reference="tiny:teacher"), Listed(entries=(only,), refused=()))
+        prefilter(Look(reference="tiny:teacher"), only)
 
 
 def test_the_same_files_give_the_same_content(registry, content):
