@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 
-from auditor.canon import json_digest, leaf_hash
+from auditor.canon import json_digest, leaf_hash, parsed_line
 from auditor.case import Case
 from auditor.errors import CaseError
 from auditor.outputs import OutputSet
@@ -156,8 +156,7 @@ def chained_lines(
                 previous = leaf
                 continue
             try:
-                # Of bytes, json.loads would guess the encoding, line by line.
-                row = json.loads(line.decode("utf-8", "surrogatepass"))
+                row = parsed_line(line)
                 intact = leaf is None and row["seq"] == number and row["prev"] == previous
             except (ValueError, KeyError, TypeError):
                 intact = False

@@ -1,12 +1,12 @@
 """What a report on one suspect is made of, read from the files of a judged case."""
 
-from collections import Counter
 from dataclasses import dataclass
 from typing import Any
 
 from auditor.case import Case
 from auditor.errors import CaseError
 from auditor.report.measure_titles import measure_title
+from auditor.report.outcomes import record_outcomes
 from auditor.report.words import GROUP_TITLES
 from auditor.withheld import redaction
 
@@ -149,12 +149,9 @@ def read_findings(case: Case, suspect: str, subjects: "list[Subject] | None" = N
 
 def read_subjects(case: Case) -> list[Subject]:
     """Return every subject of the case in plan order, with what was collected of it."""
-    from auditor.stored import iterate_records
-
     subjects = []
     for item in case.read_json("subjects.json")["subjects"]:
         name = item["name"]
-        outcomes = Counter(record["outcome"] for record in iterate_records(case, name))
         subjects.append(
             Subject(
                 name=name,
@@ -162,7 +159,7 @@ def read_subjects(case: Case) -> list[Subject]:
                 family=item["family"],
                 ref=item["ref"],
                 missing=case.read_json(f"collected/{name}.json")["missing"],
-                outcomes=dict(sorted(outcomes.items())),
+                outcomes=record_outcomes(case, name),
                 limits=tuple(item.get("recorded", {}).get("limits", ())),
             )
         )
