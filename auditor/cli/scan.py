@@ -99,7 +99,7 @@ def _prefiltered(
     from auditor.registry.listing import listed
     from auditor.registry.prefilter import Look, prefilter
 
-    look = Look(reference=reference, seed=seed, top=own["top"])
+    look = Look(reference=reference, seed=seed, top=own["top"], measured=not own["prefilter_only"])
     return prefilter(look, listed(suspects, own["lists"]), output.progress())
 
 

@@ -7,7 +7,7 @@ import numpy as np
 
 from auditor.canon import tree_digest
 from auditor.errors import AccessError, SubjectError
-from auditor.models.loading import load_tokenizer
+from auditor.models.loading import check_architecture, load_tokenizer
 from auditor.models.source import Source, locate
 from auditor.models.specifier import identify, parse
 from auditor.models.vocabulary import Vocabulary, vocabulary_of
@@ -54,8 +54,13 @@ class Fingerprint:
         return replace(self, vocabulary=None)
 
 
-def fingerprint(spec: str, seed: int) -> Fingerprint:
+def fingerprint(spec: str, seed: int, *, runnable: bool = False) -> Fingerprint:
     """Return the fingerprint of a model: headers, byte ranges and the tokenizer are read.
+
+    Args:
+        spec: of the model.
+        seed: of the positions.
+        runnable: refuse a model that cannot be run, so that it does not stop a scan later.
 
     Raises:
         SubjectError, MissingExtraError, RecordsError: the model cannot be examined at all.
@@ -69,6 +74,8 @@ def fingerprint(spec: str, seed: int) -> Fingerprint:
         source = locate(specifier)
         if not source.tensors:
             raise SubjectError(f"{source.path} holds no tensor", hint="copy or download it again")
+        if runnable:
+            check_architecture(source)
         vocabulary = vocabulary_of(load_tokenizer(source), source.rows)
         return _of_files(spec, source, vocabulary, seed)
     except OSError as error:

@@ -31,6 +31,8 @@ class Look:
     seed: int = 0
     top: int | None = None
     """Suspects to measure, nearest first; None: all."""
+    measured: bool = False
+    """Whether models are run afterwards: what cannot be run is then refused now."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -78,7 +80,7 @@ class _Suspect:
 
 def _examined(entry: Entry, look: Look, reference: Fingerprint) -> "_Suspect | Refused":
     try:
-        found = fingerprint(entry.spec, look.seed)
+        found = fingerprint(entry.spec, look.seed, runnable=look.measured)
     except AuditorError as error:
         return Refused(entry=entry.spec, origin=entry.origin, reason=error.message, hint=error.hint)
     ours, theirs = found.vocabulary, reference.vocabulary

@@ -142,3 +142,15 @@ def test_a_gguf_file_of_another_version_is_refused_by_name(tmp_path):
     path.write_bytes(b"GGUF" + (1).to_bytes(4, "little") + bytes(24))
     found = prefilter(Look(reference="tiny:teacher"), listed((str(path), "tiny:sibling"))).content
     assert "GGUF of version 1" in found["refused"][0]["reason"]
+
+
+@pytest.mark.parametrize("config", [{"model_type": "vit"}, {"model_type": "no-such-type"}])
+def test_what_cannot_be_run_is_refused_before_a_scan_and_shown_in_a_look(tmp_path, config):
+    model = copied("sibling", tmp_path / "m")
+    (model / "config.json").write_text(json.dumps(config))
+    suspects = listed((str(model), "tiny:sibling"))
+    shown = prefilter(Look(reference="tiny:teacher"), suspects)
+    assert len(shown.kept) == 2
+    scanned = prefilter(Look(reference="tiny:teacher", measured=True), suspects)
+    assert scanned.kept == ("tiny:sibling",)
+    assert scanned.content["refused"][0]["origin"] == "argument 1"
