@@ -78,7 +78,7 @@ def windows(place: Place, seed: int, most: int = MOST_OF_A_TENSOR) -> tuple[Wind
     blocks = -(-place.columns // WINDOW)
     count = place.rows * blocks
     if place.elements <= most:
-        chosen = range(count)
+        chosen = list(range(count))
     else:
         # The first windows of the order that together hold `most`; a last block may be short.
         order = generator(seed, place, "positions").permutation(count)

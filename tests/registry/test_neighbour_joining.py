@@ -73,6 +73,34 @@ def test_distances_of_a_tree_give_the_tree_back(seed):
     assert np.allclose(path_lengths(neighbour_joining(full)), full)
 
 
+def first_joined(table):
+    """Return the pair of least total length, by equation 4 of Saitou & Nei 1987 as it stands."""
+    count = len(table)
+
+    def total(i, j):
+        rest = [k for k in range(count) if k not in (i, j)]
+        to_others = sum(table[i, k] + table[j, k] for k in rest) / (2 * (count - 2))
+        among = sum(table[k, m] for k in rest for m in rest if k < m) / (count - 2)
+        return to_others + table[i, j] / 2 + among
+
+    pairs = [(i, j) for i in range(count) for j in range(i + 1, count)]
+    return min(pairs, key=lambda pair: total(*pair))
+
+
+@pytest.mark.parametrize("seed", range(8))
+def test_the_pair_of_least_total_length_is_joined_first(seed):
+    rng = np.random.RandomState(seed)
+    distances = rng.uniform(0.2, 1, size=(9, 9))
+    distances = (distances + distances.T) / 2
+    np.fill_diagonal(distances, 0)
+    i, j = first_joined(distances)
+    nodes = flat(neighbour_joining(distances))
+    at = {node.leaf: index for index, node in enumerate(nodes) if node.leaf is not None}
+    # Leaf 0 is drawn as the root: its only child is the node that it hangs on.
+    above = [1 if leaf == 0 else nodes[at[leaf]].parent for leaf in (i, j)]
+    assert above[0] == above[1]
+
+
 def test_two_and_three_leaves():
     assert newick(neighbour_joining(table([[3]])), ["a", "b"]) == "(b:3)a:0;"
     # Three points: a = (3 + 4 - 5)/2 = 1, b = (3 + 5 - 4)/2 = 2, c = (4 + 5 - 3)/2 = 3
