@@ -87,10 +87,10 @@ def first_joined(table):
     return min(pairs, key=lambda pair: total(*pair))
 
 
-@pytest.mark.parametrize("seed", range(8))
+@pytest.mark.parametrize("seed", range(40))
 def test_the_pair_of_least_total_length_is_joined_first(seed):
     rng = np.random.RandomState(seed)
-    distances = rng.uniform(0.2, 1, size=(9, 9))
+    distances = rng.uniform(0.2, 1, size=(6, 6))
     distances = (distances + distances.T) / 2
     np.fill_diagonal(distances, 0)
     i, j = first_joined(distances)
