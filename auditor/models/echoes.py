@@ -3,6 +3,9 @@
 The text is sent as the prompt and comes back before one new token, each of its tokens with the
 likeliest at its place. Servers of open weights mostly offer it (llama.cpp, vLLM), hosted chats do
 not. A start token that the server adds, and its first token, have no place in the text.
+
+The server of llama-cpp-python (0.3.36 and before) shows, of models without a start token, beside
+each token what is likely *after* it, and nothing for the new token: see `rows_are_late`.
 """
 
 from collections.abc import Iterator, Sequence
@@ -33,8 +36,40 @@ def echo_request(text: str, model: str, k: int) -> tuple[str, dict[str, Any]]:
     return TEXT, {**body, "echo": True, "logprobs": k}
 
 
-def read_echo(content: dict[str, Any], text: str) -> tuple[EchoedToken, ...]:
-    """Return the tokens of a text that a server gave back.
+@dataclass(frozen=True, slots=True, kw_only=True)
+class EchoForm:
+    """How a server shows what is likely in a text that it is given."""
+
+    k: int
+    """Log-probabilities at each token."""
+    late: bool
+    """Whether they stand beside the token before the one that they are about."""
+
+    def as_json(self) -> dict[str, Any]:
+        """Return the fields as JSON values."""
+        return {"k": self.k, "late": self.late}
+
+
+def rows_are_late(content: dict[str, Any], text: str) -> bool:
+    """Say whether an echo shows beside each token what is likely after it.
+
+    A greedy new token tells: it is in the text that came back, has no row of its own, and is the
+    likeliest of the last row.
+
+    Args:
+        content: the answer to `echo_request`.
+        text: that was sent, after which the likeliest token is another than at its end.
+    """
+    choice = content["choices"][0]
+    shown = choice["logprobs"]
+    new = str(choice.get("text") or "").removeprefix(text)
+    last = shown["top_logprobs"][-1] or {}
+    spelled = "".join(map(str, shown["tokens"]))
+    return bool(new and last) and spelled == text and max(last, key=last.__getitem__) == new
+
+
+def read_echo(content: dict[str, Any], text: str, form: EchoForm) -> tuple[EchoedToken, ...]:
+    """Return the tokens of a text that a server gave back, each with at most `form.k` likely ones.
 
     Raises:
         UndefinedError: it did not give it back with log-probabilities, or its tokens do not spell
@@ -45,15 +80,20 @@ def read_echo(content: dict[str, Any], text: str) -> tuple[EchoedToken, ...]:
         rows = list(zip(shown["tokens"], shown["top_logprobs"], strict=True))
     except (KeyError, IndexError, TypeError, ValueError) as error:
         raise UndefinedError("the server does not give a text back with its tokens") from error
+    if form.late:
+        tops = [None, *(top for _, top in rows[:-1])]
+        rows = [(token, top) for (token, _), top in zip(rows, tops, strict=True)]
     raw = text.encode()
     for skipped in (0, 1):  # a start token is shown by some servers
-        found = _spelled(rows[skipped:], raw)
+        found = _spelled(rows[skipped:], raw, form.k)
         if found is not None:
             return found
     raise UndefinedError("the tokens that the server shows do not spell the text")
 
 
-def _spelled(rows: Sequence[tuple[str, Any]], raw: bytes) -> tuple[EchoedToken, ...] | None:
+def _spelled(
+    rows: Sequence[tuple[str, Any]], raw: bytes, k: int
+) -> tuple[EchoedToken, ...] | None:
     found, at = [], 0
     for token, top in rows:
         if at == len(raw):
@@ -62,7 +102,7 @@ def _spelled(rows: Sequence[tuple[str, Any]], raw: bytes) -> tuple[EchoedToken, 
         if raw[at : at + len(piece)] != piece:
             return None
         listed = sorted((top or {}).items(), key=lambda item: -float(item[1]))
-        tops = tuple((str(word), min(float(value), 0.0)) for word, value in listed)
+        tops = tuple((str(word), min(float(value), 0.0)) for word, value in listed[:k])
         found.append(EchoedToken(start=at, end=at + len(piece), top=tops))
         at += len(piece)
     return tuple(found) if at == len(raw) else None
@@ -74,7 +114,7 @@ class Echoes:
 
     client: ServerClient
     model: str
-    k: int
+    form: EchoForm
     at_once: int
 
     def of(self, texts: Sequence[tuple[str, str]]) -> Iterator[tuple[EchoedToken, ...]]:
@@ -91,36 +131,48 @@ class Echoes:
             pool.shutdown(wait=True, cancel_futures=True)
 
     def _one(self, text: tuple[str, str]) -> tuple[EchoedToken, ...]:
-        path, body = echo_request(text[1], self.model, self.k)
+        path, body = echo_request(text[1], self.model, self.form.k)
         about = {"purpose": "reference text", "text_of": text[0]}
-        return read_echo(self.client.post(path, body, about=about), text[1])
+        return read_echo(self.client.post(path, body, about=about), text[1], self.form)
 
 
-def echoed_logprobs(client: ServerClient, model: str, counts: Sequence[int]) -> int | None:
-    """Return how many log-probabilities a server gives at each token of a text; None for none.
+def echo_form(client: ServerClient, model: str, counts: Sequence[int]) -> EchoForm | None:
+    """Return how a server shows what is likely in a text that it is given; None: it does not.
 
     Args:
         client: asks.
         model: by the name that the server knows.
-        counts: tried in this order.
+        counts: of log-probabilities, tried in this order.
 
     Raises:
         BudgetError, StorageError: as `ServerClient.post`.
         ServerError: it goes on failing.
     """
-    text = "One, two, three,"
-    requests = {k: echo_request(text, model, k) for k in counts}
+    requests = {k: echo_request(_ASKED, model, k) for k in counts}
     known = [k for k in counts if client.known(*requests[k])]
     for k in known or counts:
         try:
             content = client.post(*requests[k], about={"purpose": "access"})
-            tokens = read_echo(content, text)
+            return _form(content, k)
         except UndefinedError:
             return None
         except (SubjectError, ServerError) as error:
             if isinstance(error, ServerError) and not isinstance(error, EndpointError):
                 raise
-            continue
-        fewest = min((len(token.top) for token in tokens[1:]), default=0)
-        return min(fewest, k) or None
     return None
+
+
+_ASKED = "One, two, three,"
+"""A word follows a comma here, so that greedy tokens at its end and after it differ."""
+
+
+def _form(content: dict[str, Any], k: int) -> EchoForm | None:
+    """Return the form of an answer to `_ASKED`; None where it shows nothing.
+
+    Raises:
+        UndefinedError: as `read_echo`.
+    """
+    tokens = read_echo(content, _ASKED, EchoForm(k=k, late=False))
+    late = rows_are_late(content, _ASKED)
+    fewest = min((len(token.top) for token in tokens[1:]), default=0)
+    return EchoForm(k=min(fewest, k), late=late) if fewest else None

@@ -22,6 +22,8 @@ SCHEMES = ("local", "gguf", "hf", "smollm2", "tiny", "records", "openai")
 _PATHS = ("local", "gguf", "records")
 _RECORDS = (".jsonl", ".eval", ".json", ".parquet")
 """How files of recorded outputs end; ``records:FILE`` takes any."""
+_JSON = '{":,}'
+"""Left readable in a specifier."""
 _KEYS = ("key_env", "key_file")
 _LATER = {
     "case": "subjects of another case are not available yet",
@@ -47,13 +49,15 @@ class Specifier:
     def canonical(self) -> str:
         """The form that enters files; it parses to an equal specifier.
 
-        Of a model on a server: its name, address and demanded log-probabilities, not how many
-        requests or whose key to use.
+        Of a model on a server: its name, address, demanded log-probabilities and what is added to
+        every request, not how many requests or whose key to use.
         """
         if self.scheme == "openai":
             base = f"openai:{self.rest}?base_url={quote(self.options['base_url'], safe='/:')}"
-            demanded = self.options.get("top_logprobs")
-            return base if demanded is None else f"{base}&top_logprobs={int(demanded)}"
+            demanded, extra = (self.options.get(n) for n in ("top_logprobs", "extra_body"))
+            if demanded is not None:
+                base += f"&top_logprobs={int(demanded)}"
+            return base if extra is None else f"{base}&extra_body={quote(extra, safe=_JSON)}"
         text = f"{self.scheme}:{self.rest}" if self.rest else self.scheme
         if self.scheme == "records" and self.options:
             return f"{text}?{urlencode(sorted(self.options.items()), safe='/:', quote_via=quote)}"
