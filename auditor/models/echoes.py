@@ -91,9 +91,7 @@ def read_echo(content: dict[str, Any], text: str, form: EchoForm) -> tuple[Echoe
     raise UndefinedError("the tokens that the server shows do not spell the text")
 
 
-def _spelled(
-    rows: Sequence[tuple[str, Any]], raw: bytes, k: int
-) -> tuple[EchoedToken, ...] | None:
+def _spelled(rows: Sequence[tuple[str, Any]], raw: bytes, k: int) -> tuple[EchoedToken, ...] | None:
     found, at = [], 0
     for token, top in rows:
         if at == len(raw):

@@ -48,10 +48,10 @@ _STATEMENTS = (
 )
 _POWER = (
     "Measured on the locked half of each shipped pack, at the threshold of the rules: beyond every "
-    "control family by a decisive test of that access, predictive p under 0.01; at WEIGHTS, read as "
-    "linked. A linked family counts as seen where all of its models are, one without a link where "
-    "any is. At TEXT, TOPK and LOGITS “seen” is a link: copy and imitation are told apart by weights "
-    "alone. The limits are exact for so many families (Clopper and Pearson, 95 %)."
+    "control family by a decisive test of that access, predictive p under 0.01; at WEIGHTS, read "
+    "as linked. A linked family counts as seen where all of its models are, one without a link "
+    "where any is. At TEXT, TOPK and LOGITS “seen” is a link: copy and imitation are told apart by "
+    "weights alone. The limits are exact for so many families (Clopper and Pearson, 95 %)."
 )
 _ELSEWHERE = (
     "This case is not of the packs' population, so these are figures of other models and not the "
@@ -59,8 +59,8 @@ _ELSEWHERE = (
 )
 _TAIL = (
     "Lists of likely tokens cut a distribution off. What stands outside the list enters as one "
-    "bucket, as favourably to equality as the lists allow: the more there is, the less a divergence "
-    "can show."
+    "bucket, as favourably to equality as the lists allow: the more there is, the less a "
+    "divergence can show."
 )
 
 

