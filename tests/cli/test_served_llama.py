@@ -32,10 +32,6 @@ pytestmark = [
 
 PLAIN = quote('{"min_p":0,"top_k":0,"repeat_penalty":1}')
 """The server draws with settings of its own where a request names none."""
-ZOO = (
-    *("sibling-teacher-00", "same-data-00", "same-data-01", "other-stories-01"),
-    *("other-stories-02", "gpt2-00", "gpt2-02"),
-)
 
 
 def taught(folder: Path, name: str, student: dict, **train) -> Path:
@@ -85,7 +81,7 @@ def scanned(tmp_path_factory):
         done = auditor(
             *("scan", "smollm2", *specs),
             *(word for path in controls for word in ("--control", f"local:{path}")),
-            *(word for name in ZOO for word in ("--control", f"tiny:zoo/{name}")),
+            *("--control", "pack:zoo"),
             *("--suite", "continuations", "--probes", 8, "--repeats", 4, "--max-new-tokens", 8),
             *("--out", folder / "case", "--json"),
         )
@@ -116,8 +112,8 @@ def test_a_fine_tuned_copy_is_read_as_linked_and_so_is_the_model_itself(scanned,
     assert conclusion["basis"].startswith("imitation or replication: the suspect's own samples")
     assert "behaviour alone cannot tell imitation from replication" in conclusion["cap"]
     row = row_of(getattr(scanned, name), "sample-llr")
-    assert row["rank_p"] == pytest.approx(1 / 11)  # 10 control families
-    assert row["z"] > 4
+    assert row["rank_p"] == pytest.approx(1 / 24)  # 20 control families of the pack, and 3
+    assert row["z"] > 3
 
 
 def test_an_unrelated_model_is_not_read_as_linked(scanned):
@@ -145,7 +141,7 @@ def test_likely_tokens_of_given_texts_are_those_of_the_model_and_not_of_the_next
 
 
 def test_the_report_says_what_this_access_supports(scanned):
-    page = (scanned.data / "report.md").read_text(encoding="utf-8")
+    page = (scanned.data / "report-smollm2-2.md").read_text(encoding="utf-8")
     section = page.partition("## What this access can support")[2].partition("\n## ")[0]
     assert "Access to the suspect: TOPK" in section
     assert "| TEXT | sample-llr | copies | 86 of 87 | 20 of 21 |" in section

@@ -87,8 +87,35 @@ class Served:
         logprobs = {"tokens": pieces, "token_logprobs": [None, *values]}
         logprobs["top_logprobs"] = [None, *tops[:-1]]
         choice = {"index": 0, "finish_reason": "length", "text": body["prompt"]}
+        if SETTINGS.get("late"):
+            logprobs["top_logprobs"] = [None, *tops[1:]]
+            choice["text"] += max(tops[-1], key=tops[-1].__getitem__)
         usage = {"prompt_tokens": len(ids), "completion_tokens": 0}
         return {"model": NAME, "choices": [{**choice, "logprobs": logprobs}], "usage": usage}
+
+    def scored(self, body: dict[str, Any]) -> list[dict[str, Any] | None]:
+        """Return what vLLM lists as ``prompt_logprobs``: the token itself, then the likeliest."""
+        import torch
+
+        module, tokenizer, vocabulary = self._loaded
+        ids = list(tokenizer(body["prompt"])["input_ids"])
+        with torch.inference_mode():
+            logits = module(torch.tensor([ids])).logits[0, :, : vocabulary.size]
+        rows = torch.log_softmax(logits, -1).numpy()
+        listed: list[dict[str, Any] | None] = [None]
+        for token, row in zip(ids[1:], rows, strict=False):
+            order = (-row).argsort(kind="stable").tolist()
+            listed.append(
+                {
+                    str(index): {
+                        "logprob": float(row[index]),
+                        "rank": order.index(index) + 1,
+                        "decoded_token": vocabulary.pieces[index].decode(errors="replace"),
+                    }
+                    for index in (token, *order[: body["prompt_logprobs"]])
+                }
+            )
+        return listed
 
     def _prompt(self, path: str, body: dict[str, Any], tokenizer: Any) -> list[int]:
         if path.endswith("/chat/completions"):
@@ -182,6 +209,8 @@ class Handler(BaseHTTPRequestHandler):
         if body.get("echo") and SETTINGS.get("logprobs") != "none" and not SETTINGS.get("mute"):
             return self.send(200, self.served.echoed(body))
         answer = self.served.answer(self.path, body)
+        if body.get("prompt_logprobs") and SETTINGS.get("prompt_logprobs"):
+            answer["choices"][0]["prompt_logprobs"] = self.served.scored(body)
         if not SETTINGS.get("echo"):
             return self.send(200, answer)
         # As a server with a careless log: what it was sent stands in all that it sends.
