@@ -31,6 +31,7 @@ _OWN = (
     *("temperature", "top_logprobs", "top_p"),
 )
 """Fields of a request that come from the plan."""
+_SECRET = ("api_key", "apikey", "authorization", "key", "password", "secret")
 _MOST_LOGPROBS = 1000
 
 
@@ -156,6 +157,12 @@ def _checked_fields(text: str) -> dict[str, Any]:
     if not isinstance(found, dict):
         raise SubjectError(
             f"extra_body {text!r} is not a JSON object", hint='write it like {"min_p":0,"top_k":0}'
+        )
+    if {name.lower() for name in found} & {*_SECRET}:
+        # Not shown: it is written into plans and logs like all of a request.
+        raise SubjectError(
+            "extra_body holds what may be a key",
+            hint=f"keys come from {DEFAULT_KEY}, key_env or key_file",
         )
     planned = sorted({*found} & {*_OWN})
     if planned:

@@ -5,6 +5,7 @@ file of recorded outputs; a bare ``org/name`` is a hub id. A scheme's own word w
 that name: write ``./smollm2`` for a folder called so.
 """
 
+import json
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -12,6 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 from urllib.parse import parse_qsl, quote, urlencode
 
+from auditor.canon import canonical_json
 from auditor.errors import SubjectError
 from auditor.types import ModelRef
 
@@ -57,7 +59,10 @@ class Specifier:
             demanded, extra = (self.options.get(n) for n in ("top_logprobs", "extra_body"))
             if demanded is not None:
                 base += f"&top_logprobs={int(demanded)}"
-            return base if extra is None else f"{base}&extra_body={quote(extra, safe=_JSON)}"
+            if extra is None:
+                return base
+            fields = canonical_json(json.loads(extra)).decode()
+            return f"{base}&extra_body={quote(fields, safe=_JSON)}"
         text = f"{self.scheme}:{self.rest}" if self.rest else self.scheme
         if self.scheme == "records" and self.options:
             return f"{text}?{urlencode(sorted(self.options.items()), safe='/:', quote_via=quote)}"
