@@ -62,19 +62,29 @@ def echo_request(text: str, model: str, form: EchoForm) -> tuple[str, dict[str, 
 def rows_are_late(content: dict[str, Any], text: str) -> bool:
     """Say whether an echo shows beside each token what is likely after it.
 
-    A greedy new token tells: it is in the text that came back, has no row of its own, and is the
-    likeliest of the last row.
+    Then the new token is in the text that came back, has no row of its own, and is the likeliest of
+    the last row. Where the reply ended without one, the reading under which the text is likelier.
 
     Args:
         content: the answer to `echo_request`.
         text: that was sent, after which the likeliest token is another than at its end.
     """
     choice = content["choices"][0]
-    shown = choice["logprobs"]
+    tokens = [str(token) for token in choice["logprobs"]["tokens"]]
+    tops = [top or {} for top in choice["logprobs"]["top_logprobs"]]
+    if "".join(tokens) != text:
+        return False
     new = str(choice.get("text") or "").removeprefix(text)
-    last = shown["top_logprobs"][-1] or {}
-    spelled = "".join(map(str, shown["tokens"]))
-    return bool(new and last) and spelled == text and max(last, key=last.__getitem__) == new
+    if new:
+        return bool(tops[-1]) and max(tops[-1], key=tops[-1].__getitem__) == new
+    return _likelihood(tokens, tops, late=True) > _likelihood(tokens, tops, late=False)
+
+
+def _likelihood(tokens: Sequence[str], tops: Sequence[dict[str, float]], *, late: bool) -> float:
+    """Return the log-probability of the tokens from the third on; one unlisted: as the last."""
+    rows = tops[1:-1] if late else tops[2:]
+    pairs = [(token, row) for token, row in zip(tokens[2:], rows, strict=True) if row]
+    return sum(row.get(token, min(row.values())) for token, row in pairs)
 
 
 def read_echo(content: dict[str, Any], text: str, form: EchoForm) -> tuple[EchoedToken, ...]:

@@ -86,11 +86,18 @@ class Served:
         values = [float(rows[i][token]) for i, token in enumerate(ids[1:])]
         logprobs = {"tokens": pieces, "token_logprobs": [None, *values]}
         logprobs["top_logprobs"] = [None, *tops[:-1]]
-        choice = {"index": 0, "finish_reason": "length", "text": body["prompt"]}
+        # A greedy new token, with a row of its own but where all rows stand one token late.
+        new = int(rows[-1].argmax())
+        raw = b"" if new == tokenizer.eos_token_id else vocabulary.pieces[new] or b""
+        piece = raw.decode(errors="replace")
         if SETTINGS.get("late"):
             logprobs["top_logprobs"] = [None, *tops[1:]]
-            choice["text"] += max(tops[-1], key=tops[-1].__getitem__)
-        usage = {"prompt_tokens": len(ids), "completion_tokens": 0}
+        elif piece:
+            logprobs["tokens"].append(piece)
+            logprobs["token_logprobs"].append(float(rows[-1][new]))
+            logprobs["top_logprobs"].append(tops[-1])
+        choice = {"index": 0, "finish_reason": "length", "text": body["prompt"] + piece}
+        usage = {"prompt_tokens": len(ids), "completion_tokens": 1}
         return {"model": NAME, "choices": [{**choice, "logprobs": logprobs}], "usage": usage}
 
     def scored(self, body: dict[str, Any]) -> list[dict[str, Any] | None]:
