@@ -18,7 +18,7 @@ def prompted(*shown):
 
 
 def entry(*tokens):
-    """vLLM's object of one place: (token, log-probability, rank), the text's own token first."""
+    """Return vLLM's object of one place from (token, log-probability, rank)s, the text's own first."""
     names = ("decoded_token", "logprob", "rank")
     return {str(i): dict(zip(names, token, strict=True)) for i, token in enumerate(tokens)}
 
@@ -29,7 +29,7 @@ def entry(*tokens):
         (["a", "b", "c"], AFTER, "abcd", True),  # the new token is the likeliest of the last row
         (["a", "b", "c"], AT_PLACE, "abcd", False),
         (["a", "b", "c", "d"], [*AT_PLACE, {"d": -0.4}], "abcd", False),  # it has a row of its own
-        # No new token: late, c has -0.2; at its place, -6.0. And the other way round, -2.0 and -0.2.
+        # No new token: c has -0.2 read as late, -6.0 at its place; the other way round below.
         (["a", "b", "c"], AFTER, "abc", True),
         (["a", "b", "c"], AT_PLACE, "abc", False),
     ],
