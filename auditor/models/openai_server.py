@@ -150,9 +150,7 @@ class OpenAIServer(RepliesOnly):
 
         pool = ThreadPoolExecutor(self._workers)
         try:
-            replies: list[Future[Reply]] = [
-                pool.submit(ask, probe, repeat) for probe, repeat in jobs
-            ]
+            replies: list[Future[Reply]] = [pool.submit(ask, *job) for job in jobs]
             for job, future in zip(jobs, replies, strict=True):
                 future.result()
                 yield self._sample(job, decoding, seed)  # out of the log
