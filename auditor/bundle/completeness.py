@@ -116,7 +116,7 @@ def _add_failed(
     known = planned_replies(case, subject, scanned)
     if known is not None:
         for replies in known:
-            failed.update(replies.failed)
+            failed |= replies.failed.items()
         return
     for record in iterate_records(case, subject):
         if record["outcome"] == "error":

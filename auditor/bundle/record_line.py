@@ -50,7 +50,10 @@ class Exchange(Struct, forbid_unknown_fields=True, frozen=True, gc=False):
 
 
 class Line(Struct, forbid_unknown_fields=True, frozen=True, gc=False, kw_only=True):
-    """A line of ``records/``: record-1.json without what was recorded by others."""
+    """A line of ``records/``: record-1.json without what was recorded by others.
+
+    What the repeats of a probe have in common is left as it is spelled: see `read_request`.
+    """
 
     attempt: _Positive
     error: Annotated[str, Meta(min_length=1)] | None
@@ -60,9 +63,9 @@ class Line(Struct, forbid_unknown_fields=True, frozen=True, gc=False, kw_only=Tr
     prev: str
     probe_digest: str
     probe_id: str
-    prompt_ids: list[_Count]
+    prompt_ids: Raw
     repeat: _Count
-    request: Request
+    request: Raw
     request_digest: str
     salt: str
     seq: _Count
@@ -73,8 +76,11 @@ class Line(Struct, forbid_unknown_fields=True, frozen=True, gc=False, kw_only=Tr
     usage: Usage
 
 
-_decode = msgspec.json.Decoder(Line)
-_encode = msgspec.json.Encoder()
+_lines = msgspec.json.Decoder(Line).decode_lines
+_request = msgspec.json.Decoder(Request).decode
+_ids = msgspec.json.Decoder(list[_Count]).decode
+_encoder = msgspec.json.Encoder()
+_REFUSED = (msgspec.MsgspecError, UnicodeDecodeError, RecursionError)
 
 
 def read_lines(block: bytes) -> list[Line] | None:
@@ -83,12 +89,22 @@ def read_lines(block: bytes) -> list[Line] | None:
     What fractions and texts look like, and how lines belong together, is not looked at.
     """
     try:
-        rows = _decode.decode_lines(block)
-    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
+        rows = _lines(block)
+    except _REFUSED:
         return None
-    return rows if _encode.encode_lines(rows) == block else None
+    return rows if _encoder.encode_lines(rows) == block else None
+
+
+def read_request(row: Line) -> Request | None:
+    """Return the request of a line, or None where it or ``prompt_ids`` is not plainly right."""
+    try:
+        request, ids = _request(row.request), _ids(row.prompt_ids)
+    except _REFUSED:
+        return None
+    spelled = (_encoder.encode(request), _encoder.encode(ids))
+    return request if spelled == (bytes(row.request), bytes(row.prompt_ids)) else None
 
 
 def request_digest(row: Line) -> str:
-    """Return the digest of a request, of a line that `read_lines` accepted."""
-    return "sha256:" + hashlib.sha256(_encode.encode(row.request)).hexdigest()
+    """Return the digest of a request that `read_request` accepted."""
+    return "sha256:" + hashlib.sha256(row.request).hexdigest()

@@ -17,7 +17,7 @@ from typing import Any, NamedTuple, TypeAlias
 from msgspec import UNSET
 
 from auditor.bundle.canonical_line import canonical_line
-from auditor.bundle.record_line import Line, read_lines, request_digest
+from auditor.bundle.record_line import Line, read_lines, read_request, request_digest
 from auditor.bundle.schemas import departures
 from auditor.bundle.secret_scan import may_hold_key
 
@@ -170,16 +170,18 @@ class _Gathered:
                 self._runs[-1] = (probe, count + 1)
                 if row.repeat != count:
                     return False
-            elif not self._begins(row, line):
+            elif not self._begins(row, line, texts):
                 return False
-            else:
-                texts += (row.probe_id, row.request.prompt)
             self._before = row
         return True
 
-    def _begins(self, row: Line, line: bytes) -> bool:
+    def _begins(self, row: Line, line: bytes, texts: list[str]) -> bool:
         """Take a line that asks something else than the one before it."""
-        request, drawn = row.request, row.request.decoding
+        request = read_request(row)
+        if request is None:
+            return False
+        texts += (row.probe_id, request.prompt)
+        drawn = request.decoding
         decoding = (drawn.max_new_tokens, bytes(drawn.temperature), drawn.top_k, bytes(drawn.top_p))
         frame = (row.subject, row.suite, request.seed, decoding)
         if frame not in self._frames:
@@ -220,6 +222,7 @@ class _Gathered:
 def _asks_the_same(row: Line, before: Line) -> bool:
     return (
         row.request == before.request
+        and row.prompt_ids == before.prompt_ids
         and row.request_digest == before.request_digest
         and row.probe_id == before.probe_id
         and row.probe_digest == before.probe_digest

@@ -20,12 +20,9 @@ from auditor.bundle.check_complete import check_completeness
 from auditor.bundle.check_content import check_content
 from auditor.bundle.check_index import another_version, check_schemas
 from auditor.bundle.check_plan import check_plan
-from auditor.bundle.check_references import check_references
 from auditor.bundle.check_replay import check_replay
-from auditor.bundle.check_report import check_report
 from auditor.bundle.check_signature import check_signatures
 from auditor.bundle.check_time import check_times
-from auditor.bundle.check_words import check_words
 from auditor.bundle.evidence import FILE
 from auditor.bundle.listing import list_folder
 from auditor.bundle.reading import reading_processes
@@ -138,12 +135,26 @@ def _verify_folder(path: Path, trust: Trust) -> Verification:
     return Verification(case=path, checks=checks, manifest=manifest)
 
 
-_OF_CASE: dict[str, Callable[[Case], Check]] = {
-    "V10": check_references,
-    "V11": check_report,
-    "V13": check_words,
-}
-"""Checks that need nothing of what was scanned."""
+def _references(case: Case) -> Check:
+    from auditor.bundle.check_references import check_references
+
+    return check_references(case)
+
+
+def _report(case: Case) -> Check:
+    from auditor.bundle.check_report import check_report
+
+    return check_report(case)
+
+
+def _words(case: Case) -> Check:
+    from auditor.bundle.check_words import check_words
+
+    return check_words(case)
+
+
+_OF_CASE = {"V10": _references, "V11": _report, "V13": _words}
+"""Checks that need nothing of what was scanned; each loads its modules where it is made."""
 
 
 def _begun(pool: Executor | None, root: Path, *names: str) -> dict[str, Callable[[], Check]]:

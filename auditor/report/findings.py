@@ -112,7 +112,7 @@ class Findings:
 
 def suspects(case: Case) -> list[str]:
     """Return the names of the case's suspects, in plan order."""
-    return [s["name"] for s in case.read_json("plan.json")["subjects"] if s["role"] == "suspect"]
+    return [s["name"] for s in case.kept_json("plan.json")["subjects"] if s["role"] == "suspect"]
 
 
 def read_findings(case: Case, suspect: str, subjects: "list[Subject] | None" = None) -> Findings:
@@ -121,9 +121,9 @@ def read_findings(case: Case, suspect: str, subjects: "list[Subject] | None" = N
     Raises:
         CaseError: the case is not judged, or holds no such suspect.
     """
-    plan = case.read_json("plan.json")
-    statistics = case.read_json("statistics.json")["suspects"]
-    judged = case.read_json("conclusion.json")
+    plan = case.kept_json("plan.json")
+    statistics = case.kept_json("statistics.json")["suspects"]
+    judged = case.kept_json("conclusion.json")
     conclusions = judged["suspects"]
     if suspect not in statistics or suspect not in conclusions:
         raise CaseError(

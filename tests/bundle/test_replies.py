@@ -185,6 +185,18 @@ def test_a_torn_end_a_broken_chain_and_a_missing_line_are_left_to_the_slow_reade
     assert read_replies(path) is not None
 
 
+@pytest.mark.parametrize(
+    ("repeats", "right"),
+    [([0, 1, 2], True), ([0, 0, 1], False), ([0, 2, 1], False), ([0, 1, 1], False)],
+)
+def test_repeats_of_a_probe_stand_in_their_order(sealed, tmp_path, repeats, right):
+    row = rows_in(files_of(sealed.root)[0], 1)[0]
+    read = read_replies(written(tmp_path / "x.jsonl", [{**row, "repeat": n} for n in repeats]))
+    assert (read is not None) == right
+    if read is not None:
+        assert read.replies.runs == ((row["probe_id"], 3),)
+
+
 def test_calls_and_failures_are_gathered(sealed, tmp_path):
     rows = rows_in(files_of(sealed.root)[0], 3)
     rows[0]["exchange"] = CALL
