@@ -29,6 +29,7 @@ _JSON = '{":,}'
 _KEYS = ("key_env", "key_file")
 _LATER = {
     "case": "subjects of another case are not available yet",
+    "fingerprint": "fingerprints are compared with each other: auditor fingerprint compare A B",
 }
 _FORMS = (
     "local:DIR, gguf:FILE, hf:org/name[@revision], smollm2, tiny:NAME, records:FILE or "
