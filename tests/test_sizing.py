@@ -48,7 +48,7 @@ def test_one_model_of_round_numbers_by_hand():
         "score_bytes": 5,
         "crossing_bytes": 100,
     }
-    # 3600 x 50 tokens of prompts at 2e9 / 5e12 s: 72 s. 10 at once: 360 x 50 steps of 0.1 s: 1800 s.
+    # 3600 x 50 tokens of prompts at 2e9 / 5e12 s: 72 s. 10 at once: 360 x 50 steps: 1800 s.
     # Read: 144 s. Crossed: 72 s. Loaded 3 times 2e9 bytes: 6 s.
     found = list(hours(given).values())
     assert found == pytest.approx([1872 / 3600, 144 / 3600, 72 / 3600, 6 / 3600])
