@@ -61,10 +61,23 @@ def carry_out(
     progress: Progress | None = None,
     terms: "ServerTerms | None" = None,
     executor: "Executor | None" = None,
+    context: dict[str, Any] | None = None,
 ) -> Case:
-    """Return the case of a plan, finished; see `audit`. The executor's workers run the models."""
+    """Return the case of a plan, finished; see `audit`.
+
+    Args:
+        plan: what is done.
+        out: folder of the case.
+        progress: shows it.
+        terms: how servers may be asked.
+        executor: its workers run the models; None runs them here.
+        context: ``auditor/prefilter/1``: what a first look at the suspects' files found. It is
+            kept beside the findings and shown as context; nothing is judged from it.
+    """
     case = open_case(out or default_folder(plan), plan)
     with locked(case):
+        if context is not None:
+            case.write_json("prefilter.json", context)
         run_stages(case, progress or Silent(), terms, executor)
     return case
 

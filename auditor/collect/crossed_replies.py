@@ -13,6 +13,7 @@ import numpy as np
 from auditor.case import Case
 from auditor.collect.arrays import ArrayWriter
 from auditor.collect.collection import Collection
+from auditor.collect.conditions import conditioned, system_of
 from auditor.collect.replies import Replies
 from auditor.collect.tempered import tempered_logprobs
 from auditor.errors import SubjectError
@@ -70,7 +71,8 @@ def score_replies(run: Collection, model: Model, scorer: str, replies: Replies) 
     if path.is_file():
         yield replies.total
         return
-    probes = planned_probes(run.case)
+    system = system_of(run.plan)
+    probes = [conditioned(probe, system) for probe in planned_probes(run.case)]
     batches = _batches(replies, model.ref.parameters or 1)
     ends = [replies.starts[batch[-1]] + replies.counts[batch[-1]] for batch in batches]
     with ArrayWriter(path, SCORED, replies.total) as writer:

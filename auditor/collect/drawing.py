@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 from auditor.canon import canonical_json
 from auditor.case import Case, atomic_write
+from auditor.collect.conditions import check_rendered, conditioned
 from auditor.errors import (
     AccessError,
     BudgetError,
@@ -78,6 +79,8 @@ def _draw_fewer(model: Model, probe: Probe, wanted: "Sampling", failure: str) ->
 def _ask(
     model: Model, probes: Sequence[Probe], repeats: int, wanted: "Sampling"
 ) -> dict[tuple[str, int], Sample]:
+    probes = [conditioned(probe, wanted.system) for probe in probes]
+    check_rendered(model, probes, wanted.system)
     drawn = model.sample(probes, repeats, wanted.decoding, wanted.seed)
     return {(reply.probe_id, reply.repeat): reply for reply in drawn}
 

@@ -13,6 +13,7 @@ from typing import Any
 
 from auditor.canon import json_digest
 from auditor.collect.collection import Collection
+from auditor.collect.conditions import system_of
 from auditor.collect.drawing import Drawn, draw, read_drawn
 from auditor.collect.salt import LineSalts
 from auditor.collect.store import Closing, RecordWriter
@@ -35,6 +36,8 @@ class Sampling:
     seed: int
     batch_tokens: int
     """Of which the prompts and replies of a group hold no more; a large probe goes alone."""
+    system: str | None = None
+    """Message before every chat."""
 
     @classmethod
     def planned(cls, plan: dict[str, Any], subject: str, parameters: int | None) -> "Sampling":
@@ -45,6 +48,7 @@ class Sampling:
             decoding=Decoding(**plan["decoding"]),
             seed=plan["seed"],
             batch_tokens=roomy_budget(plan["batch_tokens"], parameters),
+            system=system_of(plan),
         )
 
     def groups(self, suites: Sequence[PlannedSuite]) -> list[list[tuple[int, Probe]]]:

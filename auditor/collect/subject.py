@@ -9,6 +9,7 @@ from typing import Any
 from auditor.canon import pretty_json
 from auditor.case import Case, atomic_write
 from auditor.collect.collection import Collection
+from auditor.collect.conditions import conditioned, system_of
 from auditor.collect.forced import force_subject
 from auditor.collect.sampling import Sampling, sample_suites
 from auditor.collect.scoring import score_texts
@@ -90,7 +91,8 @@ def _recorded(run: Collection, model: Model) -> dict[str, Any]:
     if not isinstance(model, RecordedModel):
         return {}
     planned, repeats = planned_probes(run.case), run.plan["repeats"]
-    answered = len(model.available(planned, repeats))
+    system = system_of(run.plan)
+    answered = len(model.available([conditioned(probe, system) for probe in planned], repeats))
     limit = (
         f"It gives all {repeats} planned replies to {answered} of the {len(planned)} planned "
         "probes; what is lacking counts as a failed request."
@@ -111,6 +113,7 @@ def _sample(run: Collection, model: Model, name: str) -> None:
 def _ask(run: Collection, model: OpenAIServer, wanted: Sampling, probes: Sequence[Probe]) -> None:
     """Have a server answer what its log lacks, as many requests at once as are allowed."""
     run.custody.log("server", name=wanted.subject, offered=model.offered.as_json())
+    probes = [conditioned(probe, wanted.system) for probe in probes]
     how = (probes, wanted.repeats, wanted.decoding, wanted.seed)
     waiting = model.waiting(*how)
     if waiting:

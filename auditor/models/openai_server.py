@@ -104,6 +104,7 @@ class OpenAIServer(RepliesOnly):
         self._client = client
         self._ref = ref
         self._model = address.model
+        self._extra = address.extra_body
         self._at_once = address.concurrency
         self._workers = _threads(address.concurrency)
         self._demanded = demanded
@@ -149,9 +150,7 @@ class OpenAIServer(RepliesOnly):
 
         pool = ThreadPoolExecutor(self._workers)
         try:
-            replies: list[Future[Reply]] = [
-                pool.submit(ask, probe, repeat) for probe, repeat in jobs
-            ]
+            replies: list[Future[Reply]] = [pool.submit(ask, *job) for job in jobs]
             for job, future in zip(jobs, replies, strict=True):
                 future.result()
                 yield self._sample(job, decoding, seed)  # out of the log
@@ -227,7 +226,8 @@ class OpenAIServer(RepliesOnly):
     ) -> tuple[str, dict[str, Any]]:
         drawn = reply_seed(seed, probe.id, repeat)
         shown = self.offered.logprobs.get(probe.kind)
-        return request_body(probe, self._model, decoding, drawn, shown)
+        path, body = request_body(probe, self._model, decoding, drawn, shown)
+        return path, {**self._extra, **body}
 
     def close(self) -> None:
         """Close the connections."""
