@@ -275,8 +275,8 @@ def test_large_scorers_run_one_after_another(again, plan, monkeypatch):
     monkeypatch.setattr(
         crossing,
         "_score",
-        lambda run, shelf, group, *rest: (
-            groups.append(len(group)) or real(run, shelf, group, *rest)
+        lambda run, shelf, replies, group: (
+            groups.append(len(group)) or real(run, shelf, replies, group)
         ),
     )
     again(plan)

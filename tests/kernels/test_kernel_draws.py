@@ -35,11 +35,11 @@ def test_all_subsets_are_equally_likely(width: int, count: int) -> None:
     assert chi_square(counts, expected) < chi2.isf(ALMOST_NEVER, len(codes) - 1)
 
 
-@pytest.mark.parametrize(("width", "count"), [(300, 150), (300, 100), (300, 290), (1000, 3)])
+@pytest.mark.parametrize(("width", "count"), [(300, 150), (300, 100), (300, 290), (257, 1)])
 def test_each_place_is_marked_with_the_share_and_halves_are_hypergeometric(
     width: int, count: int
 ) -> None:
-    rows = 20_000
+    rows = 20_000 if count > 1 else 60_000
     drawn = random_subsets(np.random.RandomState(5), rows, width, count)
     assert (drawn.sum(1) == count).all()
     p = count / width
@@ -80,7 +80,7 @@ def test_relabellings_of_one_seed_do_not_repeat_and_are_independent() -> None:
 
 def test_blocks_keep_their_counts_and_choose_alone() -> None:
     # Blocks of 3 with one x, of 2 with one, of 2 with one, of 1: 3 * 2 * 2 relabellings.
-    blocks, observed = [7, 7, 7, 1, 1, 4, 4, 9], [0, 1, 0, 1, 0, 0, 1, 1]
+    blocks, observed = [7, 4, 7, 1, 1, 4, 7, 9], [0, 0, 1, 1, 0, 1, 0, 1]
     drawn = labels(0, 24_000, observed, blocks)
     for label in set(blocks):
         inside = np.array(blocks) == label

@@ -18,7 +18,7 @@ def prompted(*shown):
 
 
 def entry(*tokens):
-    """Return vLLM's object of one place from (token, log-probability, rank)s, the text's own first."""
+    """Return a place as vLLM shows it, of (token, log-probability, rank)s; the text's own first."""
     names = ("decoded_token", "logprob", "rank")
     return {str(i): dict(zip(names, token, strict=True)) for i, token in enumerate(tokens)}
 
