@@ -81,9 +81,11 @@ def collect_crossing(run: Collection, shelf: Shelf, apart: Apart | None = None) 
         return {subject["name"]: reason for subject in others}
     replies = read_replies(run.case)
     first, *controls = scorers(run)
-    score: Apart = partial(_score, run, shelf, replies)
-    if apart is not None:
-        score = partial(_score_apart, score, apart)
+
+    def here(group: list[dict[str, Any]]) -> dict[str, str]:
+        return _score(run, shelf, group, replies)
+
+    score = here if apart is None else partial(_score_apart, here, apart)
     failed = _cross(run, [first], replies, score)
     if failed:
         # Nothing that the controls say has a use then.
@@ -140,11 +142,11 @@ def score_alone(
     run: Collection, shelf: Shelf, scorer: dict[str, Any], replies: Replies
 ) -> dict[str, str]:
     """Score the replies by one scorer, into ``work/crossing``; return why it failed, if so."""
-    return _score(run, shelf, replies, [scorer])
+    return _score(run, shelf, [scorer], replies)
 
 
 def _score(
-    run: Collection, shelf: Shelf, replies: Replies, group: list[dict[str, Any]]
+    run: Collection, shelf: Shelf, group: list[dict[str, Any]], replies: Replies
 ) -> dict[str, str]:
     """Score the replies by some scorers side by side; return why it failed, by scorer."""
     failed: dict[str, str] = {}

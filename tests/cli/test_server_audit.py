@@ -42,9 +42,9 @@ def proxy(proxied, upstream):
     return proxied
 
 
-def compared(proxy, out, *words):
+def compared(proxy, out, *words, **options):
     return auditor(
-        *("compare", proxy.spec(), "tiny:teacher", "--control", "tiny:independent"),
+        *("compare", proxy.spec(**options), "tiny:teacher", "--control", "tiny:independent"),
         *("--control", "tiny:sibling=sibling", "--repeats", 2, *SHORT, "--out", out, "--json"),
         *words,
     )
@@ -59,7 +59,7 @@ def finished(proxied, upstream, tmp_path_factory):
     out = tmp_path_factory.mktemp("case") / "case"
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("OPENAI_API_KEY", SECRET)
-        done = compared(proxied, out)
+        done = compared(proxied, out, concurrency=1)  # in order: the change comes once
     assert done.code == 0, done.err
     return out, done.json
 
