@@ -13,7 +13,7 @@ from typing import Any
 
 from auditor.canon import json_digest
 from auditor.collect.collection import Collection
-from auditor.collect.conditions import check_rendered, conditioned, system_of
+from auditor.collect.conditions import conditioned_for, system_of
 from auditor.collect.salt import LineSalts
 from auditor.collect.store import Closing, RecordWriter
 from auditor.errors import (
@@ -53,8 +53,7 @@ class Sampling:
     seed: int
     batch_tokens: int
     """Of which the prompts and replies of a group hold no more; a large probe goes alone."""
-    system: str | None = None
-    """Message before every chat."""
+    system: str | None = None  # message before every chat
 
     @classmethod
     def planned(cls, plan: dict[str, Any], subject: str, parameters: int | None) -> "Sampling":
@@ -284,9 +283,8 @@ def _draw_fewer(model: Model, probe: Probe, wanted: Sampling, failure: str) -> D
 def _ask(
     model: Model, probes: Sequence[Probe], repeats: int, wanted: Sampling
 ) -> dict[tuple[str, int], Sample]:
-    probes = [conditioned(probe, wanted.system) for probe in probes]
-    check_rendered(model, probes, wanted.system)
-    drawn = model.sample(probes, repeats, wanted.decoding, wanted.seed)
+    asked = conditioned_for(model, probes, wanted.system)
+    drawn = model.sample(asked, repeats, wanted.decoding, wanted.seed)
     return {(reply.probe_id, reply.repeat): reply for reply in drawn}
 
 
