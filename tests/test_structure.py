@@ -48,6 +48,7 @@ ALLOWED = {
         "plan",
     },
     "report": set(),
+    "registry": {"models"},
     "bundle": {"measures", "judge", "report", "deviations", "frozen"},
     # The two modules that chain the stages, and the demonstration.
     "plan": {"collect", "judge", "models"},

@@ -20,7 +20,8 @@ from auditor.errors import AuditorError
 COMMANDS = {
     "demo": ("demo", "Distill a tiny student, compare it and two others with its teacher."),
     "compare": ("compare", "Measure how closely a suspect model mimics a reference model."),
-    "scan": ("compare", "Compare many suspects with one reference; each model is run once."),
+    "scan": ("scan", "Compare many suspects with one reference; each model is run once."),
+    "claims": ("claims", "Hold what a model card claims against the findings of an audit."),
     "plan": ("plan", "Write, freeze and show the plan of an audit."),
     "audit": ("audit", "Carry out a plan: collect, measure, judge, report."),
     "distill": ("distill", "Train a student from a teacher and record what went in."),

@@ -31,18 +31,18 @@ def conditioned(probe: Probe, system: str | None) -> Probe:
     return dataclasses.replace(probe, messages=messages)
 
 
-def conditioned_for(model: Model, probes: Sequence[Probe], system: str | None) -> list[Probe]:
-    """Return the probes as a model is asked them, see `conditioned`.
+def check_rendered(model: Model, probes: Sequence[Probe], system: str | None) -> None:
+    """Refuse a model whose chat template leaves the system message out.
 
     Raises:
-        SubjectError: its chat template leaves the system message out, or refuses the chat.
+        SubjectError: it does, or refuses the chat.
     """
-    asked = [conditioned(probe, system) for probe in probes]
-    if system is not None:
-        for before, probe in zip(probes, asked, strict=True):
-            if probe is not before and system.strip() not in model.render(probe):
-                raise SubjectError(
-                    f"the chat template of {model.ref.spec} drops the system message",
-                    hint="plan the audit without a system message",
-                )
-    return asked
+    if system is None:
+        return
+    for probe in probes:
+        given = any(m.role == "system" and m.content == system for m in probe.messages)
+        if given and system.strip() not in model.render(probe):
+            raise SubjectError(
+                f"the chat template of {model.ref.spec} drops the system message",
+                hint="plan the audit without a system message",
+            )

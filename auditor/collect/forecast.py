@@ -159,7 +159,7 @@ def _access_calls(plan: dict[str, Any], probes: Sequence[Probe]) -> int:
     """Return the most calls that find out which access a server offers."""
     kinds = len({probe.kind for probe in probes})
     tried = len(MOST_LOGPROBS)
-    return kinds * (tried + 1) + tried if _scores_texts(plan) else kinds
+    return kinds * (tried + 1) + 2 * tried if _scores_texts(plan) else kinds
 
 
 def _at_once(subject: dict[str, Any], terms: ServerTerms) -> int:

@@ -66,22 +66,24 @@ def read_stage(case: Case, name: str) -> dict[str, Any] | None:
 
 
 def _write_ref(run: Collection, name: str, model: Model) -> None:
-    """Put the identity of a subject into subjects.json, in plan order."""
-    path = run.case.data / "subjects.json"
-    known = run.case.read_json("subjects.json")["subjects"] if path.is_file() else []
-    rows = {row["name"]: row for row in known}
+    """Put the identity of a subject into subjects.json."""
     ref = model.ref
     fields = asdict(replace(ref, access=min(ref.access, run.allowed)))
     fields["access"] = fields["access"].name
-    planned = run.plan["subjects"]
-    for subject in planned:
-        if subject["name"] == name:
-            about = {key: subject[key] for key in ("name", "role", "family")}
-            if parse(subject["spec"]).canonical == ref.spec:
-                fields["spec"] = subject["spec"]  # with where the key of a server is
-            rows[name] = {**about, "ref": fields, **_recorded(run, model)}
-    ordered = [rows[subject["name"]] for subject in planned if subject["name"] in rows]
-    run.case.write_json("subjects.json", {"schema": "auditor/subjects/1", "subjects": ordered})
+    subject = next(one for one in run.plan["subjects"] if one["name"] == name)
+    about = {key: subject[key] for key in ("name", "role", "family")}
+    if parse(subject["spec"]).canonical == ref.spec:
+        fields["spec"] = subject["spec"]  # with where the key of a server is
+    insert_rows(run.case, run.plan, [{**about, "ref": fields, **_recorded(run, model)}])
+
+
+def insert_rows(case: Case, plan: dict[str, Any], rows: Sequence[dict[str, Any]]) -> None:
+    """Put rows of subjects into subjects.json, in plan order, over older ones."""
+    path = case.data / "subjects.json"
+    known = case.read_json("subjects.json")["subjects"] if path.is_file() else []
+    found = {row["name"]: row for row in (*known, *rows)}
+    ordered = [found[s["name"]] for s in plan["subjects"] if s["name"] in found]
+    case.write_json("subjects.json", {"schema": "auditor/subjects/1", "subjects": ordered})
 
 
 def _recorded(run: Collection, model: Model) -> dict[str, Any]:

@@ -148,7 +148,7 @@ def test_numbers_that_are_none_are_refused(files, tmp_path):
 def test_what_is_no_json_is_refused(tmp_path, content):
     path = tmp_path / "x.json"
     path.write_bytes(content)
-    failure(auditor("fingerprint", "compare", path, path, "--json"))
+    assert failure(auditor("fingerprint", "compare", path, path, "--json"))["hint"]
 
 
 def test_nothing_is_replaced(files):
