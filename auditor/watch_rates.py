@@ -29,6 +29,7 @@ from auditor.judge.cells import table
 from auditor.judge.rates import clopper_pearson
 from auditor.judge.watch_power import watched
 from auditor.models import open_model
+from auditor.models.shared_prefix import cache_name
 from auditor.models.transformers_model import TransformersModel
 from auditor.progress import Silent
 from auditor.types import Array
@@ -114,19 +115,21 @@ def _batch_logits(
     module: Any = model.module
     split = longest - 1 if how.cached and longest > 1 else 0
     with torch.inference_mode():
-        past = None
+        past: dict[str, Any] = {}
+        keyword = cache_name(module)
         if split:
-            past = module(
+            found = module(
                 input_ids=ids[:, :split],
                 attention_mask=mask[:, :split],
                 position_ids=places[:, :split],
                 use_cache=True,
-            ).past_key_values
+            )
+            past = {keyword: getattr(found, keyword)}
         logits = module(
             input_ids=ids[:, split:],
             attention_mask=mask,
             position_ids=places[:, split:],
-            cache=past,
+            **past,
             use_cache=how.cached,
         ).logits
     last = mask.sum(dim=1) - 1 - split if how.side == "right" else torch.full((len(ids),), -1)
@@ -163,7 +166,10 @@ class Trial:
         """Return by how much an answer exceeds its ceiling at most, in the group it fits best."""
         groups = groups_of(self.baseline)
         return min(
-            max(float((row - cell.limits).max()) for row, cell in zip(rows, cells, strict=True))
+            max(
+                float((row - cell.limits)[cell.limits < 1.0].max())
+                for row, cell in zip(rows, cells, strict=True)
+            )
             for cells in groups
         )
 

@@ -11,15 +11,15 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
 
-from auditor.collect.coarse_copies import HELD_OUT, LEARNED
+from auditor.collect.coarse_copies import HELD_OUT, LEARNED, Coarseness
 from auditor.collect.first_answers import TEMPERATURE, TEMPERATURES
 from auditor.collect.short_questions import candidates
 from auditor.enrolment.asking import Answered, Asking, Deployment, asked, deployments
 from auditor.enrolment.choice import Choice, best_questions, groups_of, keys_of, nearly_tied
 from auditor.errors import InputError
 from auditor.judge.betting import Cell
-from auditor.judge.cells import cell_of, names_of, table
-from auditor.judge.watch_power import Answering, moved, power
+from auditor.judge.cells import Group, cells_of, names_of, table
+from auditor.judge.watch_power import Answering, always, moved, power
 from auditor.models import identify
 from auditor.progress import Progress
 from auditor.types import Probe
@@ -32,6 +32,8 @@ QUERIES = 150
 _MOVED = (0.2, 0.5, 1.0)
 _CANDIDATES = (120, 400)
 """Questions to choose from, where answers are drawn and where logits are at hand."""
+_AGAIN = 1000
+"""Added to the seed of draws that follow others of the same questions."""
 _SCOUTED = 24
 """Draws of each candidate where no logits are shown."""
 
@@ -78,11 +80,13 @@ def enrol(wanted: Enrolling, progress: Progress) -> dict[str, Any]:
     choice = found(wanted, exact or kept, probes, progress)
     # Draws that chose a question would make it look steadier than it is: draw anew.
     drawn = [one for one in kept if not one.exact]
-    how = _asking(wanted, (choice.temperature,), wanted.draws, 1000)
+    how = _asking(wanted, (choice.temperature,), wanted.draws, _AGAIN)
     passes = [*choice.passes, *asked(drawn, choice.probes, how, progress, "enrol again")]
-    learned = [*choice.copies]
-    power_copies = _held_out(wanted, exact[:1], choice, progress)
-    return _baseline(wanted, choice, sorted_by_spec(wanted, passes), learned, power_copies)
+    order = {spec: place for place, spec in enumerate(wanted.specs)}
+    passes.sort(key=lambda one: order[one.deployment.spec])  # the subject's own come first
+    questions = [_question(choice, passes, index) for index in range(len(choice.probes))]
+    held_out = _held_out(wanted, exact[:1], choice, progress)
+    return _baseline(wanted, choice, passes, questions, _power(questions, held_out))
 
 
 def _check(wanted: Enrolling) -> None:
@@ -123,7 +127,7 @@ def _by_logits(
     return best_questions(near, passes, copies, temperatures, wanted.cells)
 
 
-def _coarse(one: Deployment, steps: Any) -> Deployment:
+def _coarse(one: Deployment, steps: Coarseness) -> Deployment:
     return Deployment(spec=one.spec, dtype=one.dtype, exact=True, coarse=steps)
 
 
@@ -146,51 +150,49 @@ def _held_out(
     return asked(coarse, choice.probes, how, progress, "forecast")
 
 
-def sorted_by_spec(wanted: Enrolling, passes: Sequence[Answered]) -> list[Answered]:
-    """Return the passes in the order of the deployments: the subject's own come first."""
-    order = {spec: place for place, spec in enumerate(wanted.specs)}
-    return sorted(passes, key=lambda one: order[one.deployment.spec])
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Question:
+    """A question with what each group answers to it."""
+
+    probe: Probe
+    names: list[str]
+    groups: list[Group]
+    cells: list[Cell]
+    """(G,) of each group."""
+
+    def as_json(self) -> dict[str, Any]:
+        return {
+            "probe": self.probe.id,
+            "category": self.probe.category,
+            "messages": [{"role": m.role, "content": m.content} for m in self.probe.messages],
+            "answers": self.names,
+            "groups": [
+                {
+                    "passes": table(group.passes, self.names).tolist(),
+                    "ceilings": cell.limits.tolist(),
+                    "changed": cell.changed.tolist(),
+                    "weights": cell.weights.tolist(),
+                }
+                for group, cell in zip(self.groups, self.cells, strict=True)
+            ],
+        }
+
+
+def _question(choice: Choice, passes: Sequence[Answered], index: int) -> _Question:
+    groups = groups_of(passes, choice.copies, index, 0)
+    names = names_of(groups)
+    cells = cells_of(groups, names, choice.noise)
+    return _Question(probe=choice.probes[index], names=names, groups=groups, cells=cells)
 
 
 def _baseline(
     wanted: Enrolling,
     choice: Choice,
     passes: Sequence[Answered],
-    learned: Sequence[Answered],
-    held_out: Sequence[Answered],
+    questions: Sequence[_Question],
+    forecast: list[dict[str, Any]],
 ) -> dict[str, Any]:
-    keys = keys_of(passes)
-    rows, cells = [], []
-    names_of_cells = []
-    for index, probe in enumerate(choice.probes):
-        groups = groups_of(passes, learned, index, 0)
-        names = names_of(groups)
-        found = [cell_of(group, names, choice.noise) for group in groups]
-        names_of_cells.append(names)
-        cells.append(found)
-        rows.append(
-            {
-                "probe": probe.id,
-                "category": probe.category,
-                "messages": [{"role": m.role, "content": m.content} for m in probe.messages],
-                "answers": names,
-                "groups": [
-                    {
-                        "passes": table(group.passes, names).tolist(),
-                        "ceilings": cell.limits.tolist(),
-                        "changed": cell.changed.tolist(),
-                        "weights": cell.weights.tolist(),
-                    }
-                    for group, cell in zip(groups, found, strict=True)
-                ],
-            }
-        )
     ref = identify(wanted.spec)
-    by_group = [[row[place] for row in cells] for place in range(len(keys))]
-    copies = [
-        [table([row[0]], names)[0] for row, names in zip(one.answers, names_of_cells, strict=True)]
-        for one in held_out[:1]  # without a system message, as the watch asks
-    ]
     return {
         "schema": SCHEMA,
         "spec": ref.spec,
@@ -200,29 +202,33 @@ def _baseline(
         "noise": choice.noise,
         "groups": [
             {
-                "spec": spec,
-                "system": system,
+                "spec": key[0],
+                "system": key[1],
                 "passes": [
                     {"dtype": one.deployment.dtype, "draws": one.draws}
                     for one in passes
-                    if (one.deployment.spec, one.system) == (spec, system)
+                    if (one.deployment.spec, one.system) == key
                 ],
             }
-            for spec, system in keys
+            for key in keys_of(passes)
         ],
-        "cells": rows,
-        "power": _power(by_group, copies),
+        "cells": [question.as_json() for question in questions],
+        "power": forecast,
     }
 
 
-def _power(groups: Sequence[Sequence[Cell]], copies: Sequence[Any]) -> list[dict[str, Any]]:
-    changes: list[tuple[str, Answering]] = [
-        (f"weights rounded to {HELD_OUT}", lambda _, one=one: one) for one in copies
-    ]
-    changes += [
-        (f"{share:.0%} of the answers of every question", moved(groups[0], share))
-        for share in _MOVED
-    ]
+def _power(questions: Sequence[_Question], held_out: Sequence[Answered]) -> list[dict[str, Any]]:
+    """Return how soon a coarser copy and changes of given sizes would be seen."""
+    groups = [list(cells) for cells in zip(*(one.cells for one in questions), strict=True)]
+    changes: list[tuple[str, Answering]] = []
+    for copy in held_out[:1]:  # without a system message, as the watch asks
+        rows = [
+            table([row[0]], one.names)[0] for row, one in zip(copy.answers, questions, strict=True)
+        ]
+        changes.append((f"weights rounded to {HELD_OUT}", always(rows)))
+    for share in _MOVED:
+        name = f"{share:.0%} of the answers of every question"
+        changes.append((name, moved(groups[0], share)))
     found = []
     for change, answering in changes:
         seen = power(groups, answering, log10_alarm=LOG10_ALARM, queries=QUERIES)

@@ -7,7 +7,7 @@ import numpy as np
 
 from auditor.enrolment.asking import Answered
 from auditor.errors import InputError
-from auditor.judge.cells import Group, best_in_turn, honest_noise, kind, names_of, score
+from auditor.judge.cells import Group, best_in_turn, honest_noise, kind, names_of, scores
 from auditor.types import Array, Probe
 
 _FEWEST = 4
@@ -87,10 +87,10 @@ def best_questions(
     best: tuple[float, int, float, list[int]] | None = None
     for place in range(len(temperatures)):
         noise = _noise(passes, place)
-        scores, kinds = _scores(passes, copies, place, noise)
+        found, kinds = _scores(passes, copies, place, noise)
         least = _LEAST_GROWTH if copies else _LEAST_ROOM
-        kept = [i for i in best_in_turn(scores, kinds, count) if scores[i].max() >= least]
-        total = float(scores[kept].max(axis=1).sum()) if kept else 0.0
+        kept = [i for i in best_in_turn(found, kinds, count) if found[i].max() >= least]
+        total = float(found[kept].max(axis=1).sum()) if kept else 0.0
         if best is None or total > best[0]:
             best = (total, place, noise, kept)
     if best is None or len(best[3]) < _FEWEST:
@@ -117,7 +117,7 @@ def _scores(
     for index in range(len(passes[0].answers)):
         groups = groups_of(passes, copies, index, place)
         names = names_of(groups)
-        rows.append([score(group, names, noise) for group in groups])
+        rows.append(scores(groups, names, noise))
         kinds.append(kind(groups[0]))
     return np.array(rows), kinds
 

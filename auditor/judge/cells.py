@@ -57,29 +57,46 @@ def table(rows: Sequence[Answers], names: Sequence[str]) -> Array:
     return np.asarray(found / found.sum(axis=1, keepdims=True))  # rounding
 
 
-def cell_of(group: Group, names: Sequence[str], noise: float) -> Cell:
-    """Return a question as a group answers it.
+def cells_of(groups: Sequence[Group], names: Sequence[str], noise: float) -> list[Cell]:
+    """Return a question as each group answers it; the copies of all groups are bet on in each.
 
-    The same rounding in other groups of columns moves an answer as far, but not always in the same
-    direction: each copy stands for its change of the log-probabilities and for the opposite one.
+    A changed model with one system message may answer as the unchanged one with another does.
 
     Args:
-        group: its passes and copies.
+        groups: their passes and copies.
         names: answers that are told apart.
         noise: nats, see `honest_noise`.
     """
-    passes = table(group.passes, names)
-    usual = passes.mean(axis=0)
-    changed, weights = np.zeros((0, len(usual))), np.zeros(0)
-    if group.copies:
-        copies = table(group.copies, names)
-        base = np.maximum(usual, _LEAST)
-        moved = np.log(np.maximum(copies, _LEAST) / base)
-        opposite = base * np.exp(-moved)
-        changed = np.concatenate([copies, opposite / opposite.sum(axis=1, keepdims=True)])
-        weights = np.repeat([_SAME, 1.0 - _SAME], len(copies)) / len(copies)
-    limits = ceilings(passes, group.draws, noise)
-    return Cell(usual=usual, limits=limits, changed=changed, weights=weights)
+    moved = [_changed(group, names) for group in groups]
+    changed = np.concatenate(moved)
+    weights = np.concatenate([_weights(len(rows)) for rows in moved])
+    weights /= max(1, sum(len(rows) > 0 for rows in moved))
+    found = []
+    for group in groups:
+        passes = table(group.passes, names)
+        limits = ceilings(passes, group.draws, noise)
+        usual = passes.mean(axis=0)
+        found.append(Cell(usual=usual, limits=limits, changed=changed, weights=weights))
+    return found
+
+
+def _changed(group: Group, names: Sequence[str]) -> Array:
+    """Return (J, K) how the copies of a group answer, then the opposite of each change.
+
+    The same rounding in other groups of columns moves an answer as far, but not always in the same
+    direction: each copy stands for its change of the log-probabilities and for the opposite one.
+    """
+    usual = np.maximum(table(group.passes, names).mean(axis=0), _LEAST)
+    if not group.copies:
+        return np.zeros((0, len(usual)))
+    copies = table(group.copies, names)
+    opposite = usual * np.exp(-np.log(np.maximum(copies, _LEAST) / usual))
+    return np.concatenate([copies, opposite / opposite.sum(axis=1, keepdims=True)])
+
+
+def _weights(count: int) -> Array:
+    """Return (count,) weights of the rows of `_changed`."""
+    return np.repeat([_SAME, 1.0 - _SAME], count // 2) / max(1, count // 2)
 
 
 def honest_noise(pairs: Sequence[tuple[Answers, Answers]]) -> float:
@@ -113,17 +130,23 @@ def headroom(passes: Array, limits: Array) -> float:
     return float((passes.mean(axis=0) * (1.0 - limits)).sum())
 
 
-def score(group: Group, names: Sequence[str], noise: float) -> float:
-    """Return how well a question shows a change of a group.
+def scores(groups: Sequence[Group], names: Sequence[str], noise: float) -> list[float]:
+    """Return how well a question shows a change of each group.
 
-    Nats that its answer adds to the wealth on average, were the copies watched; without copies the
-    headroom, which is in [0, 1].
+    Nats that its answer adds to the least wealth on average, were the copies of the group watched;
+    without copies the headroom, which is in [0, 1].
     """
-    cell = cell_of(group, names, noise)
-    if len(cell.changed):
-        each = [growth(row, cell.usual, cell.limits) for row in cell.changed]
-        return float(cell.weights @ each)
-    return headroom(table(group.passes, names), cell.limits)
+    cells = cells_of(groups, names, noise)
+    if not any(group.copies for group in groups):
+        rows = zip(groups, cells, strict=True)
+        return [headroom(table(group.passes, names), cell.limits) for group, cell in rows]
+    return [_least_growth(_changed(group, names), cells) for group in groups]
+
+
+def _least_growth(changed: Array, cells: Sequence[Cell]) -> float:
+    weights = _weights(len(changed))
+    each = [[growth(row, cell.usual, cell.limits) for row in changed] for cell in cells]
+    return float(min(weights @ np.array(row) for row in each))
 
 
 def kind(group: Group) -> tuple[str, ...]:

@@ -79,6 +79,11 @@ def power(
     return Seen(share=share, queries=math.ceil(middle) if math.isfinite(middle) else None)
 
 
+def always(rows: Sequence[Array]) -> Answering:
+    """Return one deployment, whatever is drawn."""
+    return lambda draw: rows
+
+
 def moved(cells: Sequence[Cell], share: float) -> Answering:
     """Return deployments that give `share` of the usual answers of every cell otherwise.
 
