@@ -90,7 +90,8 @@ def best_questions(
         found, kinds = _scores(passes, copies, place, noise)
         least = _LEAST_GROWTH if copies else _LEAST_ROOM
         kept = [i for i in best_in_turn(found, kinds, count) if found[i].max() >= least]
-        total = float(found[kept].max(axis=1).sum()) if kept else 0.0
+        # One nat and two are as good: few answers decide either way.
+        total = float(np.minimum(found[kept].max(axis=1), 1.0).sum()) if kept else 0.0
         if best is None or total > best[0]:
             best = (total, place, noise, kept)
     if best is None or len(best[3]) < _FEWEST:
@@ -112,7 +113,7 @@ def best_questions(
 def _scores(
     passes: Sequence[Answered], copies: Sequence[Answered], place: int, noise: float
 ) -> tuple[Array, list[tuple[str, ...]]]:
-    """Return (N, G) how well each question shows a change of each group, and (N,) its kind."""
+    """Return (N, G) how well each question shows each change, and (N,) its kind."""
     rows, kinds = [], []
     for index in range(len(passes[0].answers)):
         groups = groups_of(passes, copies, index, place)

@@ -131,22 +131,28 @@ def headroom(passes: Array, limits: Array) -> float:
 
 
 def scores(groups: Sequence[Group], names: Sequence[str], noise: float) -> list[float]:
-    """Return how well a question shows a change of each group.
+    """Return how well a question shows changes of each group.
 
-    Nats that its answer adds to the least wealth on average, were the copies of the group watched;
-    without copies the headroom, which is in [0, 1].
+    For each group two numbers: nats that its answer adds to the least wealth on average if its
+    copies were watched, and if the opposite of their change was. Apart, because a question that
+    shows one hides the other: both kinds are to be asked. Without copies one number, the headroom,
+    which is in [0, 1].
     """
     cells = cells_of(groups, names, noise)
     if not any(group.copies for group in groups):
         rows = zip(groups, cells, strict=True)
         return [headroom(table(group.passes, names), cell.limits) for group, cell in rows]
-    return [_least_growth(_changed(group, names), cells) for group in groups]
+    return [
+        _least_growth(rows, cells)
+        for group in groups
+        if group.copies
+        for rows in np.split(_changed(group, names), 2)
+    ]
 
 
 def _least_growth(changed: Array, cells: Sequence[Cell]) -> float:
-    weights = _weights(len(changed))
     each = [[growth(row, cell.usual, cell.limits) for row in changed] for cell in cells]
-    return float(min(weights @ np.array(row) for row in each))
+    return float(np.mean(each, axis=1).min())
 
 
 def kind(group: Group) -> tuple[str, ...]:
@@ -156,13 +162,13 @@ def kind(group: Group) -> tuple[str, ...]:
 
 
 def best_in_turn(scores: Array, kinds: Sequence[object], count: int) -> list[int]:
-    """Return the questions to keep, each group in turn naming its best, the best first.
+    """Return the questions to keep, each change in turn naming its best, the best first.
 
     A change moves questions between the same two answers alike, and may move them all little: a
     quarter of the questions at most is of a kind, as long as there are others.
 
     Args:
-        scores: (N, G) of each question in each group.
+        scores: (N, G) of each question for each change of each group.
         kinds: (N,) of each question.
         count: most that are kept.
     """

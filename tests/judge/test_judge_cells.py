@@ -49,11 +49,19 @@ def test_a_question_that_a_copy_answers_otherwise_scores_most():
         copy = {"a": copied, "b": 1.0 - copied}
         return Group(passes=[{"a": 0.96, "b": 0.04}], draws=[None], copies=[copy])
 
-    (far,), (near,) = (scores([group(copied)], ["a", "b"], 0.5) for copied in (0.1, 0.95))
+    (far, _), (near, _) = (scores([group(copied)], ["a", "b"], 0.5) for copied in (0.1, 0.95))
     assert far > 0.5
     assert near < 0.01
     # where honest deployments differ as much, nothing is gained
     assert scores([group(0.1)], ["a", "b"], 6.0)[0] < 0.01
+
+
+def test_a_question_shows_a_change_or_its_opposite():
+    # a sure answer can only become rarer, so a copy in which it is surer is not seen by it
+    surer = Group(passes=[{"a": 0.9, "b": 0.1}], draws=[None], copies=[{"a": 0.999, "b": 0.001}])
+    same, opposite = scores([surer], ["a", "b"], 0.1)
+    assert same < 0.01
+    assert opposite > 0.5
 
 
 def test_a_change_that_looks_like_another_group_scores_nothing():
@@ -62,6 +70,7 @@ def test_a_change_that_looks_like_another_group_scores_nothing():
     other = Group(passes=[copy], draws=[None])
     found = scores([one, other], ["a", "b"], 0.5)
     assert found[0] < 0.01
+    assert len(found) == 2
     cells = cells_of([one, other], ["a", "b"], 0.5)
     assert cells[1].changed.tolist() == cells[0].changed.tolist()
 
