@@ -75,6 +75,7 @@ ALLOWED = {
     "measured_lineage": {"audit", "distill", "models", "plan"},
     "reproduction": {"collect"},
     "enrolment": {"collect", "judge", "models"},
+    "watch_rates": {"collect", "enrolment", "judge", "kernels", "models", "watching"},
     "watching": {"collect", "enrolment", "judge", "models"},
     "exercise": {"controls", "distill", "judge", "models"},
     "error_table": {"judge", "kernels"},
