@@ -273,9 +273,9 @@ def test_large_scorers_run_one_after_another(again, plan, monkeypatch):
     groups = []
     real = crossing._score
 
-    def score(run, shelf, replies, group):
+    def score(run, shelf, group, replies):
         groups.append(len(group))
-        return real(run, shelf, replies, group)
+        return real(run, shelf, group, replies)
 
     monkeypatch.setattr(crossing, "_score", score)
     again(plan)
