@@ -10,13 +10,17 @@ import pytest
 from models.server_process import model_server
 
 from auditor.cli.main import run
+from auditor.collect.coarse_copies import Coarseness, coarsen
 from auditor.data import data_dir
-from auditor.enrolment import Enrolling, enrol
+from auditor.enrolment.asking import SYSTEMS
+from auditor.enrolment.baseline import Enrolling, enrol
 from auditor.errors import InputError
+from auditor.judge.betting import Wagers
+from auditor.judge.watch_power import watched as alarm_of
 from auditor.models import open_model
 from auditor.models.tiny import tiny_folder
 from auditor.progress import Silent
-from auditor.watching import Watching, watch
+from auditor.watching import Watching, groups_of, watch
 
 SPEC = "tiny:zoo/reference-00"
 OTHER = "tiny:zoo/gpt2-00"
@@ -29,7 +33,7 @@ def validator(name: str) -> Any:
 
 @pytest.fixture(scope="module")
 def baseline() -> dict[str, Any]:
-    return enrol(Enrolling(spec=SPEC, candidates=60, cells=8), Silent())
+    return enrol(Enrolling(spec=SPEC, candidates=80, cells=8), Silent())
 
 
 @pytest.fixture
@@ -47,17 +51,40 @@ def watched(spec: str, baseline: dict[str, Any], dtype: str | None = None, **wan
         model.close()
 
 
-def test_a_baseline_keeps_every_deployment_and_its_ceilings(baseline: dict[str, Any]) -> None:
-    validator("watch-baseline-1").validate(baseline)
-    assert len(baseline["cells"]) == 8
-    assert [p["dtype"] for p in baseline["passes"]] == ["float32"] * 2 + ["bfloat16"] * 2
+def test_a_baseline_keeps_every_group_and_its_ceilings(baseline: dict[str, Any]) -> None:
+    validator("watch-baseline-2").validate(baseline)
+    assert 4 <= len(baseline["cells"]) <= 8
+    assert [group["system"] for group in baseline["groups"]] == [None, SYSTEMS[1]]
+    for group in baseline["groups"]:
+        assert [p["dtype"] for p in group["passes"]] == ["float32", "bfloat16"]
     for cell in baseline["cells"]:
-        passes, limits = np.array(cell["passes"]), np.array(cell["ceilings"])
-        assert passes.shape == (4, len(cell["answers"]) + 1)
-        np.testing.assert_allclose(passes.sum(axis=1), 1.0)
-        spread = passes.max(axis=0) - passes.min(axis=0)
-        expected = np.minimum(1.0, passes.max(axis=0) + np.maximum(0.02, spread))
-        np.testing.assert_allclose(limits, expected)
+        for group in cell["groups"]:
+            passes = np.array(group["passes"])
+            assert passes.shape == (2, len(cell["answers"]) + 1)
+            np.testing.assert_allclose(passes.sum(axis=1), 1.0)
+            odds = passes.max(axis=0) * np.exp(baseline["noise"])
+            raised = odds / (odds + 1.0 - passes.max(axis=0))
+            np.testing.assert_allclose(group["ceilings"], np.minimum(1.0, raised + 0.02))
+
+
+def test_a_copy_of_fewer_bits_is_forecast_and_seen(baseline: dict[str, Any]) -> None:
+    assert baseline["power"][0]["change"] == "weights rounded to 4 bits, groups of 32"
+    model = open_model(SPEC, dtype="float32")
+    coarsen(model, Coarseness(3, 32))
+    try:
+        found = watch(model, baseline, Watching(seed=3), Silent())
+    finally:
+        model.close()
+    assert found["outcome"] == "changed"
+
+
+def test_the_enrolled_system_message_is_the_same_model(baseline: dict[str, Any]) -> None:
+    # the deployment that puts it before the question, drawn from the answers of its own passes
+    groups = groups_of(baseline)
+    rows = [cell.usual for cell in groups[1]]
+    draw = np.random.RandomState(4)
+    for _ in range(5):
+        assert alarm_of(Wagers(groups), rows, log10_alarm=2.0, queries=100, draw=draw) is None
 
 
 def test_probabilities_of_a_baseline_are_the_models_own(baseline: dict[str, Any]) -> None:
@@ -69,7 +96,7 @@ def test_probabilities_of_a_baseline_are_the_models_own(baseline: dict[str, Any]
     cell = baseline["cells"][0]
     (texts,) = drawn_answers(model, [probe_of(cell)], 400, baseline["temperature"], 5)
     model.close()
-    for name, share in zip(cell["answers"], cell["passes"][0], strict=False):
+    for name, share in zip(cell["answers"], cell["groups"][0]["passes"][0], strict=False):
         error = (share * (1 - share) / 400) ** 0.5
         assert abs(texts.count(name) / 400 - share) <= 4 * error + 1e-3
 
@@ -77,14 +104,14 @@ def test_probabilities_of_a_baseline_are_the_models_own(baseline: dict[str, Any]
 def test_another_number_type_is_the_same_model(baseline: dict[str, Any]) -> None:
     for dtype in ("float32", "float16"):
         result = watched(SPEC, baseline, dtype, queries=60)
-        validator("watch-1").validate(result)
+        validator("watch-2").validate(result)
         assert result["outcome"] == "no change seen"
         assert result["queries"] == sum(sum(cell["given"]) for cell in result["cells"]) == 60
 
 
 def test_another_model_is_seen_and_the_watch_ends(baseline: dict[str, Any]) -> None:
     result = watched(OTHER, baseline)
-    validator("watch-1").validate(result)
+    validator("watch-2").validate(result)
     assert result["outcome"] == "changed"
     assert result["queries"] < 60
     assert result["p"] <= 0.01
@@ -120,7 +147,8 @@ def test_a_model_behind_a_server_is_enrolled_by_its_draws(tmp_path: Path) -> Non
     with model_server(tiny_folder("zoo/reference-00"), tmp_path) as server:
         wanted = Enrolling(spec=server.spec(), candidates=16, cells=4, draws=60, temperature=0.5)
         found = enrol(wanted, Silent())
-        assert {p["draws"] for p in found["passes"]} == {60}
+        assert {p["draws"] for group in found["groups"] for p in group["passes"]} == {60}
+        assert all(group["changed"] == [] for cell in found["cells"] for group in cell["groups"])
         same = watched(server.spec(), found, queries=30)
         other = watched(OTHER, found)
     assert same["outcome"] == "no change seen"
@@ -151,7 +179,8 @@ def test_exit_codes_say_what_was_seen(
         (["--enrol", "new.json", "--temperature", "0"], "a temperature of 0"),
         (["--enrol", "new.json", "--cells", "2"], "2 questions"),
         (["--enrol", "new.json", "--draws", "5"], "5 draws"),
-        (["--enrol", "new.json", "--candidates", "12", "--temperature", "0.001"], "answers that"),
+        (["--enrol", "new.json", "--candidates", "20", "--temperature", "0.001"], "answers that"),
+        (["--enrol", "new.json", "--candidates", "5"], "16 questions of 5 candidates"),
         (["--baseline", "there.json"], "no baseline of schema"),
     ],
 )
@@ -167,6 +196,14 @@ def test_bad_input_is_named_and_nothing_is_written(
     assert run(["watch", SPEC, *words]) == 2
     assert said in capsys.readouterr().err
     assert [path.name for path in tmp_path.iterdir()] == ["there.json"]
+
+
+def test_a_broken_baseline_is_named(stored: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    content = json.loads(stored.read_bytes())
+    del content["cells"][0]["groups"][1]
+    stored.write_text(json.dumps(content))
+    assert run(["watch", SPEC, "--baseline", str(stored), "--json"]) == 2
+    assert "broken" in json.loads(capsys.readouterr().out)["error"]["message"]
 
 
 def test_an_impossible_alpha_is_refused(stored: Path, capsys: pytest.CaptureFixture[str]) -> None:
