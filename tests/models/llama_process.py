@@ -107,7 +107,7 @@ def write_gguf(module: Any, template: Path, target: Path) -> Path:
             pairs = value.reshape(n, 2, value.shape[0] // n // 2, value.shape[1])
             value = pairs.swapaxes(1, 2).reshape(value.shape)
         stored = value if value.ndim == 1 else value.astype(np.float16)
-        writer.add_tensor(names.get_name(name, try_suffixes=(".weight",)), stored)
+        writer.add_tensor(str(names.get_name(name, try_suffixes=(".weight",))), stored)
     writer.write_header_to_file()
     writer.write_kv_data_to_file()
     writer.write_tensors_to_file()
