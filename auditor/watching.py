@@ -17,18 +17,21 @@ import numpy as np
 from auditor.canon import canonical_json, json_digest
 from auditor.case import storage_errors
 from auditor.collect.first_answers import drawn_answers
-from auditor.enrolment import LOG10_ALARM, QUERIES, SCHEMA
+from auditor.enrolment.baseline import LOG10_ALARM, QUERIES, SCHEMA
 from auditor.errors import InputError
-from auditor.judge.betting import Wager
+from auditor.judge.betting import Cell, Wagers
 from auditor.models.base import Model
 from auditor.progress import Progress
 from auditor.types import Message, Probe
 
-RESULT, LOG = "auditor/watch/1", "auditor/watch-log/1"
+RESULT, LOG = "auditor/watch/2", "auditor/watch-log/1"
 IN_A_CASE = Path("data", "watch-baseline.json")
 _LIMITS = (
-    "A deployment that was not among the passes of the baseline, and that answers otherwise than "
-    "all of them, is called changed: enrol it with --also.",
+    "A deployment that answers otherwise than those of every group of the baseline is called "
+    "changed, also where the weights are the same: another system message or template is another "
+    "deployment. Enrol it with --also.",
+    "An endpoint that hands questions to deployments of several groups at once may be called "
+    "changed.",
     "A change that leaves the answers to these questions as they are is not seen.",
 )
 
@@ -46,7 +49,7 @@ class Watching:
 
 @dataclass(slots=True)
 class _State:
-    wager: Wager
+    wager: Wagers
     highest: float = 0.0
     counts: list[list[int]] = field(default_factory=list)
 
@@ -95,8 +98,8 @@ def watch(
     if wanted.queries < 1:
         raise InputError(f"{wanted.queries} queries", hint="at least 1")
     probes = [probe_of(cell) for cell in baseline["cells"]]
-    limits = [np.array(cell["ceilings"]) for cell in baseline["cells"]]
-    state = _State(Wager(limits), counts=[[0] * len(row) for row in limits])
+    counts = [[0] * (len(cell["answers"]) + 1) for cell in baseline["cells"]]
+    state = _State(Wagers(groups_of(baseline)), counts=counts)
     head, lines = _opened(model, baseline, wanted)
     for line in lines:
         state.add(line["cell"], line["answer"])
@@ -115,6 +118,31 @@ def watch(
             _append(wanted.log, {"cell": cell, "answer": answer, "text": text, "time": _now()})
             task.advance()
     return _result(model, baseline, wanted, state)
+
+
+def groups_of(baseline: dict[str, Any]) -> list[list[Cell]]:
+    """Return the cells of a baseline as each group of honest deployments answers them.
+
+    Raises:
+        InputError: it is broken.
+    """
+    try:
+        return [
+            [_cell(cell["groups"][place]) for cell in baseline["cells"]]
+            for place in range(len(baseline["groups"]))
+        ]
+    except (KeyError, IndexError, TypeError, ValueError) as error:
+        raise InputError(f"the baseline is broken: {error!r}", hint=_ENROL) from error
+
+
+def _cell(group: dict[str, Any]) -> Cell:
+    passes = np.array(group["passes"], dtype=np.float64)
+    return Cell(
+        usual=passes.mean(axis=0),
+        limits=np.array(group["ceilings"], dtype=np.float64),
+        changed=np.array(group["changed"], dtype=np.float64).reshape(-1, passes.shape[1]),
+        weights=np.array(group["weights"], dtype=np.float64),
+    )
 
 
 def probe_of(cell: dict[str, Any]) -> Probe:
@@ -174,7 +202,9 @@ def _result(
     model: Model, baseline: dict[str, Any], wanted: Watching, state: _State
 ) -> dict[str, Any]:
     changed = state.highest >= wanted.log10_alarm
-    alone = state.wager.log10_of_cells()
+    place = state.wager.nearest
+    nearest = baseline["groups"][place]
+    alone = state.wager.groups[place].log10_of_cells()
     return {
         "schema": RESULT,
         "subject": model.ref.spec,
@@ -184,13 +214,14 @@ def _result(
         "log10_wealth": state.wager.log10_wealth,
         "highest_log10_wealth": state.highest,
         "log10_alarm": wanted.log10_alarm,
+        "nearest": {"spec": nearest["spec"], "system": nearest["system"]},
         "p": min(1.0, 10.0**-state.highest),
         "cells": [
             {
                 "probe": cell["probe"],
                 "answers": [*cell["answers"], None],
                 "given": counts,
-                "ceilings": cell["ceilings"],
+                "ceilings": cell["groups"][place]["ceilings"],
                 "log10_wealth": float(alone[index]),
             }
             for index, (cell, counts) in enumerate(

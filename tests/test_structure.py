@@ -48,7 +48,7 @@ ALLOWED = {
         "plan",
     },
     "report": set(),
-    "registry": {"models"},
+    "registry": {"kernels", "models"},
     "bundle": {"measures", "judge", "report", "deviations", "frozen"},
     # The two modules that chain the stages, and the demonstration.
     "plan": {"collect", "judge", "models"},
@@ -75,6 +75,7 @@ ALLOWED = {
     "measured_lineage": {"audit", "distill", "models", "plan"},
     "reproduction": {"collect"},
     "enrolment": {"collect", "judge", "models"},
+    "watch_rates": {"collect", "enrolment", "judge", "kernels", "models", "watching"},
     "watching": {"collect", "enrolment", "judge", "models"},
     "exercise": {"controls", "distill", "judge", "models"},
     "error_table": {"judge", "kernels"},

@@ -13,8 +13,13 @@ from auditor.cli import output
 @click.option("--baseline", type=click.Path(path_type=Path), help="FILE or CASE with a baseline.")
 @click.option("--enrol", type=click.Path(path_type=Path), help="Make a baseline: FILE to write.")
 @click.option("--also", multiple=True, metavar="SPEC", help="Enrol: another honest deployment.")
-@click.option("--candidates", type=int, default=120, show_default=True, help="Enrol: questions.")
-@click.option("--cells", type=int, default=12, show_default=True, help="Enrol: questions to keep.")
+@click.option(
+    "--candidates",
+    type=int,
+    default=None,
+    help="Enrol: questions to choose from; by default 400 of a local model, 120 of a server.",
+)
+@click.option("--cells", type=int, default=16, show_default=True, help="Enrol: questions to keep.")
 @click.option(
     "--draws",
     type=int,
@@ -23,7 +28,10 @@ from auditor.cli import output
     help="Enrol: answers to each question and deployment, where no logits are shown.",
 )
 @click.option(
-    "--temperature", type=float, default=0.25, show_default=True, help="Enrol: of the answers."
+    "--temperature",
+    type=float,
+    default=None,
+    help="Enrol: of the answers; by default what shows a change best, of a server alone 0.25.",
 )
 @click.option("--queries", type=int, default=150, show_default=True, help="Most to ask, 1 token.")
 @click.option(
@@ -54,7 +62,7 @@ def watch(subject: str, as_json: bool, **given: Any) -> int:
 def _enrol(subject: str, given: dict[str, Any], as_json: bool) -> int:
     from auditor.canon import pretty_json
     from auditor.case import atomic_write
-    from auditor.enrolment import Enrolling, enrol
+    from auditor.enrolment.baseline import Enrolling, enrol
     from auditor.errors import InputError
 
     target: Path = given["enrol"]
@@ -75,8 +83,10 @@ def _enrol(subject: str, given: dict[str, Any], as_json: bool) -> int:
     if as_json:
         output.emit_json(baseline)
         return output.DONE
+    passes = sum(len(group["passes"]) for group in baseline["groups"])
     output.echo(
-        f"{target}: {len(baseline['cells'])} questions, {len(baseline['passes'])} deployments"
+        f"{target}: {len(baseline['cells'])} questions at temperature {baseline['temperature']}, "
+        f"{passes} deployments in {len(baseline['groups'])} groups"
     )
     _show_power(baseline["power"])
     output.echo(f"next: auditor watch SUBJECT --baseline {target}")
@@ -86,10 +96,7 @@ def _enrol(subject: str, given: dict[str, Any], as_json: bool) -> int:
 def _show_power(rows: list[dict[str, Any]]) -> None:
     for row in rows:
         after = "" if row["queries"] is None else f", after {row['queries']} queries (median)"
-        output.echo(
-            f"a change of {row['moved']:.0%} of the answers: seen in {row['share']:.0%} of "
-            f"watches{after}"
-        )
+        output.echo(f"{row['change']}: seen in {row['share']:.0%} of watches{after}")
 
 
 def _watch(subject: str, given: dict[str, Any], as_json: bool) -> int:
@@ -136,6 +143,5 @@ def _show(result: dict[str, Any]) -> None:
     for row in result["power"]:
         if row["queries"] is not None:
             output.echo(
-                f"a change of {row['moved']:.0%} of the answers would have been seen after "
-                f"{row['queries']} queries (median)"
+                f"{row['change']}: would have been seen after {row['queries']} queries (median)"
             )

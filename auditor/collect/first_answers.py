@@ -9,8 +9,6 @@ import dataclasses
 from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING
 
-import numpy as np
-
 from auditor.errors import AccessError
 from auditor.models.base import Model
 from auditor.types import Access, Array, Decoding, Message, Probe
@@ -18,7 +16,12 @@ from auditor.types import Access, Array, Decoding, Message, Probe
 if TYPE_CHECKING:
     import torch
 
+    from auditor.models.transformers_model import TransformersModel
+
 TEMPERATURE = 0.25
+"""Where no logits are at hand: an answer that is given now and then is seen among few draws."""
+TEMPERATURES = (0.05, 0.1, 0.2, 0.4)
+"""Of which enrolment takes the one that shows a change best, where logits are at hand."""
 _LONGEST = 40
 """Characters of an answer that are kept: one token is shorter, a server may send more."""
 _RARE = 1e-3
@@ -58,38 +61,47 @@ def shows_logits(model: Model) -> bool:
 
 
 def exact_answers(
-    model: Model, probes: Sequence[Probe], temperature: float
-) -> Iterator[dict[str, float]]:
-    """Yield the probability of each answer of a probe, those above 0.001.
+    model: Model, probes: Sequence[Probe], temperatures: Sequence[float]
+) -> Iterator[list[dict[str, float]]]:
+    """Yield the probability of each answer of a probe at each temperature, those above 0.001.
 
     Raises:
         AccessError: the model shows no logits.
     """
     from auditor.models.transformers_model import TransformersModel
+    from auditor.models.unembedding import logits_of
 
     if not isinstance(model, TransformersModel):
         raise AccessError(f"{model.ref.spec} shows no logits", hint="draw its answers")
-    prompts = [model.prompt(probe).token_ids for probe in probes]
-    for states in model.hidden(prompts):
-        row = _probabilities(model, states[-1:], temperature)
-        found: dict[str, float] = {}
-        for token in (row >= _RARE).nonzero()[0].tolist():
-            # as `sample` decodes a reply: special tokens, an end among them, are no text
-            text = model.tokenizer.decode(
-                [token], skip_special_tokens=True, clean_up_tokenization_spaces=False
-            )
-            answer = answer_of(str(text))
-            found[answer] = found.get(answer, 0.0) + float(row[token])
-        yield found
-
-
-def _probabilities(model: Model, state: "torch.Tensor", temperature: float) -> Array:
-    """Return (V,) float64 probabilities of the next token after a state (1, D)."""
     import torch
 
-    from auditor.models.unembedding import logits_of
-
     head = model.head()
-    with torch.inference_mode():
-        logits = logits_of(head, state.to(head.weight.device))[0].double()
-        return np.asarray(torch.softmax(logits / temperature, 0).cpu().numpy())
+    prompts = [model.prompt(probe).token_ids for probe in probes]
+    for states in model.hidden(prompts):
+        with torch.inference_mode():
+            logits = logits_of(head, states[-1:].to(head.weight.device))[0]
+        yield answers_of_logits(model, logits, temperatures)
+
+
+def answers_of_logits(
+    model: "TransformersModel", logits: "torch.Tensor", temperatures: Sequence[float]
+) -> list[dict[str, float]]:
+    """Return the probability of each answer from (V,) logits, at each temperature."""
+    import torch
+
+    wide = logits.double()
+    rows = [torch.softmax(wide / t, 0).cpu().numpy() for t in temperatures]
+    return [_spelled(model, row) for row in rows]
+
+
+def _spelled(model: "TransformersModel", row: Array) -> dict[str, float]:
+    """Return the answers of (V,) probabilities of the next token; tokens may spell the same."""
+    found: dict[str, float] = {}
+    for token in (row >= _RARE).nonzero()[0].tolist():
+        # as `sample` decodes a reply: special tokens, an end among them, are no text
+        text = model.tokenizer.decode(
+            [token], skip_special_tokens=True, clean_up_tokenization_spaces=False
+        )
+        answer = answer_of(str(text))
+        found[answer] = found.get(answer, 0.0) + float(row[token])
+    return found

@@ -34,6 +34,8 @@ _BASIS = (
 _LIMITS = (
     "Nothing shows that a fingerprint was made of the model that it names: `auditor fingerprint "
     "check FILE SUBJECT` repeats it, by somebody whom both parties trust with the model.",
+    "Each party learns about the other's model what log-probabilities of the likeliest tokens "
+    "after the probes' words would tell; with a head like the other's, most of each distribution.",
     "Only what both models expect in the probes' own words is compared, no reply; a model that "
     "treats these public probes otherwise than other text can look as it likes.",
     "rederived-share counts whole tensors by their digests, merge-share the units in the order of "

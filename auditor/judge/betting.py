@@ -3,17 +3,19 @@
 A cell is one question under one decoding, its answers are a few short texts and "any other". The
 null hypothesis is *deployments*, not one deployment: the same weights under another number type,
 engine, batch size or template answer a little differently, and a test against one distribution
-alarms on all of them. So an honest deployment is one that gives no answer of a cell more often than
-a ceiling: the most that any pass of the baseline gave it, and a margin.
+alarms on all of them. An honest deployment is one that belongs to a group (the deployments that
+put the same message before the question) and gives no answer of a cell more often than the group's
+ceiling: the most that any pass of the group gave it, and a margin.
 
-Against each answer k with ceiling c there is a bet of a share s of the wealth, which multiplies it
-by 1 + s (1 - c) / c where k is given and by 1 - s where it is not: by 1 on average at the ceiling,
-by less below it. The wealth of a mixture of such bets is a non-negative supermartingale under the
-null, so it ever reaches 1 / alpha with probability alpha at most (Ville 1939; Shafer 2021, "Testing
-by betting", eq. 2; Waudby-Smith & Ramdas 2024, arXiv 2010.09686, section 4).
+Against the group stand alternatives, each a distribution q of the answers of a cell. The bet on one
+pays q / p*, where p* is the honest distribution nearest to q in relative entropy: 1 on average at
+most under every honest one, and of all such bets the one whose wealth grows most under q (Grünwald,
+de Heide & Koolen 2024, arXiv 1906.07801, theorem 1). The wealth of a mixture of such bets is a
+non-negative supermartingale under the null, so it ever reaches 1 / alpha with probability alpha at
+most (Ville 1939; Shafer 2021, "Testing by betting", eq. 2). Over groups the least wealth counts:
+whichever group is the true one, its wealth is no less.
 """
 
-import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -23,28 +25,31 @@ from auditor.errors import InputError
 from auditor.judge.rates import clopper_pearson
 from auditor.types import Array
 
-STRENGTHS = (0.1, 0.3, 0.6, 0.9)
-"""Shares of the wealth that are bet; each strength is kept in all cells, and the wealth is their
-mean: the strength that suits a change is not known before it."""
 FLOOR = 0.02
 """Least margin above the passes, as a probability."""
-_USELESS = 0.95
-"""A bet against an answer with a ceiling above this wins too little to be made."""
+CAUTION = 0.02
+"""Share of the usual answers in every bet: a single answer cannot lose all."""
+MOVED = (0.9, 0.5, 0.15)
+"""Shares of the cells that a change moves; the wealth is the mean over them."""
 _CONFIDENCE = 0.999
 """Of the upper limit of a probability that was estimated from draws."""
-_FIRST_ROUNDS = 2
-"""Times that every cell is asked before those that moved are asked more often."""
+_IN_TURN = 4
+"""Every so many questions the cell is asked that was asked least, however it did."""
 
 
-def ceilings(passes: Array, draws: Sequence[int | None], floor: float = FLOOR) -> Array:
+def ceilings(
+    passes: Array, draws: Sequence[int | None], noise: float = 0.0, floor: float = FLOOR
+) -> Array:
     """Return (K,) the most often that an honest deployment gives each answer of a cell.
 
-    The largest upper limit of the passes, plus how far the passes lie apart, or `floor` where that
-    is more. The limit of a pass that was drawn is that of Clopper & Pearson at 99.9 %.
+    The largest upper limit of the passes, and `floor` above it. The limit of exact probabilities
+    lies `noise` above them in log-odds; that of a pass that was drawn is of Clopper & Pearson at
+    99.9 %, and how far the passes lie apart where that is more than `floor`.
 
     Args:
         passes: (M, K) probability of each answer in each pass.
         draws: of each pass, how many answers its probabilities are counted from; None: exact.
+        noise: nats by which the log-odds of an answer differ between honest deployments.
         floor: least margin.
 
     Raises:
@@ -52,151 +57,208 @@ def ceilings(passes: Array, draws: Sequence[int | None], floor: float = FLOOR) -
     """
     if not len(passes) or not np.allclose(passes.sum(axis=1), 1.0, atol=1e-6):
         raise InputError("the probabilities of a pass do not add up to 1")
-    upper = np.stack([_upper(row, count) for row, count in zip(passes, draws, strict=True)])
-    spread = passes.max(axis=0) - passes.min(axis=0)
-    return np.minimum(1.0, upper.max(axis=0) + np.maximum(floor, spread))
+    upper = np.stack([_upper(row, n, noise) for row, n in zip(passes, draws, strict=True)])
+    drawn = any(count is not None for count in draws)
+    spread = passes.max(axis=0) - passes.min(axis=0) if drawn else 0.0
+    return np.asarray(np.minimum(1.0, upper.max(axis=0) + np.maximum(floor, spread)))
 
 
-def _upper(shares: Array, count: int | None) -> Array:
+def _upper(shares: Array, count: int | None, noise: float) -> Array:
     if count is None:
-        return shares
+        raised = shares * np.exp(noise)
+        return np.asarray(raised / (raised + 1.0 - shares))
     level = 2.0 * _CONFIDENCE - 1.0  # its upper limit is that of one side
     given = np.rint(shares * count).astype(int).tolist()
     return np.array([clopper_pearson(one, count, level)[1] for one in given])
 
 
-def headroom(passes: Array, limits: Array) -> float:
-    """Return how well a cell shows a change, in [0, 1]: the mean room above the answers' ceilings.
+def nearest_honest(wanted: Array, limits: Array) -> Array:
+    """Return (K,) the honest distribution from which `wanted` diverges least.
 
-    Near 0 where one answer is always given and where the passes lie apart; largest where several
-    answers are about as likely in every pass.
+    min(limits, a x wanted) with a such that it adds up to 1: what exceeds its ceiling is cut, the
+    rest is raised in proportion. The conditions of Karush, Kuhn and Tucker for the least
+    sum wanted log(wanted / p) over p <= limits, sum p = 1.
+
+    Args:
+        wanted: (K,) probabilities, all above 0.
+        limits: (K,) ceilings, in (0, 1], which add up to 1 or more.
     """
-    return float((passes.mean(axis=0) * (1.0 - limits)).sum())
+    order = np.argsort(limits / wanted)  # in which they reach their ceilings as a grows
+    kept, room = 1.0 - np.cumsum(wanted[order]), 1.0 - np.cumsum(limits[order])
+    scale = 1.0
+    for place, index in enumerate(order):
+        if scale * wanted[index] <= limits[index] or kept[place] <= 0:
+            break
+        scale = room[place] / kept[place]
+    return np.asarray(np.minimum(limits, scale * wanted))
+
+
+def payoffs(wanted: Array, usual: Array, limits: Array) -> tuple[Array, Array]:
+    """Return (K,) what is bet on and (K,) by what each answer multiplies the stake.
+
+    Args:
+        wanted: (K,) the alternative.
+        usual: (K,) mean of the passes, of which `CAUTION` is mixed in.
+        limits: (K,) ceilings.
+    """
+    mixed = (1.0 - CAUTION) * wanted + CAUTION * usual
+    bet = np.maximum(mixed, 1e-6)
+    bet /= bet.sum()
+    return bet, bet / nearest_honest(bet, limits)
+
+
+def growth(wanted: Array, usual: Array, limits: Array) -> float:
+    """Return the nats that a question adds to the wealth on average under an alternative."""
+    bet, pays = payoffs(wanted, usual, limits)
+    return float((bet * np.log(pays)).sum())
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class Cell:
+    """A question as one group of deployments answers it."""
+
+    usual: Array
+    """(K,) mean of the passes; the last answer is "any other"."""
+    limits: Array
+    """(K,) ceilings."""
+    changed: Array
+    """(J, K) how copies of the model with coarser weights answer; none where none was at hand."""
+    weights: Array
+    """(J,) of these, adding up to 1."""
+
+    def alternatives(self) -> tuple[Array, Array]:
+        """Return (A, K) what is bet on and (A,) its prior weights.
+
+        Half on the coarser copies where there are any. The rest on one answer that gains, more
+        and less; "any other" weighs as much as the named ones together.
+        """
+        count = len(self.usual)
+        gains = [
+            (1.0 - share) * self.usual + share * np.eye(count)[k]
+            for share in (0.95, 0.5)
+            for k in range(count)
+        ]
+        one = np.full(count, 0.5 / max(1, count - 1))
+        one[-1] = 0.5
+        weights = np.concatenate([0.6 * one / one.sum(), 0.4 * one / one.sum()])
+        if not len(self.changed):
+            return np.array(gains), weights
+        both = np.concatenate([0.5 * self.weights, 0.5 * weights])
+        return np.concatenate([self.changed, gains]), both
 
 
 class Wager:
-    """The wealth of the bets, from 1, updated by one answer at a time."""
+    """The wealth of the bets against one group, from 1, updated by one answer at a time."""
 
-    def __init__(self, limits: Sequence[Array]) -> None:
+    def __init__(self, cells: Sequence[Cell]) -> None:
         """Bet on nothing yet.
 
-        Args:
-            limits: of each cell, (K,) the ceilings of its answers; the last is "any other".
-
         Raises:
-            InputError: there is no cell, or a ceiling outside (0, 1].
+            InputError: there is no cell, or the ceilings of one are outside (0, 1] or leave
+                no honest distribution.
         """
-        if not limits or any(np.any((cell <= 0) | (cell > 1)) for cell in limits):
+        if not cells or any(_impossible(cell.limits) for cell in cells):
             raise InputError("a ceiling lies outside (0, 1], or there is no cell")
-        self._limits = [np.asarray(cell, dtype=np.float64) for cell in limits]
-        self._prior = [_prior(cell) for cell in self._limits]
-        self._log = [np.zeros((len(STRENGTHS), len(cell))) for cell in self._limits]
-        self._rows = np.zeros((len(limits), len(STRENGTHS)))
-        """(C, S) logarithm of the wealth of each cell at each strength."""
-        self.asked = np.zeros(len(limits), dtype=np.int64)
+        self._bets, self._log_pays, self._log_stakes = [], [], []
+        for cell in cells:
+            wanted, prior = cell.alternatives()
+            pairs = [payoffs(row, cell.usual, cell.limits) for row in wanted]
+            # the first is no bet: the stake is kept
+            self._bets.append(np.stack([cell.usual, *(bet for bet, _ in pairs)]))
+            self._log_pays.append(
+                np.log(np.stack([np.ones(len(cell.usual)), *(pays for _, pays in pairs)]))
+            )
+            self._log_stakes.append(np.log([[1.0 - m, *(m * prior)] for m in MOVED]))
+        self._rows = np.zeros((len(cells), len(MOVED)))
+        """(C, R) logarithm of the wealth of each cell, were that share of the cells moved."""
+        self._growth = np.zeros((len(cells), len(MOVED)))
+        """(C, R) nats that the next question of a cell is expected to add."""
+        self._stale = set(range(len(cells)))
+        """Cells whose growth is to be computed before it is read."""
+        self.log10_wealth = 0.0
+        """Base-10 logarithm of the wealth now."""
+        self.asked = np.zeros(len(cells), dtype=np.int64)
         """(C,) answers seen of each cell."""
 
     def add(self, cell: int, answer: int) -> float:
         """Take one answer into account; return log10 of the wealth after it."""
-        limits = self._limits[cell]
-        for row, strength in enumerate(STRENGTHS):
-            self._log[cell][row] += math.log1p(-strength)
-            won = math.log1p(strength * (1.0 - limits[answer]) / limits[answer])
-            self._log[cell][row, answer] += won - math.log1p(-strength)
-        self._rows[cell] = self._of_cell(cell)
+        self._log_stakes[cell] = self._log_stakes[cell] + self._log_pays[cell][:, answer]
+        self._rows[cell] = np.logaddexp.reduce(self._log_stakes[cell], axis=1)
+        self._stale.add(cell)
         self.asked[cell] += 1
+        mean = np.logaddexp.reduce(self._rows.sum(axis=0)) - np.log(len(MOVED))
+        self.log10_wealth = float(mean / np.log(10.0))
         return self.log10_wealth
-
-    @property
-    def log10_wealth(self) -> float:
-        """Base-10 logarithm of the wealth now."""
-        mean = np.logaddexp.reduce(self._rows.sum(axis=0)) - math.log(len(STRENGTHS))
-        return float(mean / math.log(10.0))
 
     def log10_of_cells(self) -> Array:
         """Return (C,) base-10 logarithms of the wealth that each cell alone would have made."""
-        found = np.logaddexp.reduce(self._rows, axis=1) - math.log(len(STRENGTHS))
-        return np.asarray(found / math.log(10.0))
+        found = np.logaddexp.reduce(self._rows, axis=1) - np.log(len(MOVED))
+        return np.asarray(found / np.log(10.0))
 
     def next_cell(self) -> int:
         """Return the cell to ask next, from the past alone: so the wealth stays a valid test.
 
-        Every cell some times, then in turn one that was asked least and the one that moved most.
+        That which is expected to add most, if what the bets have won so far is their probability;
+        every fourth time the one that was asked least, the first of them.
         """
+        for index in self._stale:
+            self._growth[index] = self._next_growth(index)
+        self._stale.clear()
         least = int(self.asked.argmin())
-        if self.asked[least] < _FIRST_ROUNDS or self.asked.sum() % 2:
-            return least
-        return int(self.log10_of_cells().argmax())
+        total = self._rows.sum(axis=0)
+        share = np.exp(total - np.logaddexp.reduce(total))
+        expected = self._growth @ share
+        best = int(expected.argmax())
+        in_turn = self.asked.sum() % _IN_TURN == _IN_TURN - 1
+        return least if in_turn or expected[best] <= 0.0 else best
 
-    def _of_cell(self, cell: int) -> Array:
-        """Return (S,) the logarithm of the mean over the answers that are bet on."""
-        prior = self._prior[cell]
-        if not prior.any():
-            return np.zeros(len(STRENGTHS))
-        kept = prior > 0
-        found = np.logaddexp.reduce(self._log[cell][:, kept] + np.log(prior[kept]), axis=1)
-        return np.asarray(found)
-
-
-def _prior(limits: Array) -> Array:
-    """Return (K,) how the stake of a cell is split: half on "any other", the rest evenly."""
-    useful = limits <= _USELESS
-    prior = np.where(useful, 1.0, 0.0)
-    named = prior[:-1].sum()
-    if useful[-1] and named:
-        prior[-1] = named
-    return prior / prior.sum() if prior.any() else prior
+    def _next_growth(self, cell: int) -> Array:
+        stakes = self._log_stakes[cell]
+        share = np.exp(stakes - np.logaddexp.reduce(stakes, axis=1)[:, None])  # (R, A)
+        expected = share @ self._bets[cell]
+        pays = share @ np.exp(self._log_pays[cell])
+        return np.asarray((expected * np.log(pays)).sum(axis=1))
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Seen:
-    """How soon a change of a given size would be seen."""
-
-    moved: float
-    """Share of the answers of every cell that go to another answer."""
-    share: float
-    """Of simulated watches that saw it."""
-    queries: int | None
-    """Median number of queries; None where fewer than half saw it."""
+def _impossible(limits: Array) -> bool:
+    return bool(np.any((limits <= 0) | (limits > 1)) or limits.sum() < 1.0)
 
 
-def power(
-    usual: Sequence[Array],
-    limits: Sequence[Array],
-    moved: float,
-    *,
-    log10_alarm: float,
-    queries: int,
-    runs: int = 200,
-) -> Seen:
-    """Return how soon a deployment that gives `moved` of each cell's answers otherwise is seen.
+class Wagers:
+    """The least wealth over groups of honest deployments, one of which is to be the true one."""
 
-    The answer that gains is drawn anew for every cell and run, "any other" among them.
+    def __init__(self, groups: Sequence[Sequence[Cell]]) -> None:
+        """Bet on nothing yet.
 
-    Args:
-        usual: of each cell, (K,) the mean probabilities of the passes.
-        limits: of each cell, (K,) the ceilings.
-        moved: in [0, 1].
-        log10_alarm: base-10 logarithm of the wealth at which a change is called.
-        queries: most that are asked.
-        runs: simulated watches.
-    """
-    draw = np.random.RandomState(0)
-    found = []
-    for _ in range(runs):
-        changed = [_changed(row, moved, draw) for row in usual]
-        wager, asked = Wager(limits), 0
-        while asked < queries and wager.log10_wealth < log10_alarm:
-            cell = wager.next_cell()
-            wager.add(cell, int(draw.choice(len(changed[cell]), p=changed[cell])))
-            asked += 1
-        found.append(asked if wager.log10_wealth >= log10_alarm else math.inf)
-    middle = float(np.median(found))
-    share = float(np.isfinite(found).mean())
-    return Seen(moved=moved, share=share, queries=int(middle) if math.isfinite(middle) else None)
+        Args:
+            groups: of each group, its cells: the same questions with the same answers.
 
+        Raises:
+            InputError: as `Wager`, or there is no group.
+        """
+        if not groups:
+            raise InputError("there is no group of deployments")
+        self.groups = [Wager(cells) for cells in groups]
 
-def _changed(usual: Array, moved: float, draw: np.random.RandomState) -> Array:
-    changed = usual * (1.0 - moved)
-    changed[draw.randint(len(usual))] += moved
-    return np.asarray(changed / changed.sum())
+    def add(self, cell: int, answer: int) -> float:
+        """Take one answer into account; return log10 of the least wealth after it."""
+        return min(group.add(cell, answer) for group in self.groups)
+
+    @property
+    def log10_wealth(self) -> float:
+        """Base-10 logarithm of the least wealth now."""
+        return min(group.log10_wealth for group in self.groups)
+
+    @property
+    def asked(self) -> Array:
+        """(C,) answers seen of each cell."""
+        return self.groups[0].asked
+
+    @property
+    def nearest(self) -> int:
+        """The group with the least wealth, the first of them."""
+        return int(np.argmin([group.log10_wealth for group in self.groups]))
+
+    def next_cell(self) -> int:
+        """Return the cell to ask next: what the group with the least wealth would ask."""
+        return self.groups[self.nearest].next_cell()

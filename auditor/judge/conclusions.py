@@ -5,6 +5,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from auditor.case import Case
+from auditor.judge.access_power import shipped_power
 from auditor.judge.calibration import (
     FILE,
     Calibration,
@@ -52,6 +53,7 @@ def judge(case: Case) -> dict[str, Any]:
         "rules": RULES,
         "suspects": found.suspects,
         **details(case, found.gathered, found.chosen),
+        "access": shipped_power(),
     }
 
 

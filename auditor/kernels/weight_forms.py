@@ -38,6 +38,23 @@ def rounded_rows(weight: Tensor, bits: int) -> Tensor:
     return (weight / scale).round() * scale
 
 
+def rounded_groups(weight: Tensor, bits: int, group: int) -> Tensor:
+    """Return `weight` after the round trip of `rounded_rows` with one scale for `group` columns.
+
+    A last group may be shorter.
+
+    Args:
+        weight: (rows, columns) float32.
+        bits: 2 to 16.
+        group: columns that share a scale, at least 1.
+
+    Raises:
+        InputError: `bits` is outside 2..16.
+    """
+    parts = weight.split(group, dim=1)
+    return torch.cat([rounded_rows(part, bits) for part in parts], dim=1)
+
+
 def pruned(weight: Tensor, zeros: int) -> Tensor:
     """Return `weight` with its `zeros` elements of least magnitude set to 0.
 

@@ -35,8 +35,8 @@ def sketch_distances(models: Sequence[Weights]) -> Array:
     """Return (n, n) float64 distances in [0, 1], 0 on the diagonal, symmetric, to 6 decimals.
 
     One minus the mean cosine of the sketches of matrices with one role, layer and shape; a matrix
-    that only one of the two has counts as cosine 0. Unrelated models lie near 1, and so do copies
-    whose neurons were put in another order.
+    that only one of the two has counts as cosine 0. Unrelated models lie near 1; copies whose
+    units were put in another order anywhere up to there.
     """
     held = np.array([len(model.places) for model in models], dtype=np.float64)
     cosines = np.zeros((len(models), len(models)))

@@ -4,7 +4,6 @@ Two models of one shape are read at the same elements, whatever their files look
 samples can be laid side by side; how much is read follows from the headers alone.
 """
 
-import hashlib
 import math
 import re
 from collections.abc import Iterable, Mapping
@@ -12,7 +11,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from auditor.canon import canonical_json
+from auditor.kernels.sketches import generator
 
 WINDOW = 4096
 """Elements of one row that are read together, at most; a multiple of every block of ggml."""
@@ -81,7 +80,7 @@ def windows(place: Place, seed: int, most: int = MOST_OF_A_TENSOR) -> tuple[Wind
         chosen = list(range(count))
     else:
         # The first windows of the order that together hold `most`; a last block may be short.
-        order = generator(seed, place, "positions").permutation(count)
+        order = generator(*label_of(place, seed, "positions")).permutation(count)
         width = np.where(
             order % blocks == blocks - 1, place.columns - (blocks - 1) * WINDOW, WINDOW
         )
@@ -94,11 +93,9 @@ def _window(number: int, blocks: int, columns: int) -> Window:
     return Window(row, block * WINDOW, min((block + 1) * WINDOW, columns))
 
 
-def generator(seed: int, place: Place, use: str) -> np.random.RandomState:
-    """Return the generator of a place; its stream is frozen across releases of numpy."""
-    parts = [seed, place.role, place.layer, place.rows, place.columns, use]
-    digest = hashlib.sha256(canonical_json(parts)).digest()
-    return np.random.RandomState(np.frombuffer(digest, dtype="<u4"))
+def label_of(place: Place, seed: int, use: str) -> tuple[object, ...]:
+    """Return the label of the random numbers of a place."""
+    return seed, place.role, place.layer, place.rows, place.columns, use
 
 
 def sampled_elements(shapes: Mapping[str, tuple[int, ...]], seed: int) -> dict[str, int]:

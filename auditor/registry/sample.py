@@ -16,12 +16,13 @@ import numpy as np
 
 from auditor.canon import canonical_json
 from auditor.errors import SubjectError
+from auditor.kernels.sketches import tensor_sketch
 from auditor.models.checkpoint import StoredTensor
 from auditor.models.weight_files import WeightFiles
 from auditor.registry.positions import (
     Place,
     Window,
-    generator,
+    label_of,
     place_of,
     share_of_a_tensor,
     windows,
@@ -48,7 +49,7 @@ class TensorSample:
     content: str | None
     """Over type, shape and both ends, without the name; None for a vector or a constant."""
     sketch: Array | None
-    """(128,) float32 of length 1: signed sums of the centred sample; None as for `content`."""
+    """(128,) float32 of length 1, of the centred sample; None as for `content`."""
     whole: bool
     """Whether every byte of it was read."""
 
@@ -185,14 +186,11 @@ def _unit(weights: WeightFiles, name: str, read: bytearray) -> Array | None:
 
 
 def _sketch(unit: Array, place: Place, seed: int) -> Array | None:
-    """Return (128,) float32: signed sums, every 128th element to one (Charikar et al. 2002).
+    """Return (128,) float32: a count sketch of length 1; None where its sums cancel.
 
-    The cosine of two sketches estimates that of the samples, with a standard error of at most
-    1/sqrt(128).
+    The cosine of two sketches estimates that of the samples, with a standard error of about
+    1/sqrt(128) where they are unrelated, and none where they are equal.
     """
-    signs = generator(seed, place, "signs").randint(0, 2, size=unit.size, dtype=np.int8) * 2 - 1
-    padded = np.zeros(-(-unit.size // SKETCH) * SKETCH, dtype=np.float32)
-    padded[: unit.size] = unit * signs
-    sums = padded.reshape(-1, SKETCH).sum(axis=0, dtype=np.float64)  # (n/128, 128) -> (128,)
+    sums = tensor_sketch(unit, SKETCH, label_of(place, seed, "sketch")).astype(np.float64)
     length = float(np.sqrt(np.dot(sums, sums)))
     return None if length == 0 else np.asarray(sums / length, dtype=np.float32)

@@ -1,12 +1,10 @@
 """What the access to the suspect can support, what more would need, and what each access sees."""
 
-import json
 from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
 
-from auditor.data import data_dir
 from auditor.report.findings import Findings, Row
 from auditor.report.matter import calibrated_population
 from auditor.report.parts import Cell, Grid, Part
@@ -66,7 +64,7 @@ _TAIL = (
 
 def access_part(findings: Findings) -> Part:
     """Return the table of statements, the power by access, and what lists of tokens leave out."""
-    power = list(_power_grids())
+    power = list(_power_grids(findings))
     within = findings.conclusion["log10_lr"] is not None
     lists = _lists(findings)
     return Part(
@@ -109,19 +107,17 @@ def _state(rows: list[Row]) -> str:
     return "Yes: " + ", ".join(f"{row.title} ({row.id})" for row in defined) + "."
 
 
-def _power_grids() -> Iterator[Grid]:
-    """Yield the measured table of each shipped pack that has one."""
-    for path in sorted((data_dir("probes") / "packs").glob("*/evaluation.json")):
-        found = json.loads(path.read_bytes()).get("access", [])
-        if found:
-            yield Grid(
-                caption=f"Power by access, pack {path.parent.name}",
-                columns=(
-                    "Access", "Decided by", "Models", "Seen", "Families seen", "Share", "95 % from",
-                    "to",
-                ),
-                rows=tuple(map(_power_row, found)),
-            )  # fmt: skip
+def _power_grids(findings: Findings) -> Iterator[Grid]:
+    """Yield the table of each pack, as the case keeps it."""
+    for found in findings.judged.get("access", []):
+        yield Grid(
+            caption=f"Power by access, pack {found['pack']}",
+            columns=(
+                "Access", "Decided by", "Models", "Seen", "Families seen", "Share", "95 % from",
+                "to",
+            ),
+            rows=tuple(map(_power_row, found["rows"])),
+        )  # fmt: skip
 
 
 def _power_row(row: dict[str, Any]) -> tuple[Cell, ...]:
@@ -158,5 +154,5 @@ def _list_row(findings: Findings, name: str) -> tuple[Cell, ...] | None:
         f"{len(found):,}",
         f"{unknown:,}",
         number(float((found["ids"] >= 0).sum() / max(1, len(found) - unknown)), 3),
-        float(np.mean(found["tail"])),
+        number(float(np.mean(found["tail"])), 3),
     )

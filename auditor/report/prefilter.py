@@ -20,8 +20,8 @@ _CAPTION = (
     "Neighbour-joining tree (Saitou & Nei 1987) of the distances between samples of the weights, "
     "drawn from the reference; a tree of files has no root of its own. Filled dots: to be "
     "measured; open dots: left out. Which model came first it cannot say, nor whether two are "
-    "linked: unrelated models, students trained on outputs and copies with reordered neurons all "
-    "lie near 1."
+    "linked: unrelated models and students trained on outputs lie near 1, copies with reordered "
+    "neurons anywhere up to there."
 )
 _NO_TREE = "No tree: the weights of the reference, or of every suspect, cannot be read."
 COLUMNS = (

@@ -271,13 +271,12 @@ def test_large_scorers_run_one_after_another(again, plan, monkeypatch):
     monkeypatch.setattr(crossing, "is_small", lambda parameters: False)
     groups = []
     real = crossing._score
-    monkeypatch.setattr(
-        crossing,
-        "_score",
-        lambda run, shelf, replies, group: (
-            groups.append(len(group)) or real(run, shelf, replies, group)
-        ),
-    )
+
+    def score(run, shelf, replies, group):
+        groups.append(len(group))
+        return real(run, shelf, replies, group)
+
+    monkeypatch.setattr(crossing, "_score", score)
     again(plan)
     assert groups == [1, 1, 1]
 

@@ -4,82 +4,144 @@ import math
 
 import numpy as np
 import pytest
+from scipy.optimize import minimize
 from scipy.stats import beta
 
 from auditor.errors import InputError
-from auditor.judge.betting import STRENGTHS, Wager, ceilings, headroom, power
+from auditor.judge.betting import (
+    MOVED,
+    Cell,
+    Wager,
+    Wagers,
+    ceilings,
+    growth,
+    nearest_honest,
+    payoffs,
+)
 
 
-def test_wealth_of_two_answers_by_hand():
-    # One cell, answers a and "other", ceilings 0.5 and 0.25: half the stake on each. An answer a
-    # multiplies the bet on a by 1 + s and the other by 1 - s; "other" by 1 - s and 1 + 3 s.
-    wager = Wager([np.array([0.5, 0.25])])
-    first = wager.add(0, 0)
-    assert 10**first == pytest.approx(np.mean([((1 + s) + (1 - s)) / 2 for s in STRENGTHS]))
-    second = wager.add(0, 1)
-    by_hand = [((1 + s) * (1 - s) + (1 - s) * (1 + 3 * s)) / 2 for s in STRENGTHS]
-    assert 10**second == pytest.approx(np.mean(by_hand))
-    assert wager.asked.tolist() == [2]
+def cell(usual, limits, changed=()):
+    usual = np.array(usual)
+    rows = np.array(changed, dtype=float).reshape(-1, len(usual))
+    weights = np.full(len(rows), 1 / max(1, len(rows)))
+    return Cell(usual=usual, limits=np.array(limits), changed=rows, weights=weights)
 
 
-def test_cells_of_one_strength_multiply_before_the_mean():
-    limits = np.array([0.5, 0.25])
-    wager = Wager([limits, limits])
+def test_the_nearest_honest_distribution_by_hand():
+    # the second exceeds its ceiling; what is left, 0.7, is shared as 0.1 to 0.1
+    found = nearest_honest(np.array([0.1, 0.8, 0.1]), np.array([0.9, 0.3, 0.9]))
+    assert found == pytest.approx([0.35, 0.3, 0.35])
+    # as before, but a third of 0.35 is not allowed either
+    found = nearest_honest(np.array([0.1, 0.8, 0.1]), np.array([0.9, 0.3, 0.2]))
+    assert found == pytest.approx([0.5, 0.3, 0.2])
+    honest = np.array([0.2, 0.3, 0.5])
+    assert nearest_honest(honest, np.array([0.3, 0.3, 0.6])) == pytest.approx(honest)
+
+
+def test_the_nearest_honest_distribution_as_a_solver_finds_it():
+    draw = np.random.RandomState(0)
+    for _ in range(20):
+        wanted = draw.dirichlet(np.ones(4))
+        limits = np.minimum(1.0, draw.dirichlet(np.ones(4)) + 0.1)
+        found = minimize(
+            lambda p, wanted=wanted: -(wanted * np.log(p)).sum(),
+            limits / limits.sum(),
+            bounds=[(1e-9, limit) for limit in limits],
+            constraints={"type": "eq", "fun": lambda p: p.sum() - 1.0},
+            method="SLSQP",
+            options={"ftol": 1e-12, "maxiter": 500},
+        )
+        assert nearest_honest(wanted, limits) == pytest.approx(found.x, abs=2e-4)
+
+
+def test_growth_of_a_certain_answer_is_the_logarithm_of_its_ceiling():
+    # q = 0.98 on b, ceiling 0.1: 0.98 log(0.98 / 0.1) + 0.02 log(0.02 / 0.9), then a share of 0.02
+    # of the usual answers is mixed in: q = 0.9604 + 0.0004
+    q = 0.98 * 0.98 + 0.02 * 0.02
+    by_hand = q * math.log(q / 0.1) + (1 - q) * math.log((1 - q) / 0.9)
+    found = growth(np.array([0.02, 0.98]), np.array([0.98, 0.02]), np.array([1.0, 0.1]))
+    assert found == pytest.approx(by_hand)
+
+
+def test_wealth_of_one_answer_by_hand():
+    # Ceilings 1 and 0.25 of a named answer and "any other". A bet q on the other pays q / 0.25
+    # there and (1 - q) / 0.75 elsewhere; a bet on the named answer pays 1. The gains are 0.95 and
+    # 0.5 of 0.1 -> 0.955 and 0.55, and 0.98 of that and 0.02 of 0.1 is bet.
+    bets = [0.98 * gain + 0.02 * 0.1 for gain in (0.955, 0.55)]
+    weights = (0.6 * 0.5, 0.4 * 0.5)  # half of the stake is on the named answer
+    pays = 0.5 + sum(w * q / 0.25 for w, q in zip(weights, bets, strict=True))
+    wager = Wager([cell([0.9, 0.1], [1.0, 0.25])])
+    assert 10 ** wager.add(0, 1) == pytest.approx(np.mean([1 - m + m * pays for m in MOVED]))
+    assert wager.asked.tolist() == [1]
+
+
+def test_wealth_of_cells_multiplies_for_each_share_before_the_mean():
+    both = cell([0.9, 0.1], [1.0, 0.25])
+    bets = [0.98 * gain + 0.02 * 0.1 for gain in (0.955, 0.55)]
+    pays = 0.5 + sum(w * q / 0.25 for w, q in zip((0.3, 0.2), bets, strict=True))
+    wager = Wager([both, both])
     wager.add(0, 1)
-    wealth = 10 ** wager.add(1, 1)
-    each = [((1 - s) + (1 + 3 * s)) / 2 for s in STRENGTHS]
-    assert wealth == pytest.approx(np.mean(np.square(each)))
+    each = [1 - m + m * pays for m in MOVED]
+    assert 10 ** wager.add(1, 1) == pytest.approx(np.mean(np.square(each)))
     assert 10 ** wager.log10_of_cells() == pytest.approx([np.mean(each)] * 2)
 
 
 def test_no_bet_gains_under_any_honest_deployment():
-    # The mean of the wealth after one answer is linear in the probabilities, so random honest
-    # ones with some at their ceilings are the ones to try.
+    # The mean of what a bet pays is linear in the probabilities: random honest ones, many with
+    # some at their ceilings, are the ones to try.
     draw = np.random.RandomState(1)
     for _ in range(200):
-        limits = draw.uniform(0.2, 0.9, size=4)
-        share = draw.dirichlet(np.ones(4) * 0.3)
-        if np.any(share > limits):
-            continue
-        mean = 0.0
-        for answer in range(4):
-            wager = Wager([limits])
-            mean += share[answer] * 10 ** wager.add(0, answer)
-        assert mean <= 1.0 + 1e-12
+        usual = draw.dirichlet(np.ones(4) * 0.5)
+        limits = np.minimum(1.0, usual + draw.uniform(0.02, 0.3, size=4))
+        wanted = draw.dirichlet(np.ones(4) * 0.3)
+        _, pays = payoffs(wanted, usual, limits)
+        for order in (draw.permutation(4), np.argsort(-pays)):
+            share, left = np.zeros(4), 1.0
+            for index in order:  # as much as is allowed, in this order
+                share[index] = min(left, limits[index])
+                left -= share[index]
+            assert share @ pays <= 1.0 + 1e-9
 
 
 def test_alarms_at_the_ceilings_are_rarer_than_stated():
-    # 10 cells at the ceilings of their two named answers, watched over 150 answers and stopped at
-    # the highest wealth: 1 % of watches may reach 100. The 99.9 % limit of 1 % of 600 is 13.
+    # 10 cells whose first answer is as rare as is allowed, watched over 150 answers and stopped
+    # at the highest wealth: 1 % of watches may reach 100. The 99.9 % limit of 1 % of 600 is 13.
     draw = np.random.RandomState(2)
-    limits = [np.array([0.55, 0.45, 0.02])] * 10
-    share = np.array([0.54, 0.44, 0.02])
+    changed = [[0.1, 0.88, 0.02], [0.9, 0.08, 0.02]]
+    cells = [cell([0.55, 0.43, 0.02], [0.6, 0.48, 0.04], changed)] * 10
+    share = np.array([0.48, 0.48, 0.04])
     alarms = 0
     for _ in range(600):
-        wager, highest = Wager(limits), 0.0
+        wager, highest = Wagers([cells]), 0.0
         for _ in range(150):
             highest = max(highest, wager.add(wager.next_cell(), draw.choice(3, p=share)))
         alarms += highest >= 2.0
     assert alarms <= 13
 
 
-def test_a_swap_and_a_small_shift_are_seen():
-    usual = [np.array([0.5, 0.48, 0.02])] * 10
-    limits = [np.array([0.53, 0.51, 0.04])] * 10
-    swap = power(usual, limits, 1.0, log10_alarm=2.0, queries=150, runs=60)
-    shift = power(usual, limits, 0.3, log10_alarm=2.0, queries=150, runs=60)
-    none = power(usual, limits, 0.0, log10_alarm=2.0, queries=150, runs=60)
-    assert swap.queries is not None
-    assert shift.queries is not None
-    assert swap.queries <= 15
-    assert swap.queries < shift.queries <= 150
-    assert none.queries is None
-    assert none.share <= 0.05
+def test_a_deployment_of_any_group_is_honest():
+    # What is all but excluded in one group is usual in the other: the least wealth counts.
+    one = [cell([0.97, 0.01, 0.02], [1.0, 0.03, 0.04])] * 4
+    other = [cell([0.01, 0.97, 0.02], [0.03, 1.0, 0.04])] * 4
+    for answer, place in ((0, 0), (1, 1)):
+        wagers = Wagers([one, other])
+        for _ in range(40):
+            wagers.add(wagers.next_cell(), answer)
+        assert wagers.log10_wealth <= 0.0
+        assert wagers.nearest == place
+        assert max(group.log10_wealth for group in wagers.groups) > 2.0
+    wagers = Wagers([one, other])
+    for _ in range(10):
+        wagers.add(wagers.next_cell(), 2)
+    assert wagers.log10_wealth > 2.0
 
 
-def test_ceilings_are_the_largest_pass_and_how_far_they_lie_apart():
+def test_ceilings_are_the_largest_pass_and_a_margin():
     passes = np.array([[0.6, 0.4, 0.0], [0.5, 0.5, 0.0]])
-    assert ceilings(passes, [None, None]) == pytest.approx([0.7, 0.6, 0.02])
+    assert ceilings(passes, [None, None]) == pytest.approx([0.62, 0.52, 0.02])
+    # odds of 1.5 and of 1, raised by e^noise = 2: 3/4 and 2/3
+    raised = ceilings(passes, [None, None], noise=math.log(2.0))
+    assert raised == pytest.approx([0.77, 2 / 3 + 0.02, 0.02])
     # 60 of 100 drawn: the Clopper-Pearson limit of 99.9 %
     drawn = ceilings(np.array([[0.6, 0.4]]), [100])
     assert drawn == pytest.approx([beta.ppf(0.999, 61, 40) + 0.02, beta.ppf(0.999, 41, 60) + 0.02])
@@ -87,36 +149,34 @@ def test_ceilings_are_the_largest_pass_and_how_far_they_lie_apart():
     assert ceilings(np.array([[1.0, 0.0]]), [50])[0] == 1.0
 
 
-def test_cells_that_are_near_a_tie_in_every_pass_show_most():
-    tie = np.array([[0.5, 0.5, 0.0]])
-    sure = np.array([[0.98, 0.02, 0.0]])
-    apart = np.array([[0.9, 0.1, 0.0], [0.1, 0.9, 0.0]])
-    rooms = [headroom(p, ceilings(p, [None] * len(p))) for p in (tie, sure, apart)]
-    assert rooms[0] > rooms[1]
-    assert rooms[0] > rooms[2]
+def test_a_bet_that_cannot_win_is_not_made():
+    wager = Wager([cell([0.5, 0.5], [1.0, 1.0])])
+    assert wager.add(0, 0) == pytest.approx(0.0)
+    assert wager.add(0, 1) == pytest.approx(0.0)
 
 
-def test_a_bet_that_can_hardly_win_is_not_made():
-    wager = Wager([np.array([1.0, 0.97])])
-    assert wager.add(0, 0) == wager.add(0, 1) == 0.0
-
-
-def test_every_cell_is_asked_before_the_one_that_moved():
-    wager = Wager([np.array([0.5, 0.5, 0.02])] * 3)
+def test_the_cell_that_moved_is_asked_again_and_no_cell_is_forgotten():
+    wager = Wager([cell([0.96, 0.02, 0.02], [1.0, 0.04, 0.04])] * 3)
     order = []
-    for _ in range(10):
-        cell = wager.next_cell()
-        order.append(cell)
-        wager.add(cell, 2 if cell == 1 else 0)
-    assert sorted(order[:6]) == [0, 0, 1, 1, 2, 2]
-    assert order[6:].count(1) >= 2
-    assert math.isfinite(wager.log10_wealth)
+    for _ in range(16):
+        asked = wager.next_cell()
+        order.append(asked)
+        wager.add(asked, 2 if asked == 1 else 0)
+    assert set(order) == {0, 1, 2}
+    assert order.count(1) > 8
 
 
-@pytest.mark.parametrize("limits", [[], [np.array([0.0, 0.5])], [np.array([0.5, 1.2])]])
+@pytest.mark.parametrize("limits", [[0.0, 1.0], [0.5, 1.2], [0.4, 0.4]])
 def test_impossible_ceilings_are_refused(limits):
     with pytest.raises(InputError, match="ceiling"):
-        Wager(limits)
+        Wager([cell([0.5, 0.5], limits)])
+
+
+def test_nothing_to_ask_is_refused():
+    with pytest.raises(InputError, match="no cell"):
+        Wager([])
+    with pytest.raises(InputError, match="no group"):
+        Wagers([])
 
 
 def test_probabilities_that_are_none_are_refused():

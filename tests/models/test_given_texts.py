@@ -18,7 +18,7 @@ def prompted(*shown):
 
 
 def entry(*tokens):
-    """Return a place as vLLM shows it, of (token, log-probability, rank)s; the text's own first."""
+    """Return vLLM's object of one place from (token, log-probability, rank), its own first."""
     names = ("decoded_token", "logprob", "rank")
     return {str(i): dict(zip(names, token, strict=True)) for i, token in enumerate(tokens)}
 
@@ -54,9 +54,10 @@ def test_the_first_token_of_a_prompt_is_what_the_others_leave():
 
 
 def test_a_token_beyond_the_rank_that_was_asked_for_is_no_likely_one():
-    content = prompted(None, entry(("b", -9.0, 70), ("x", -0.5, 1)))
-    found = read_echo(content, "ab", EchoForm(k=1, prompt_logprobs=True))
-    assert found[1].top == (("x", -0.5),)
+    # Two of one spelling are one: without its rank, b would take the place of the second.
+    content = prompted(None, entry(("b", -9.0, 70), ("x", -0.5, 1), ("x", -1.0, 2)))
+    found = read_echo(content, "ab", EchoForm(k=2, prompt_logprobs=True))
+    assert [name for name, _ in found[1].top] == ["x"]
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,302 @@
+"""How often `auditor watch` alarms: on honest deployments of a model, and on changed ones.
+
+`python -m auditor.watch_rates SPEC --other SPEC... --out FILE` enrols a local model, runs it as
+other deployments (number type, attention, batches, padding, key-value cache, system message) and as
+changed ones, and watches each. The probabilities of the answers are those that each deployment
+computes; the watches draw from them.
+"""
+
+import argparse
+import itertools
+import json
+import sys
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from auditor.canon import json_digest, pretty_json
+from auditor.case import atomic_write
+from auditor.collect.coarse_copies import round_matrices
+from auditor.collect.first_answers import answers_of_logits, with_system
+from auditor.enrolment.asking import SYSTEMS
+from auditor.enrolment.baseline import LOG10_ALARM, QUERIES, Enrolling, enrol
+from auditor.errors import InputError
+from auditor.judge.betting import Wagers
+from auditor.judge.cells import table
+from auditor.judge.rates import clopper_pearson
+from auditor.judge.watch_power import watched
+from auditor.models import open_model
+from auditor.models.shared_prefix import cache_name
+from auditor.models.transformers_model import TransformersModel
+from auditor.progress import Silent
+from auditor.types import Array
+from auditor.watching import groups_of, probe_of
+
+if TYPE_CHECKING:
+    import torch
+
+SCHEMA = "auditor/watch-rates/1"
+WATCHES = 10
+"""Of each deployment."""
+DTYPES = ("float32", "bfloat16", "float16")
+ATTENTION = ("eager", "sdpa")
+BATCHES = tuple(
+    (batch, side, cached)
+    for batch in (1, 3, 7, 16)
+    for side, cached in (("left", False), ("left", True), ("right", False))
+    if batch > 1 or side == "left"
+)
+"""Sequences in a batch, on which side the shorter ones are padded, and whether the last token of
+the prompt is read after the others, from the key-value cache."""
+NF4 = (
+    *(-1.0, -0.6961928009986877, -0.5250730514526367, -0.39491748809814453),
+    *(-0.28444138169288635, -0.18477343022823334, -0.09105003625154495, 0.0),
+    *(0.07958029955625534, 0.16093020141124725, 0.24611230194568634, 0.33791524171829224),
+    *(0.44070982933044434, 0.5626170039176941, 0.7229568362236023, 1.0),
+)
+"""Levels of the 4-bit normal float (Dettmers et al. 2023, arXiv 2305.14314, appendix E)."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Running:
+    """How a deployment computes."""
+
+    dtype: str
+    attention: str
+    batch: int
+    side: str
+    cached: bool
+    system: str | None = None
+
+    def __str__(self) -> str:
+        cache = "cache" if self.cached else "no cache"
+        front = "system message" if self.system else "no system message"
+        return (
+            f"{self.dtype}, {self.attention}, batches of {self.batch} padded {self.side}, "
+            f"{cache}, {front}"
+        )
+
+
+def honest(dtype: str, attention: str) -> Iterator[Running]:
+    """Yield the deployments of a number type and an attention."""
+    for (batch, side, cached), system in itertools.product(BATCHES, SYSTEMS):
+        yield Running(
+            dtype=dtype, attention=attention, batch=batch, side=side, cached=cached, system=system
+        )
+
+
+def first_logits(
+    model: TransformersModel, prompts: Sequence[Sequence[int]], how: Running
+) -> "list[torch.Tensor]":
+    """Return (V,) logits of the first token of each reply, as the module itself computes them."""
+    found: list[torch.Tensor] = []
+    for start in range(0, len(prompts), how.batch):
+        found += list(_batch_logits(model, prompts[start : start + how.batch], how))
+    return found
+
+
+def _batch_logits(
+    model: TransformersModel, prompts: Sequence[Sequence[int]], how: Running
+) -> "torch.Tensor":
+    """Return (B, V) logits after the last token of each prompt."""
+    import torch
+
+    longest = max(map(len, prompts))
+    ids = torch.zeros(len(prompts), longest, dtype=torch.long)
+    mask = torch.zeros_like(ids)
+    for row, prompt in enumerate(prompts):
+        span = slice(longest - len(prompt), longest) if how.side == "left" else slice(len(prompt))
+        ids[row, span] = torch.tensor(prompt)
+        mask[row, span] = 1
+    places = (mask.cumsum(dim=1) - 1).clamp(min=0)
+    module: Any = model.module
+    split = longest - 1 if how.cached and longest > 1 else 0
+    with torch.inference_mode():
+        past: dict[str, Any] = {}
+        keyword = cache_name(module)
+        if split:
+            found = module(
+                input_ids=ids[:, :split],
+                attention_mask=mask[:, :split],
+                position_ids=places[:, :split],
+                use_cache=True,
+            )
+            past = {keyword: getattr(found, keyword)}
+        logits = module(
+            input_ids=ids[:, split:],
+            attention_mask=mask,
+            position_ids=places[:, split:],
+            **past,
+            use_cache=how.cached,
+        ).logits
+    last = mask.sum(dim=1) - 1 - split if how.side == "right" else torch.full((len(ids),), -1)
+    kept: torch.Tensor = logits[torch.arange(len(ids)), last, : model.vocabulary.size]
+    return kept
+
+
+def answering(model: TransformersModel, baseline: dict[str, Any], how: Running) -> list[Array]:
+    """Return, of each cell, (K,) the probabilities of its answers in a deployment."""
+    cells = baseline["cells"]
+    prompts = [model.prompt(with_system(probe_of(cell), how.system)).token_ids for cell in cells]
+    logits = first_logits(model, prompts, how)
+    rows = [answers_of_logits(model, row, [baseline["temperature"]])[0] for row in logits]
+    return [table([row], cell["answers"])[0] for row, cell in zip(rows, cells, strict=True)]
+
+
+class Trial:
+    """Watches of deployments against one baseline."""
+
+    def __init__(self, baseline: dict[str, Any]) -> None:
+        """Start from a baseline of a local model."""
+        self.baseline = baseline
+        self._fresh = Wagers(groups_of(baseline))
+
+    def times(self, rows: Sequence[Array], seed: int) -> list[int | None]:
+        """Return after how many questions each of `WATCHES` watches alarms, None where none."""
+        draw = np.random.RandomState(seed)
+        return [
+            watched(self._fresh, rows, log10_alarm=LOG10_ALARM, queries=QUERIES, draw=draw)
+            for _ in range(WATCHES)
+        ]
+
+    def above(self, rows: Sequence[Array]) -> float:
+        """Return by how much an answer exceeds its ceiling at most, in the group it fits best."""
+        groups = groups_of(self.baseline)
+        return min(
+            max(
+                float((row - cell.limits)[cell.limits < 1.0].max())
+                for row, cell in zip(rows, cells, strict=True)
+            )
+            for cells in groups
+        )
+
+
+def honest_rows(spec: str, trial: Trial) -> list[dict[str, Any]]:
+    """Return what the watches of every honest deployment found."""
+    found = []
+    for dtype, attention in itertools.product(DTYPES, ATTENTION):
+        model = _opened(spec, dtype)
+        model.module.set_attn_implementation(attention)
+        for number, how in enumerate(honest(dtype, attention)):
+            rows = answering(model, trial.baseline, how)
+            times = trial.times(rows, number)
+            digest = json_digest([row.tolist() for row in rows])
+            found.append(
+                {
+                    "deployment": str(how),
+                    "times": times,
+                    "above": trial.above(rows),
+                    "answers": digest,
+                }
+            )
+        model.close()
+    return found
+
+
+def _opened(spec: str, dtype: str) -> TransformersModel:
+    model = open_model(spec, dtype=dtype)
+    if not isinstance(model, TransformersModel):
+        raise InputError(f"{spec} is no local model", hint="name a folder or a GGUF file")
+    return model
+
+
+def changed_rows(spec: str, others: Sequence[str], trial: Trial) -> list[dict[str, Any]]:
+    """Return what the watches of coarser copies and of other models found."""
+    found = []
+    for name, rounded in ROUNDINGS.items():
+        model = _opened(spec, "float32")
+        round_matrices(model, rounded)
+        found.append(_changed(name, model, trial))
+    for other in others:
+        found.append(_changed(other, _opened(other, "float32"), trial))
+    return found
+
+
+def _changed(name: str, model: TransformersModel, trial: Trial) -> dict[str, Any]:
+    how = Running(dtype="float32", attention="sdpa", batch=1, side="left", cached=False)
+    rows = answering(model, trial.baseline, how)
+    model.close()
+    return {"change": name, "times": trial.times(rows, 1)}
+
+
+def _absmax(bits: int, group: int) -> "Callable[[torch.Tensor], torch.Tensor]":
+    from auditor.kernels.weight_forms import rounded_groups
+
+    return lambda weight: rounded_groups(weight, bits, group)
+
+
+def _rows(weight: "torch.Tensor") -> "torch.Tensor":
+    from auditor.kernels.weight_forms import rounded_rows
+
+    return rounded_rows(weight, 4)
+
+
+def _normal_float(weight: "torch.Tensor") -> "torch.Tensor":
+    """Return weights rounded to the levels of NF4, a scale for every 64 columns."""
+    import torch
+
+    levels = torch.tensor(NF4)
+    middles = (levels[1:] + levels[:-1]) / 2
+    parts = []
+    for part in weight.split(64, dim=1):
+        scale = part.abs().amax(dim=1, keepdim=True).clamp_min(1e-30)
+        parts.append(levels[torch.bucketize(part / scale, middles)] * scale)
+    return torch.cat(parts, dim=1)
+
+
+ROUNDINGS: "dict[str, Callable[[torch.Tensor], torch.Tensor]]" = {
+    "4 bits, absmax, a scale for 32 columns": _absmax(4, 32),
+    "NF4, a scale for 64 columns": _normal_float,
+    "4 bits, absmax, a scale a row": _rows,
+}
+
+
+def summary(found: dict[str, Any]) -> str:
+    """Return the lines of a table for people."""
+    honest_found = found["honest"]
+    first = sum(row["times"][0] is not None for row in honest_found)
+    every = sum(time is not None for row in honest_found for time in row["times"])
+    low, high = clopper_pearson(first, len(honest_found))
+    lines = [
+        f"{found['spec']}: {first} of {len(honest_found)} honest deployments alarmed "
+        f"[{low:.3f}, {high:.3f}], {every} of {len(honest_found) * WATCHES} watches; "
+        f"{len({row['answers'] for row in honest_found})} of them answer differently; largest "
+        f"excess over a ceiling {max(row['above'] for row in honest_found):.3f}"
+    ]
+    for row in found["changed"]:
+        times = [np.inf if time is None else time for time in row["times"]]
+        lines.append(f"{row['change']}: median {np.median(times):g}, largest {max(times):g}")
+    return "\n".join(lines)
+
+
+def main() -> None:
+    """Measure one model."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("spec")
+    parser.add_argument("--other", action="append", default=[], help="a full swap; repeatable")
+    parser.add_argument("--candidates", type=int, default=None)
+    parser.add_argument("--baseline", type=Path, default=None, help="enrolled before")
+    parser.add_argument("--out", type=Path, required=True)
+    wanted = parser.parse_args()
+    if wanted.baseline is None:
+        baseline = enrol(Enrolling(spec=wanted.spec, candidates=wanted.candidates), Silent())
+    else:
+        baseline = json.loads(wanted.baseline.read_bytes())
+    trial = Trial(baseline)
+    found = {
+        "schema": SCHEMA,
+        "spec": wanted.spec,
+        "temperature": baseline["temperature"],
+        "noise": baseline["noise"],
+        "changed": changed_rows(wanted.spec, wanted.other, trial),
+        "honest": honest_rows(wanted.spec, trial),
+    }
+    atomic_write(wanted.out, pretty_json(found))
+    sys.stdout.write(summary(found) + "\n")
+
+
+if __name__ == "__main__":
+    main()
