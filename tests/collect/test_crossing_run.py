@@ -81,11 +81,10 @@ def test_each_distinct_reply_is_held_once(case, plan):
     # The twin says what the reference says.
     assert (replies.said[5] == replies.said[0]).all()
     assert replies.total <= 4 * 8 + 1
-    assert all(
-        len(set(texts)) == len(texts) and "" not in texts for texts in map(replies.texts, range(4))
-    )
+    texts = [replies.texts(probe) for probe in range(4)]
+    assert all(len(set(said)) == len(said) and "" not in said for said in texts)
     assert (replies.said[2] >= 0).sum() == 1
-    assert replies.starts[1] == len(replies.texts(0))
+    assert replies.starts[1] == len(texts[0])
 
 
 def test_custody_names_every_scorer_and_how_it_read(case):
