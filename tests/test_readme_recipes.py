@@ -17,6 +17,8 @@ from auditor.data import data_dir
 
 TINY = data_dir("probes") / "packs" / "tiny"
 
+pytestmark = pytest.mark.timeout(900)  # five processes that load torch, each an audit
+
 
 def recipe(first_line: str) -> dict:
     (found,) = [text for text in blocks("yaml") if text.startswith(f"# {first_line}")]
