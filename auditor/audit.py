@@ -14,6 +14,7 @@ from auditor.plan import AuditRequest, plan_audit
 from auditor.progress import Progress, Silent
 
 if TYPE_CHECKING:
+    from auditor.collect.executors import Executor
     from auditor.collect.servers import ServerTerms
     from auditor.models.server_budget import Limits
 
@@ -59,36 +60,61 @@ def carry_out(
     out: Path | None = None,
     progress: Progress | None = None,
     terms: "ServerTerms | None" = None,
+    executor: "Executor | None" = None,
+    context: dict[str, Any] | None = None,
 ) -> Case:
-    """Return the case of a plan, finished; see `audit`."""
+    """Return the case of a plan, finished; see `audit`.
+
+    Args:
+        plan: what is done.
+        out: folder of the case.
+        progress: shows it.
+        terms: how servers may be asked.
+        executor: its workers run the models; None runs them here.
+        context: ``auditor/prefilter/1``: what a first look at the suspects' files found. It is
+            kept beside the findings and shown as context; nothing is judged from it.
+    """
     case = open_case(out or default_folder(plan), plan)
     with locked(case):
-        run_stages(case, progress or Silent(), terms)
+        if context is not None:
+            case.write_json("prefilter.json", context)
+        run_stages(case, progress or Silent(), terms, executor)
     return case
 
 
-def run_stages(case: Case, progress: Progress, terms: "ServerTerms | None" = None) -> None:
+def run_stages(
+    case: Case,
+    progress: Progress,
+    terms: "ServerTerms | None" = None,
+    executor: "Executor | None" = None,
+) -> None:
     """Do what the case still lacks, to its reports. The caller holds the lock."""
     from auditor.report.render import write_reports
 
-    collect(case, progress, terms)
+    collect(case, progress, terms, executor)
     measure_case(case, progress)
     judge_case(case)
     write_reports(case)
 
 
-def collect(case: Case, progress: Progress, terms: "ServerTerms | None" = None) -> None:
+def collect(
+    case: Case,
+    progress: Progress,
+    terms: "ServerTerms | None" = None,
+    executor: "Executor | None" = None,
+) -> None:
     """Ask the models everything that the plan asks for and the case lacks, marks included.
 
     Raises:
         CaseError: a model, a suite, a run or a file is not the one that was planned or written.
         StorageError: the disk is full; repeat the call to continue.
         ServerError, BudgetError: a server or a limit ended it; repeat the call to continue.
+        ExecutorError: the executor cannot be reached, or loses its workers; likewise.
     """
     from auditor.case_marks import look_for_marks
     from auditor.collect.run import collect_case
 
-    collect_case(case, progress, terms)
+    collect_case(case, progress, terms, executor)
     look_for_marks(case, progress, terms)
 
 

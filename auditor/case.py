@@ -26,6 +26,7 @@ class Case:
         self.root = root
         self.data = root / "data"
         self.work = root / "work"
+        self._kept: dict[str, tuple[tuple[int, int, int], Any]] = {}
 
     def records(self, subject: str, suite: str) -> Path:
         """Return the record file of a subject on a suite."""
@@ -48,6 +49,25 @@ class Case:
             raise CaseError(f"{path} is missing", hint="is this a case folder?") from error
         except ValueError as error:
             raise CaseError(f"{path} is not JSON: {error}") from error
+
+    def kept_json(self, name: str) -> Any:
+        """Return the content of ``data/<name>`` as `read_json`, parsed once for each state of it.
+
+        For what is read again for every suspect: parsing it each time makes the time of a scan
+        grow with the square of their number. All callers share the value and must not change it.
+
+        Raises:
+            CaseError: as `read_json`.
+        """
+        try:
+            found = (self.data / name).stat()
+        except OSError:
+            return self.read_json(name)
+        state = (found.st_ino, found.st_mtime_ns, found.st_size)
+        kept = self._kept.get(name)
+        if kept is None or kept[0] != state:
+            kept = self._kept[name] = (state, self.read_json(name))
+        return kept[1]
 
     def write_json(self, name: str, value: Any) -> None:
         """Write ``data/<name>`` atomically, readable and key-sorted; NaN is refused."""

@@ -19,6 +19,7 @@ AuditorError
 ├── ServerError               a server is not there, refuses every request, or goes on failing
 │   └── EndpointError         it answers nothing at the path that was asked
 ├── BudgetError               the next request would pass a limit on requests or cost; resumable
+├── ExecutorError             a cluster cannot be reached, or workers are lost again and again
 ├── DataNotFoundError         the installation lacks probes/ or reports/
 ├── RegistryError             two measures share a name, or a measure file cannot be imported
 ├── KernelUnavailableError    the implementation asked for cannot run here
@@ -108,6 +109,10 @@ class EndpointError(ServerError):
 
 class BudgetError(AuditorError):
     """The next request would pass a limit on requests or cost; what was had is kept."""
+
+
+class ExecutorError(AuditorError):
+    """A cluster cannot be reached, cannot hold a job, or loses its workers; work done is kept."""
 
 
 class DataNotFoundError(AuditorError):

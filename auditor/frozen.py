@@ -76,6 +76,7 @@ def asked(declared: dict[str, Any]) -> dict[str, Any]:
         "command": "audit",
         "access": declared["access"],
         "repeats": sampling.pop("repeats"),
+        "system": sampling.pop("system", None),
         "decoding": sampling,
         "seed": declared["seed"],
         "encoder": declared["encoder"],

@@ -17,18 +17,18 @@ EMPTY = hashlib.sha256(b"").hexdigest()
 def merkle_root(hashes: Iterable[str]) -> str:
     """Return the root over leaf hashes, in their order; log2 n of them are in memory at a time."""
     # Roots of perfect subtrees, each smaller than the one before: the binary digits of the count.
-    open_roots: list[tuple[int, str]] = []
+    open_roots: list[tuple[int, bytes]] = []
     for found in hashes:
-        node, height = found, 0
+        node, height = bytes.fromhex(found), 0
         while open_roots and open_roots[-1][0] == height:
-            node, height = _node(open_roots.pop()[1], node), height + 1
+            node, height = _parent(open_roots.pop()[1], node), height + 1
         open_roots.append((height, node))
     if not open_roots:
         return EMPTY
     _, root = open_roots.pop()
     while open_roots:
-        root = _node(open_roots.pop()[1], root)
-    return root
+        root = _parent(open_roots.pop()[1], root)
+    return root.hex()
 
 
 def inclusion_path(hashes: Sequence[str], index: int) -> list[str]:
@@ -74,4 +74,8 @@ def _parents(level: list[str]) -> list[str]:
 
 
 def _node(left: str, right: str) -> str:
-    return hashlib.sha256(b"\x01" + bytes.fromhex(left) + bytes.fromhex(right)).hexdigest()
+    return _parent(bytes.fromhex(left), bytes.fromhex(right)).hex()
+
+
+def _parent(left: bytes, right: bytes) -> bytes:
+    return hashlib.sha256(b"\x01" + left + right).digest()

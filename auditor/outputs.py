@@ -87,12 +87,17 @@ class OutputSet:
     def take(self, rows: Sequence[int]) -> "OutputSet":
         """Return the outputs on a selection of probes."""
         index = np.asarray(rows, dtype=np.int64)
+        whole = _is_whole(index, len(self.probes))  # then nothing is copied
+
+        def taken(values: Array | None) -> Array | None:
+            return values if whole or values is None else values[index]
+
         return replace(
             self,
             probes=tuple(self.probes[i] for i in index),
             texts=None if self.texts is None else tuple(self.texts[i] for i in index),
-            embeddings=None if self.embeddings is None else self.embeddings[index],
-            hidden=None if self.hidden is None else self.hidden[index],
+            embeddings=taken(self.embeddings),
+            hidden=taken(self.hidden),
             topk=taken_rows(self.topk, index, len(self.probes)),
         )
 
@@ -187,6 +192,11 @@ def _lacks(field: str, value: Any) -> bool:
     return value is None or (field == "pool" and not value)
 
 
+def _is_whole(index: Array, count: int) -> bool:
+    """Whether a selection is all there is, in its order."""
+    return np.array_equal(index, np.arange(count))
+
+
 def taken_rows(rows: Array | None, index: Array, probes: int) -> Array | None:
     """Return the rows of the probes `index`, renumbered and in their order; None stays None.
 
@@ -197,7 +207,7 @@ def taken_rows(rows: Array | None, index: Array, probes: int) -> Array | None:
     """
     if rows is None:
         return None
-    if np.array_equal(index, np.arange(probes)) and (np.diff(rows["probe"]) >= 0).all():
+    if _is_whole(index, probes) and (np.diff(rows["probe"]) >= 0).all():
         return rows
     new_index = np.full(probes, -1, dtype=np.int32)
     new_index[index] = np.arange(len(index), dtype=np.int32)

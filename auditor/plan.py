@@ -47,6 +47,8 @@ class AuditRequest:
     probes: int | None = DEFAULT_PROBES
     repeats: int = 1
     decoding: Decoding = field(default_factory=Decoding)
+    system: str | None = None
+    """Message before every chat that brings none of its own."""
     seed: int = 0
     device: str | None = None
     dtype: str | None = None
@@ -79,6 +81,7 @@ def plan_audit(request: AuditRequest) -> dict[str, Any]:
         InputError: a model, a suite or a number of the request cannot be used.
     """
     from auditor.collect import suite
+    from auditor.collect.conditions import conditioned
 
     _check_numbers(request)
     names = request.suites or suite.DEFAULT_SUITES
@@ -86,7 +89,8 @@ def plan_audit(request: AuditRequest) -> dict[str, Any]:
     sources = {s.id: name for s, name in zip(suites, names, strict=True)}
     selected = suite.select_probes(suites, request.probes, request.seed)
     subjects = _subjects(request)
-    _check_recorded(subjects, [probe for _, probes in selected for probe in probes])
+    asked = [conditioned(probe, request.system) for _, probes in selected for probe in probes]
+    _check_recorded(subjects, asked)
     return {
         "schema": SCHEMA,
         "command": request.command,
@@ -104,6 +108,8 @@ def plan_audit(request: AuditRequest) -> dict[str, Any]:
         "access": request.access.name,
         "repeats": request.repeats,
         "decoding": request.decoding.as_json(),
+        # Left out where there is none, so that cases begun before there was such a key go on.
+        **({} if request.system is None else {"system": request.system}),
         "seed": request.seed,
         "device": request.device,
         "dtype": request.dtype,
@@ -144,6 +150,8 @@ def _check_numbers(request: AuditRequest) -> None:
         raise InputError(f"--probes {request.probes}: at least 1 probe is needed")
     if request.repeats < 1:
         raise InputError(f"--repeats {request.repeats}: at least 1 sample a probe is needed")
+    if request.system is not None and not request.system.strip():
+        raise InputError("an empty system message", hint="leave --system out")
     if not request.suspects:
         raise InputError("no suspect was given", hint="auditor compare SUSPECT REFERENCE")
 

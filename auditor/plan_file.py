@@ -102,6 +102,8 @@ class Sampling(Part):
     top_p: Annotated[float, Field(gt=0, le=1)] = 1.0
     top_k: Annotated[int, Field(ge=0)] = 0
     max_new_tokens: Count = 48
+    system: Text | None = None
+    """Message before every chat that brings none of its own."""
 
 
 class Compute(Part):
@@ -182,10 +184,12 @@ class AuditPlan(Part):
     def as_json(self) -> dict[str, Any]:
         """Return the plan with every default filled in; its digest is what a lock freezes.
 
-        ``matter`` and ``profile`` are left out where they are not stated, so that plans locked
-        before there were such keys keep their digest.
+        ``matter``, ``profile`` and ``sampling.system`` are left out where they are not stated, so
+        that plans locked before there were such keys keep their digest.
         """
         content = self.model_dump(mode="json", by_alias=True)
+        if content["sampling"]["system"] is None:
+            del content["sampling"]["system"]
         return {
             key: value
             for key, value in content.items()
@@ -211,7 +215,8 @@ class AuditPlan(Part):
             access=Access[self.access],
             probes=self.probes,
             repeats=self.sampling.repeats,
-            decoding=Decoding(**self.sampling.model_dump(exclude={"repeats"})),
+            decoding=Decoding(**self.sampling.model_dump(exclude={"repeats", "system"})),
+            system=self.sampling.system,
             seed=self.seed,
             device=self.compute.device,
             dtype=self.compute.dtype,

@@ -128,7 +128,8 @@ def _replies_again(
     case: Case, model: Any, name: str, records: Sequence[dict[str, Any]]
 ) -> Iterator[dict[str, Any]]:
     """Yield each record with what the model says now, drawn in the groups of the collection."""
-    from auditor.collect.sampling import Sampling, draw
+    from auditor.collect.drawing import draw
+    from auditor.collect.sampling import Sampling
 
     wanted = Sampling.planned(case.read_json("plan.json"), name, model.ref.parameters)
     suites = planned_suites(case)

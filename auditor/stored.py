@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 
-from auditor.canon import json_digest, leaf_hash
+from auditor.canon import json_digest, leaf_hash, parsed_line
 from auditor.case import Case
 from auditor.errors import CaseError
 from auditor.outputs import OutputSet
@@ -59,7 +59,7 @@ def planned_suites(case: Case) -> tuple[PlannedSuite, ...]:
         CaseError: a planned suite or probe is not in the case.
     """
     suites = []
-    for entry in case.read_json("plan.json")["suites"]:
+    for entry in case.kept_json("plan.json")["suites"]:
         name = f"{entry['name']}@{entry['version']}"
         probes = _suite_probes(case.data / "probes" / name)
         missing = [probe for probe in entry["probes"] if probe not in probes]
@@ -156,8 +156,7 @@ def chained_lines(
                 previous = leaf
                 continue
             try:
-                # Of bytes, json.loads would guess the encoding, line by line.
-                row = json.loads(line.decode("utf-8", "surrogatepass"))
+                row = parsed_line(line)
                 intact = leaf is None and row["seq"] == number and row["prev"] == previous
             except (ValueError, KeyError, TypeError):
                 intact = False
@@ -178,7 +177,7 @@ def iterate_records(case: Case, subject: str) -> Iterator[dict[str, Any]]:
     Raises:
         CaseError: a file is missing, incomplete, broken, or not the one that the plan asks for.
     """
-    repeats = case.read_json("plan.json")["repeats"]
+    repeats = case.kept_json("plan.json")["repeats"]
     for suite in planned_suites(case):
         path = case.records(subject, suite.id)
         if not path.is_file():
@@ -210,7 +209,7 @@ def read_refs(case: Case) -> dict[str, ModelRef]:
         CaseError: subjects.json is missing or malformed.
     """
     refs = {}
-    for subject in case.read_json("subjects.json")["subjects"]:
+    for subject in case.kept_json("subjects.json")["subjects"]:
         fields = dict(subject["ref"])
         refs[subject["name"]] = ModelRef(**{**fields, "access": Access[fields["access"]]})
     return refs
@@ -259,7 +258,7 @@ def load_answered(case: Case, subject: str) -> Answered:
     if subject not in refs:
         raise CaseError(f"{subject!r} was not collected; collected: {', '.join(sorted(refs))}")
     probes = planned_probes(case)
-    repeats = case.read_json("plan.json")["repeats"]
+    repeats = case.kept_json("plan.json")["repeats"]
     texts: list[list[str]] = [[] for _ in probes]
     # (P): how many repeats in a row, from the first, have a reply
     replies = [0] * len(probes)

@@ -256,9 +256,13 @@ class Conclusion:
 def frozen_array(values: npt.ArrayLike) -> Array:
     """Return a read-only copy of `values`, so that no statistic can change its evidence.
 
-    Itself where it is such a copy already.
+    Itself where nothing can write to it: such a copy already, or a file that is mapped read-only.
     """
-    if isinstance(values, np.ndarray) and values.flags.owndata and not values.flags.writeable:
+    if (
+        isinstance(values, np.ndarray)
+        and not values.flags.writeable
+        and (values.flags.owndata or isinstance(values, np.memmap))
+    ):
         return values
     copy = np.array(values, copy=True)
     copy.setflags(write=False)

@@ -274,10 +274,8 @@ def main() -> None:
     parser.add_argument("--baseline", type=Path, default=None, help="enrolled before")
     parser.add_argument("--out", type=Path, required=True)
     wanted = parser.parse_args()
-    if wanted.baseline is None:
-        baseline = enrol(Enrolling(spec=wanted.spec, candidates=wanted.candidates), Silent())
-    else:
-        baseline = json.loads(wanted.baseline.read_bytes())
+    kept, asked = wanted.baseline, Enrolling(spec=wanted.spec, candidates=wanted.candidates)
+    baseline = enrol(asked, Silent()) if kept is None else json.loads(kept.read_bytes())
     trial = Trial(baseline)
     found = {
         "schema": SCHEMA,

@@ -48,6 +48,7 @@ ALLOWED = {
         "plan",
     },
     "report": set(),
+    "registry": {"kernels", "models"},
     "bundle": {"measures", "judge", "report", "deviations", "frozen"},
     # The two modules that chain the stages, and the demonstration.
     "plan": {"collect", "judge", "models"},
@@ -79,6 +80,7 @@ ALLOWED = {
     "exercise": {"controls", "distill", "judge", "models"},
     "error_table": {"judge", "kernels"},
     "inherited_errors": {"collect", "distill", "error_table", "models"},
+    "fingerprint": {"bundle", "collect", "judge", "kernels", "measures", "models"},
     "doctor": {"collect"},
     "bench": {"kernels", "models", "distill"},
     "cli": {"*"},

@@ -36,6 +36,29 @@ def test_frozen_arrays_are_copies_that_refuse_writing():
         copy[0] = 2
 
 
+def test_a_file_mapped_read_only_is_not_copied_and_one_mapped_for_writing_is(tmp_path):
+    np.save(tmp_path / "x.npy", np.arange(6.0))
+    mapped = np.load(tmp_path / "x.npy", mmap_mode="r")
+    assert frozen_array(mapped) is mapped
+    rows = frozen_array(mapped.reshape(2, 3)[:, :2])
+    assert np.shares_memory(rows, mapped)
+    with pytest.raises(ValueError, match="read-only"):
+        rows[0] = 1
+    with pytest.raises(ValueError, match="WRITEABLE"):
+        rows.setflags(write=True)
+    written = np.load(tmp_path / "x.npy", mmap_mode="r+")
+    copy = frozen_array(written)
+    written[0] = 9
+    assert copy[0] == 0
+
+
+def test_taking_all_probes_copies_nothing():
+    whole = pair()
+    taken = whole.take([0, 1, 2])
+    assert taken.positions is whole.positions
+    assert taken.reference.texts == whole.reference.texts
+
+
 def test_scores_cannot_be_changed():
     score = Score(token_ids=[1], logprobs=[-1.0], byte_ends=[1], first_byte=0)
     with pytest.raises(ValueError, match="read-only"):

@@ -25,7 +25,7 @@ def declared_faults(case: Case, plan: dict[str, Any]) -> Iterator[str]:
     if json_digest(declared["plan"]) != declared["digest"]:
         yield "the declared plan is not the one of its digest"
     for key, wanted in asked(declared["plan"]).items():
-        if plan[key] != wanted:
+        if plan.get(key) != wanted:
             yield f"plan.json: {key} is not what the declared plan asks for"
     yield from _lock_faults(declared, plan)
     yield from _listed_faults(case)

@@ -1,97 +1,21 @@
 """Schemas and versions (V02): every JSON file and every line of one is as its schema has it."""
 
 import codecs
-import json
-import math
-import re
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
+from auditor.bundle.canonical_line import canonical_line, strict_json
 from auditor.bundle.check import Check, judged
 from auditor.bundle.evidence import FILE, SCHEMA, media_type, role
 from auditor.bundle.scan import Scanned
 from auditor.bundle.schemas import departures, schema_of, title
-from auditor.canon import canonical_json, json_digest
+from auditor.canon import json_digest
 
-_LARGEST = 2**53 - 1
-_DIGITS = 17
-"""Of an integer up to 2**53, with its sign."""
-_LONG = re.compile(rb"[:,[]-?[0-9]{16}")
-"""What may be an integer beyond 2**53."""
 _SHOWN = 160
 """Characters of a parser's reason that are shown."""
 _MOST_LINES = 20
 """Faults of one file of lines after which the rest of it is not read."""
-
-
-def strict_json(content: bytes) -> Any:
-    """Return parsed JSON; duplicate keys, NaN and what canonical JSON lacks are refused.
-
-    Raises:
-        ValueError: says what.
-    """
-    value = json.loads(
-        content.decode(),
-        object_pairs_hook=_unique,
-        parse_constant=_refuse,
-        parse_int=_integer,
-        parse_float=_float,
-    )
-    # An escape may name half of a surrogate pair, which UTF-8 has no bytes for.
-    json.dumps(value, ensure_ascii=False).encode()
-    return value
-
-
-def _integer(number: str) -> int:
-    if len(number) > _DIGITS or abs(int(number)) > _LARGEST:
-        raise ValueError("an integer is beyond 2**53")
-    return int(number)
-
-
-def _float(number: str) -> float:
-    value = float(number)
-    if not math.isfinite(value):
-        raise ValueError("a number is too large")
-    return value
-
-
-def canonical_line(line: bytes) -> Any:
-    """Return what a line of canonical JSON says.
-
-    Raises:
-        ValueError: it is not strict JSON, or not spelled as RFC 8785 has it.
-    """
-    try:
-        row = json.loads(line, parse_float=_plain, parse_constant=_refuse)
-        text = json.dumps(row, sort_keys=True, ensure_ascii=False, separators=(",", ":"))
-        # The fast encoder writes such values as the canonical one does.
-        if text.encode() == line and not _LONG.search(line):
-            return row
-    except ValueError:
-        pass  # the slow way says what is wrong, or that nothing is
-    row = strict_json(line)
-    if canonical_json(row) != line:
-        raise ValueError("it is not spelled as RFC 8785 has it")
-    return row
-
-
-def _plain(number: str) -> float:
-    """Return a float that is spelled alike by Python and by RFC 8785: 0.5, not 1e-7 or 2.0."""
-    if "e" in number or "E" in number or number.endswith(".0"):
-        raise ValueError(number)
-    return float(number)
-
-
-def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    found = dict(pairs)
-    if len(found) != len(pairs):
-        raise ValueError("a key is there twice")
-    return found
-
-
-def _refuse(constant: str) -> Any:
-    raise ValueError(f"{constant} is no number of JSON")
 
 
 def check_schemas(root: Path, scanned: Mapping[str, Scanned]) -> Check:
@@ -99,7 +23,9 @@ def check_schemas(root: Path, scanned: Mapping[str, Scanned]) -> Check:
     names = [name.removeprefix("data/") for name in scanned if name.startswith("data/")]
     if FILE not in names:
         return judged("V02", [f"data/{FILE} is missing: another tool's bag, or taken out"])
-    faults = [f for name in sorted(names) for f in _file_faults(root / "data" / name, name)]
+    # The lines of a file of which the replies are known were found right when it was read.
+    unread = [name for name in sorted(names) if scanned[f"data/{name}"].replies is None]
+    faults = [f for name in unread for f in _file_faults(root / "data" / name, name)]
     faults += [] if faults else _index_faults(root / "data", scanned)
     return judged("V02", faults)
 

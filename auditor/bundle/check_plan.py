@@ -1,12 +1,16 @@
 """Plan adherence (V09): the plan is the one that custody saw, and was carried out as it says."""
 
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 from auditor.bundle.check import Check, judged
 from auditor.bundle.check_chain import custody_events
 from auditor.bundle.check_declared import declared_faults
+from auditor.bundle.completeness import EMPTY
+from auditor.bundle.planned_replies import planned_replies
+from auditor.bundle.replies import Replies
+from auditor.bundle.scan import Scanned
 from auditor.canon import digest, file_digest, json_digest, tree_digest
 from auditor.case import Case
 from auditor.errors import CaseError
@@ -17,7 +21,7 @@ _BARE = 0
 _SUITE_FILES = ("suite.toml", "items.jsonl")
 
 
-def check_plan(case: Case) -> Check:
+def check_plan(case: Case, scanned: Mapping[str, Scanned] = EMPTY) -> Check:
     """V09: probes, seed, decoding, models and rules are those of the plan; deviations are named."""
     plan = case.read_json("plan.json")
     notes: list[str] = []
@@ -29,7 +33,7 @@ def check_plan(case: Case) -> Check:
         *_model_faults(case, plan),
         *_suite_faults(case, plan),
         *declared_faults(case, plan),
-        *_record_faults(case, plan),
+        *_record_faults(case, plan, scanned),
     ]
     return judged("V09", faults, notes)
 
@@ -67,20 +71,27 @@ def _suite_faults(case: Case, plan: dict[str, Any]) -> Iterator[str]:
             yield f"data/probes/{folder.name} is not the suite of the planned digest"
 
 
-def _record_faults(case: Case, plan: dict[str, Any]) -> Iterator[str]:
+def _record_faults(
+    case: Case, plan: dict[str, Any], scanned: Mapping[str, Scanned]
+) -> Iterator[str]:
     try:
-        yield from _answer_faults(case, plan)
+        yield from _answer_faults(case, plan, scanned)
     except CaseError as error:  # V08 too; what was found before must not be lost
         yield error.message
 
 
-def _answer_faults(case: Case, plan: dict[str, Any]) -> Iterator[str]:
+def _answer_faults(
+    case: Case, plan: dict[str, Any], scanned: Mapping[str, Scanned]
+) -> Iterator[str]:
     asked = {
         (suite.id, probe.id): probe_digest(probe)
         for suite in planned_suites(case)
         for probe in suite.probes
     }
     for subject in plan["subjects"]:
+        known = planned_replies(case, subject["name"], scanned)
+        if known is not None and all(_as_planned(one, asked, plan) for one in known):
+            continue
         for number, row in enumerate(iterate_records(case, subject["name"])):
             if row["outcome"] == "withheld":
                 continue
@@ -88,6 +99,18 @@ def _answer_faults(case: Case, plan: dict[str, Any]) -> Iterator[str]:
             if row["probe_digest"] != asked[row["suite"], row["probe_id"]]:
                 yield f"{where} answers another probe than the planned one"
             yield from _request_faults(where, row, plan)
+
+
+def _as_planned(
+    replies: Replies, asked: Mapping[tuple[str, str], str], plan: Mapping[str, Any]
+) -> bool:
+    """Whether what was gathered of a file answers the planned probes under the planned decoding."""
+    return all(
+        kind.probe_digest == asked.get((kind.suite, kind.probe_id))
+        and kind.seed == plan["seed"]
+        and kind.decoding_as_json() == plan["decoding"]
+        for kind in replies.kinds
+    )
 
 
 def _request_faults(where: str, row: dict[str, Any], plan: dict[str, Any]) -> Iterator[str]:

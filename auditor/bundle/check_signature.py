@@ -6,8 +6,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from auditor.bundle.canonical_line import strict_json
 from auditor.bundle.check import Check, judged, skipped
-from auditor.bundle.check_index import strict_json
 from auditor.bundle.check_parent import original
 from auditor.bundle.keys import fingerprint
 from auditor.bundle.scan import Scanned

@@ -12,9 +12,9 @@ from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from auditor.bundle.canonical_line import strict_json
 from auditor.bundle.check import Check, judged, skipped
 from auditor.bundle.check_chain import custody_events
-from auditor.bundle.check_index import strict_json
 from auditor.bundle.check_parent import original
 from auditor.bundle.evidence import FILE
 from auditor.bundle.scan import Scanned

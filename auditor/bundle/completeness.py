@@ -2,9 +2,12 @@
 
 import json
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
+from types import MappingProxyType
 from typing import Any
 
+from auditor.bundle.planned_replies import planned_replies
+from auditor.bundle.scan import Scanned
 from auditor.case import Case
 from auditor.errors import CaseError
 from auditor.exchanges import exchange_path, failed_attempts
@@ -20,12 +23,17 @@ _STAGES = {
     "conclusion.json": "judge",
 }
 """Files that every case has in the end, and the command that writes them."""
+EMPTY: Mapping[str, Scanned] = MappingProxyType({})
 _REQUEST = ("subject", "suite", "probe_id", "repeat", "attempt")
 _COMMIT = re.compile(r"@[0-9a-f]{40}$")
 
 
-def check_complete(case: Case) -> None:
+def check_complete(case: Case, scanned: Mapping[str, Scanned] = EMPTY) -> None:
     """Refuse a case that lacks something.
+
+    Args:
+        case: finished.
+        scanned: what is known of its files; the records of any other file are read.
 
     Raises:
         CaseError: a stage has not ended, a planned reply is neither there nor in errors.jsonl,
@@ -39,7 +47,7 @@ def check_complete(case: Case) -> None:
                 hint=f"`auditor {stage} {case.root}` writes it",
             )
     _check_pinned(plan)
-    _check_replies(case, plan)
+    _check_replies(case, plan, scanned)
 
 
 def _expected(plan: dict[str, Any]) -> Iterator[tuple[str, str]]:
@@ -62,7 +70,7 @@ def _check_pinned(plan: dict[str, Any]) -> None:
             )
 
 
-def _check_replies(case: Case, plan: dict[str, Any]) -> None:
+def _check_replies(case: Case, plan: dict[str, Any], scanned: Mapping[str, Scanned]) -> None:
     """Compare the planned replies with the records, and the failed ones with errors.jsonl."""
     names = [subject["name"] for subject in plan["subjects"]]
     records = case.data / "records"
@@ -77,11 +85,7 @@ def _check_replies(case: Case, plan: dict[str, Any]) -> None:
     failed: dict[tuple[Any, ...], Any] = {}
     hidden: set[tuple[Any, ...]] = set()
     for name in names:
-        for record in iterate_records(case, name):
-            if record["outcome"] == "error":
-                failed[tuple(record[key] for key in _REQUEST)] = record["error"]
-            elif record["outcome"] == "withheld":
-                hidden.add(tuple(record[key] for key in _REQUEST[:-1]))
+        _add_failed(case, name, scanned, failed, hidden)
     rows = _listed_rows(case)
     # A row of an attempt names its line in the exchange log; the others are of planned replies.
     attempts = [row for name in names for row in failed_attempts(case, name)]
@@ -99,6 +103,26 @@ def _check_replies(case: Case, plan: dict[str, Any]) -> None:
             "errors.jsonl does not list exactly the replies that failed",
             hint="restore the file: `auditor collect` wrote it",
         )
+
+
+def _add_failed(
+    case: Case,
+    subject: str,
+    scanned: Mapping[str, Scanned],
+    failed: dict[tuple[Any, ...], Any],
+    hidden: set[tuple[Any, ...]],
+) -> None:
+    """Add the records of a subject that hold no reply, and those that are not shown."""
+    known = planned_replies(case, subject, scanned)
+    if known is not None:
+        for replies in known:
+            failed |= replies.failed.items()
+        return
+    for record in iterate_records(case, subject):
+        if record["outcome"] == "error":
+            failed[tuple(record[key] for key in _REQUEST)] = record["error"]
+        elif record["outcome"] == "withheld":
+            hidden.add(tuple(record[key] for key in _REQUEST[:-1]))
 
 
 def _withheld_logs(case: Case, names: list[str]) -> set[str]:

@@ -1,14 +1,19 @@
 """One pass over each file of a sealed case: digest, length, and for chained files the tree."""
 
 import hashlib
-from collections.abc import Iterable
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from auditor.bundle.evidence import CHAINED, role
+from auditor.bundle.replies import Replies, read_replies
 from auditor.canon import leaf_hash
 from auditor.merkle import merkle_root
 from auditor.withheld import leaf_in
+
+if TYPE_CHECKING:
+    from concurrent.futures import Executor
 
 _CHUNK_BYTES = 1 << 20
 
@@ -30,16 +35,43 @@ class Scanned:
     """Where the chain breaks."""
     withheld: dict[int, str] = field(default_factory=dict)
     """Index -> leaf hash of the lines that are not shown."""
+    replies: Replies | None = None
+    """Of a file of record lines that are all plainly right."""
 
 
-def scan(root: Path, names: Iterable[str]) -> dict[str, Scanned]:
-    """Return what is in the files below the root of a sealed case."""
-    return {name: _scan(root / name, name) for name in names}
+def scan(
+    root: Path, sizes: Mapping[str, int], pool: "Executor | None" = None
+) -> dict[str, Scanned]:
+    """Return what is in the files below the root of a sealed case.
+
+    Args:
+        root: of the case.
+        sizes: bytes of each file; the largest are read first.
+        pool: of processes that read them; None reads them here.
+    """
+    largest = sorted(sizes, key=lambda name: -sizes[name])
+    paths = [root / name for name in largest]
+    found = dict(
+        zip(largest, (map if pool is None else pool.map)(_scan, paths, largest), strict=True)
+    )
+    return {name: found[name] for name in sizes}
 
 
 def _scan(path: Path, name: str) -> Scanned:
     inside = name.removeprefix("data/")
-    if inside != name and role(inside) in CHAINED and name.endswith(".jsonl"):
+    kind = role(inside) if inside != name and name.endswith(".jsonl") else None
+    read = read_replies(path) if kind == "record" else None
+    if read is not None:
+        leaves = read.leaves
+        return Scanned(
+            sha256=read.sha256,
+            size=read.size,
+            lines=len(leaves),
+            merkle_root=merkle_root(leaves),
+            last=leaves[-1] if leaves else "",
+            replies=read.replies,
+        )
+    if kind in CHAINED:
         return _chain(path)
     hasher, size = hashlib.sha256(), 0
     with path.open("rb") as stream:

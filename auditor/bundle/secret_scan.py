@@ -111,6 +111,11 @@ def key_like(path: Path) -> list[KeyLike]:
     return list(dict.fromkeys(one for piece in _pieces(path, _OVERLAP) for one in _shaped(piece)))
 
 
+def may_hold_key(text: bytes) -> bool:
+    """Say, many times faster, whether a text may hold what is shaped like a key."""
+    return any(start in text for start in _STARTS)
+
+
 def key_like_in(text: bytes) -> list[KeyLike]:
     """Return the texts within a text that are shaped like a key."""
     return list(_shaped(_Piece(text, first=True, last=True)))
@@ -131,7 +136,7 @@ class _Piece:
 def _shaped(piece: _Piece) -> Iterator[KeyLike]:
     """Yield what has a shape; not what the next or the previous piece of a file has whole."""
     text = piece.text
-    if not any(start in text for start in _STARTS):
+    if not may_hold_key(text):
         return
     for match in _SHAPE.finditer(text):
         cut_end = match.end() == len(text) and not piece.last

@@ -5,8 +5,9 @@ Nothing of the case is executed, no key in it is trusted, nothing on the disk is
 
 import tempfile
 from collections.abc import Callable, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Executor, ThreadPoolExecutor
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -19,14 +20,12 @@ from auditor.bundle.check_complete import check_completeness
 from auditor.bundle.check_content import check_content
 from auditor.bundle.check_index import another_version, check_schemas
 from auditor.bundle.check_plan import check_plan
-from auditor.bundle.check_references import check_references
 from auditor.bundle.check_replay import check_replay
-from auditor.bundle.check_report import check_report
 from auditor.bundle.check_signature import check_signatures
 from auditor.bundle.check_time import check_times
-from auditor.bundle.check_words import check_words
 from auditor.bundle.evidence import FILE
 from auditor.bundle.listing import list_folder
+from auditor.bundle.reading import reading_processes
 from auditor.bundle.scan import Scanned, scan
 from auditor.case import Case
 from auditor.errors import CaseError
@@ -56,6 +55,8 @@ class Trust:
     """Of time-stamp authorities."""
     replay: bool = False
     """Recompute the statistics and the conclusion too."""
+    workers: int = 1
+    """Processes that read a large case."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -101,6 +102,7 @@ def verify(
     *,
     roots: Sequence["Certificate"] = (),
     replay: bool = False,
+    workers: int = 1,
 ) -> Verification:
     """Return what the checks find in a sealed case, a folder or a zip of one.
 
@@ -109,11 +111,12 @@ def verify(
         keys: public keys that the verifier trusts; each must have signed.
         roots: root certificates of time-stamp authorities that the verifier trusts.
         replay: recompute the statistics and the conclusion too.
+        workers: processes that read a large case, forked where the system can; 1 stays in this one.
 
     Raises:
         CaseError: it is no sealed case at all: a draft, an unfinished seal, or something else.
     """
-    trust = Trust(keys=keys, roots=roots, replay=replay)
+    trust = Trust(keys=keys, roots=roots, replay=replay, workers=workers)
     return _verify_archive(path, trust) if path.is_file() else _verify_folder(path, trust)
 
 
@@ -122,9 +125,47 @@ def _verify_folder(path: Path, trust: Trust) -> Verification:
     listing = list_folder(path)
     if listing.faults:
         return _unsafe(path, listing.faults)
-    scanned = scan(path, listing.sizes)
+    with reading_processes(sum(listing.sizes.values()), trust.workers) as pool:
+        # Drawing the figures again takes longest of all: it begins first, on a core of its own.
+        first = _begun(pool, path, "V11")
+        scanned = scan(path, listing.sizes, pool)
+        elsewhere = {**first, **_begun(pool, path, "V10", "V13")}
+        checks = _checks(path, scanned, trust, elsewhere)
     manifest = scanned[MANIFEST].sha256 if MANIFEST in scanned else None
-    return Verification(case=path, checks=_checks(path, scanned, trust), manifest=manifest)
+    return Verification(case=path, checks=checks, manifest=manifest)
+
+
+def _references(case: Case) -> Check:
+    from auditor.bundle.check_references import check_references
+
+    return check_references(case)
+
+
+def _report(case: Case) -> Check:
+    from auditor.bundle.check_report import check_report
+
+    return check_report(case)
+
+
+def _words(case: Case) -> Check:
+    from auditor.bundle.check_words import check_words
+
+    return check_words(case)
+
+
+_OF_CASE = {"V10": _references, "V11": _report, "V13": _words}
+"""Checks that need nothing of what was scanned; each loads its modules where it is made."""
+
+
+def _begun(pool: Executor | None, root: Path, *names: str) -> dict[str, Callable[[], Check]]:
+    """Return how the results of some checks are had: from the pool, or made when asked for."""
+    if pool is None:
+        return {name: partial(_of_case, name, root) for name in names}
+    return {name: pool.submit(_of_case, name, root).result for name in names}
+
+
+def _of_case(name: str, root: Path) -> Check:
+    return guarded(name, lambda: _OF_CASE[name](Case(root)))
 
 
 def _refuse_draft(root: Path) -> None:
@@ -163,20 +204,26 @@ def _unsafe(path: Path, faults: Sequence[str]) -> Verification:
     return Verification(case=path, checks=(judged("V01", faults), *rest))
 
 
-def _checks(root: Path, scanned: Mapping[str, Scanned], trust: Trust) -> tuple[Check, ...]:
+def _checks(
+    root: Path,
+    scanned: Mapping[str, Scanned],
+    trust: Trust,
+    elsewhere: Mapping[str, Callable[[], Check]],
+) -> tuple[Check, ...]:
     case = Case(root)
     readable = f"data/{FILE}" in scanned and not _of_another_version(root)
     # The replay is a process of its own: it runs on another core while the rest is checked.
     with ThreadPoolExecutor(max_workers=1) as beside:
         replay = beside.submit(check_replay, case, wanted=trust.replay and readable)
-        return _made_checks(root, scanned, trust, replay.result, readable=readable)
+        made = {**elsewhere, "V12": replay.result}
+        return _made_checks(root, scanned, trust, made, readable=readable)
 
 
 def _made_checks(
     root: Path,
     scanned: Mapping[str, Scanned],
     trust: Trust,
-    replay: Callable[[], Check],
+    elsewhere: Mapping[str, Callable[[], Check]],
     *,
     readable: bool,
 ) -> tuple[Check, ...]:
@@ -189,15 +236,12 @@ def _made_checks(
         "V05": lambda: check_signatures(root, scanned, trust.keys),
         "V06": lambda: check_times(case, scanned, trust.roots),
         "V07": lambda: check_chains(case, scanned),
-        "V08": lambda: check_completeness(case),
-        "V09": lambda: check_plan(case),
-        "V10": lambda: check_references(case),
-        "V11": lambda: check_report(case, scanned),
-        "V12": replay,
-        "V13": lambda: check_words(case),
+        "V08": lambda: check_completeness(case, scanned),
+        "V09": lambda: check_plan(case, scanned),
         "V14": lambda: check_content(root, scanned),
+        **elsewhere,
     }
-    return tuple(_made(name, check, readable=readable) for name, check in checks.items())
+    return tuple(_made(name, checks[name], readable=readable) for name in TITLES)
 
 
 def _made(name: str, check: Callable[[], Check], *, readable: bool) -> Check:

@@ -8,6 +8,7 @@ import click
 
 from auditor.case import Case
 from auditor.cli import output
+from auditor.cli.executing import executor_of, executor_options
 from auditor.cli.seal import private_key
 from auditor.cli.spending import limits_of, show_forecast, spending_options
 
@@ -49,6 +50,7 @@ _NOT_SEALED = "The case is not sealed: nothing shows whether its files are chang
     help="Private key in PEM: seal the finished case to CASE.evidence and sign it.",
 )
 @spending_options
+@executor_options
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object on stdout.")
 def audit(
     file: Path,
@@ -58,7 +60,7 @@ def audit(
     fail_on: str | None,
     key: Path | None,
     as_json: bool,
-    **spending: Any,
+    **options: Any,
 ) -> int:
     """Carry out a plan: collect, measure, look for marks, judge, report; with a key, seal.
 
@@ -73,9 +75,10 @@ def audit(
 
     gate = parse_gate(fail_on, {one.name for one in all_measures()}) if fail_on else None
     signer = None if key is None else private_key(key)
-    dry_run = spending.pop("dry_run")
-    limits = limits_of(**spending)
+    dry_run = options.pop("dry_run")
     plan, case_plan = declared_plan(file, accept)
+    executor = executor_of(options, case_plan["device"])
+    limits = limits_of(**options)
     folder = plan.outputs.folder
     root = out or (plan.path(folder) if folder else default_folder(case_plan))
     if not resume:
@@ -83,7 +86,7 @@ def audit(
     terms = server_terms(plan.request(), limits)
     if dry_run:
         return show_forecast(case_plan, root, terms, as_json=as_json)
-    case = carry_out(case_plan, root, output.progress(), terms)
+    case = carry_out(case_plan, root, output.progress(), terms, executor)
     sealed = None if signer is None else _sealed(case, signer)
     return _finish(case, gate, sealed, as_json=as_json)
 

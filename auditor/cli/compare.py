@@ -1,15 +1,19 @@
-"""`auditor compare` and `auditor scan`."""
+"""`auditor compare`, and the options that it shares with `auditor scan`."""
 
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from auditor.cli import output
+from auditor.cli.executing import executor_of, executor_options
 from auditor.cli.spending import limits_of, show_forecast, spending_options
 from auditor.plan import DEFAULT_PROBES, AuditRequest, parse_control
 from auditor.types import Access, Decoding
+
+if TYPE_CHECKING:
+    from auditor.cli.gate import Gate
 
 _OPTIONS = (
     click.option(
@@ -65,6 +69,11 @@ _OPTIONS = (
         help="Longest reply, in tokens.",
     ),
     click.option(
+        "--system",
+        metavar="TEXT",
+        help="Message before every chat that brings none of its own, for all models.",
+    ),
+    click.option(
         "--out",
         type=click.Path(path_type=Path, file_okay=False),
         help="Case folder; one that holds the same plan is continued. "
@@ -96,9 +105,10 @@ _OPTIONS = (
 )
 
 
-def _audit_options(command: Callable[..., Any]) -> Callable[..., Any]:
+def audit_options(command: Callable[..., Any]) -> Callable[..., Any]:
+    """Add the options of one audit to a command."""
     *others, fail_on, as_json = _OPTIONS
-    command = spending_options(fail_on(as_json(command)))
+    command = executor_options(spending_options(fail_on(as_json(command))))
     for option in reversed(others):
         command = option(command)
     return command
@@ -107,46 +117,60 @@ def _audit_options(command: Callable[..., Any]) -> Callable[..., Any]:
 @click.command()
 @click.argument("suspect")
 @click.argument("reference")
-@_audit_options
+@audit_options
 def compare(suspect: str, reference: str, **options: Any) -> int:
     """Measure how closely SUSPECT mimics REFERENCE.
 
     Writes a case folder with every output, a report (report.html) and the result. Without
     controls there is no verdict: add models known to be independent with --control.
     """
-    return _run("compare", reference, (suspect,), options)
+    return run_audit("compare", reference, (suspect,), options)
 
 
-@click.command()
-@click.argument("reference")
-@click.argument("suspects", nargs=-1, required=True, metavar="SUSPECT...")
-@_audit_options
-def scan(reference: str, suspects: tuple[str, ...], **options: Any) -> int:
-    """Compare every SUSPECT with REFERENCE: one table, one report each.
+def run_audit(
+    command: str,
+    reference: str,
+    suspects: tuple[str, ...],
+    options: dict[str, Any],
+    context: dict[str, Any] | None = None,
+) -> int:
+    """Carry out the audit of a command line and print what it found; return the exit code.
 
-    Each model is loaded and run once. Can be interrupted and repeated at any moment.
+    Args:
+        command: ``compare`` or ``scan``.
+        reference: specifier.
+        suspects: specifiers.
+        options: of `audit_options`, by name.
+        context: ``auditor/prefilter/1``, where the suspects were looked at before.
     """
-    return _run("scan", reference, suspects, options)
-
-
-def _run(command: str, reference: str, suspects: tuple[str, ...], options: dict[str, Any]) -> int:
     from auditor.audit import carry_out, default_folder, server_terms
     from auditor.cli.findings import finish
-    from auditor.cli.gate import parse_gate
-    from auditor.measures import all_measures
     from auditor.plan import plan_audit
 
-    gate = None
-    if options["fail_on"]:
-        gate = parse_gate(options["fail_on"], {measure.name for measure in all_measures()})
+    gate = gate_of(options)
+    executor = executor_of(options, options["device"])
     request = _request(command, reference, suspects, options)
     limits = limits_of(options["max_requests"], options["max_cost"], options["prices"])
     plan, terms = plan_audit(request), server_terms(request, limits)
     if options["dry_run"]:
         root = options["out"] or default_folder(plan)
         return show_forecast(plan, root, terms, as_json=options["as_json"])
-    case = carry_out(plan, options["out"], output.progress(), terms)
+    case = carry_out(plan, options["out"], output.progress(), terms, executor, context)
     return finish(case, gate, as_json=options["as_json"])
+
+
+def gate_of(options: dict[str, Any]) -> "Gate | None":
+    """Return the gate of ``--fail-on``, None where none was asked.
+
+    Raises:
+        GateError: it cannot be parsed.
+    """
+    from auditor.cli.gate import parse_gate
+    from auditor.measures import all_measures
+
+    if not options["fail_on"]:
+        return None
+    return parse_gate(options["fail_on"], {measure.name for measure in all_measures()})
 
 
 def _request(
@@ -167,6 +191,7 @@ def _request(
         decoding=Decoding(
             temperature=options["temperature"], max_new_tokens=options["max_new_tokens"]
         ),
+        system=options["system"],
         seed=options["seed"],
         device=options["device"],
         dtype=options["dtype"],

@@ -6,6 +6,7 @@ from typing import Any
 import click
 
 from auditor.cli import output
+from auditor.cli.executing import executor_of, executor_options
 
 _KINDS = {
     "quantise": ("bits",),
@@ -16,7 +17,7 @@ _KINDS = {
     "permute": ("method", "seed"),
     "rotate": ("seed",),
     "pack": ("processes",),
-    "case": (),
+    "case": ("executor", "workers", "cluster"),
 }
 """What each kind reads; an option that it does not read is refused."""
 _OPTIONS = (
@@ -78,6 +79,7 @@ def controls() -> None:
 
 
 def _build_options(command: Any) -> Any:
+    command = executor_options(command)
     for option in reversed(_OPTIONS):
         command = option(command)
     return command
@@ -97,7 +99,8 @@ def build(context: click.Context, /, kind: str, spec: str, out: Path, **options:
     function in other weights. pack takes a recipe file (YAML) for SPEC: it trains, scores and
     calibrates the models of a whole pack and can be interrupted and repeated. case takes a recipe
     of controls for one case: independent models, siblings, students and replicas of the reference,
-    each made by distill as the suspect may have been; use them with --control pack:OUT.
+    each made by distill as the suspect may have been, several at once with --executor; use them
+    with --control pack:OUT.
     """
     for name, value in options.items():
         given = context.get_parameter_source(name) is click.core.ParameterSource.COMMANDLINE
@@ -112,7 +115,7 @@ def _build(kind: str, spec: str, out: Path, options: dict[str, Any]) -> Path:
 
     method, seed = options["method"], options["seed"]
     if kind in ("pack", "case"):
-        return _make_recipe(kind, Path(spec), out, options["processes"])
+        return _make_recipe(kind, Path(spec), out, options)
     if kind == "quantise":
         return transforms.quantise(spec, out, bits=options["bits"])
     if kind == "prune":
@@ -129,13 +132,14 @@ def _build(kind: str, spec: str, out: Path, options: dict[str, Any]) -> Path:
     return transforms.reinitialise(spec, out, seed=seed)
 
 
-def _make_recipe(kind: str, recipe: Path, out: Path, processes: int) -> Path:
+def _make_recipe(kind: str, recipe: Path, out: Path, options: dict[str, Any]) -> Path:
     from auditor.controls.case_building import build_case_controls
     from auditor.controls.pack import make_pack
 
     if kind == "case":
-        return build_case_controls(recipe, out, progress=output.progress())
-    return make_pack(recipe, out, processes=processes, progress=output.progress())
+        executor = executor_of(options)
+        return build_case_controls(recipe, out, progress=output.progress(), executor=executor)
+    return make_pack(recipe, out, processes=options["processes"], progress=output.progress())
 
 
 def _merge(spec: str, out: Path, options: dict[str, Any]) -> Path:

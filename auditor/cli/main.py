@@ -20,7 +20,8 @@ from auditor.errors import AuditorError
 COMMANDS = {
     "demo": ("demo", "Distill a tiny student, compare it and two others with its teacher."),
     "compare": ("compare", "Measure how closely a suspect model mimics a reference model."),
-    "scan": ("compare", "Compare many suspects with one reference; each model is run once."),
+    "scan": ("scan", "Compare many suspects with one reference; each model is run once."),
+    "claims": ("claims", "Hold what a model card claims against the findings of an audit."),
     "plan": ("plan", "Write, freeze and show the plan of an audit."),
     "audit": ("audit", "Carry out a plan: collect, measure, judge, report."),
     "distill": ("distill", "Train a student from a teacher and record what went in."),
@@ -40,6 +41,7 @@ COMMANDS = {
     "diff": ("diff", "Show what differs between two cases, and by how much."),
     "reproduce": ("reproduce", "Ask the models of a case again for a random part, and compare."),
     "watch": ("watch", "Test whether an endpoint is still the same model."),
+    "fingerprint": ("fingerprint", "Compare models without showing weights or text."),
     "exercise": ("exercise", "Make blinded suspects of known truth, score an examiner."),
     "controls": ("controls", "Make control models of known relation to another model."),
     "probes": ("probes", "List, show, check and digest probe suites."),

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 from auditor.errors import (
     AuditorError,
     BudgetError,
+    ExecutorError,
     InputError,
     MissingExtraError,
     ServerError,
@@ -36,7 +37,7 @@ INTERRUPTED = 130
 
 def exit_code(error: AuditorError) -> int:
     """Return the exit code of an error (DESIGN, section 5)."""
-    if isinstance(error, (InputError, StorageError, MissingExtraError, ServerError)):
+    if isinstance(error, (InputError, StorageError, MissingExtraError, ServerError, ExecutorError)):
         return BAD_INPUT
     return STOPPED_BY_BUDGET if isinstance(error, BudgetError) else INTERNAL
 

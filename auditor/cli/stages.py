@@ -6,6 +6,7 @@ from typing import Any
 import click
 
 from auditor.cli import output
+from auditor.cli.executing import executor_of, executor_options
 from auditor.cli.spending import limit_options, limits_of
 
 _CASE = click.argument("folder", metavar="CASE", type=click.Path(path_type=Path))
@@ -14,7 +15,8 @@ _CASE = click.argument("folder", metavar="CASE", type=click.Path(path_type=Path)
 @click.command()
 @_CASE
 @limit_options
-def collect(folder: Path, **spending: Any) -> None:
+@executor_options
+def collect(folder: Path, **options: Any) -> None:
     """Run the models of CASE and store what they say; continues where it stopped."""
     from auditor.audit import collect as collect_models
     from auditor.audit import existing_draft
@@ -22,9 +24,10 @@ def collect(folder: Path, **spending: Any) -> None:
     from auditor.collect.servers import ServerTerms
 
     case = existing_draft(folder)
-    terms = ServerTerms(limits=limits_of(**spending))
+    executor = executor_of(options, case.read_json("plan.json")["device"])
+    terms = ServerTerms(limits=limits_of(**options))
     with locked(case):
-        collect_models(case, output.progress(), terms)
+        collect_models(case, output.progress(), terms, executor)
     output.echo(case.root)
 
 

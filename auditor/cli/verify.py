@@ -77,6 +77,7 @@ def verify(
     asked, 2 no sealed case. A deviation that the case states fails nothing: V09 names it.
     """
     from auditor.bundle.keys import load_public_key
+    from auditor.bundle.reading import available_cores
     from auditor.bundle.timestamp import load_certificates
     from auditor.bundle.verify import Trust
     from auditor.bundle.verify import verify as verify_case
@@ -86,8 +87,11 @@ def verify(
         keys=[load_public_key(key) for key in keys],
         roots=[root for name in roots for root in load_certificates(name)],
         replay=replay,
+        workers=available_cores(),
     )
-    found = verify_case(path, trust.keys, roots=trust.roots, replay=trust.replay)
+    found = verify_case(
+        path, trust.keys, roots=trust.roots, replay=trust.replay, workers=trust.workers
+    )
     if as_json:
         output.emit_json(found.as_json())
     else:

@@ -13,6 +13,7 @@ import numpy as np
 from auditor.case import Case
 from auditor.collect.arrays import ArrayWriter
 from auditor.collect.collection import Collection
+from auditor.collect.conditions import conditioned, system_of
 from auditor.collect.replies import Replies
 from auditor.collect.tempered import tempered_logprobs
 from auditor.errors import SubjectError
@@ -70,20 +71,21 @@ def score_replies(run: Collection, model: Model, scorer: str, replies: Replies) 
     if path.is_file():
         yield replies.total
         return
-    probes = planned_probes(run.case)
+    system = system_of(run.plan)
+    probes = [conditioned(probe, system) for probe in planned_probes(run.case)]
     batches = _batches(replies, model.ref.parameters or 1)
-    ends = [replies.starts[batch[-1]] + len(replies.texts[batch[-1]]) for batch in batches]
+    ends = [replies.starts[batch[-1]] + replies.counts[batch[-1]] for batch in batches]
     with ArrayWriter(path, SCORED, replies.total) as writer:
         done = writer.resume([0, *ends])
         run.log_cut(path, writer.cut)
         for batch, end in zip(batches, ends, strict=True):
             if end > done:
                 rows = [
-                    scored_rows(model, probes[index], replies.texts[index], run.longest_text)
+                    scored_rows(model, probes[index], replies.texts(index), run.longest_text)
                     for index in batch
                 ]
                 writer.append(np.concatenate(rows))
-            yield sum(len(replies.texts[index]) for index in batch)
+            yield sum(replies.counts[index] for index in batch)
         writer.finish()
 
 
@@ -97,14 +99,14 @@ def _batches(replies: Replies, parameters: int) -> list[list[int]]:
     most = min(max(_FLUSHED // parameters, 1), _MOST_FLUSHED)
     batches: list[list[int]] = []
     size = most
-    for probe, texts in enumerate(replies.texts):
-        if not texts:
+    for probe, count in enumerate(replies.counts):
+        if not count:
             continue
         if size >= most:
             batches.append([])
             size = 0
         batches[-1].append(probe)
-        size += len(texts)
+        size += count
     return batches
 
 

@@ -4,8 +4,9 @@ Scorers are the reference and the controls without a link to it; authors are all
 plan. A reply is scored once a scorer, whoever and however often it was given.
 """
 
-from collections.abc import Generator
+from collections.abc import Callable, Generator
 from contextlib import ExitStack
+from functools import partial
 from itertools import groupby
 from typing import Any
 
@@ -19,6 +20,7 @@ from auditor.collect.shelf import Shelf
 from auditor.collect.side_by_side import side_by_side
 from auditor.collect.store import part_path
 from auditor.errors import CaseError, InputError
+from auditor.exchanges import is_served
 from auditor.models.base import Model
 from auditor.models.batching import is_small
 from auditor.models.threads import idle_cores
@@ -55,10 +57,19 @@ def unused_reason(run: Collection) -> str | None:
     )
 
 
-def collect_crossing(run: Collection, shelf: Shelf) -> dict[str, str]:
+Apart = Callable[[list[dict[str, Any]]], dict[str, str]]
+"""Has some scorers score the replies in other processes; returns why it failed, by scorer."""
+
+
+def collect_crossing(run: Collection, shelf: Shelf, apart: Apart | None = None) -> dict[str, str]:
     """Write ``arrays/crossing/<scorer>.npy`` of every scorer; return why it lacks, by subject.
 
     The records of all subjects must be complete.
+
+    Args:
+        run: the collection.
+        shelf: opens the scorers.
+        apart: scores in other processes; None: in this one.
 
     Raises:
         CaseError: a model is not the one that was planned, or a record was changed.
@@ -70,14 +81,19 @@ def collect_crossing(run: Collection, shelf: Shelf) -> dict[str, str]:
         return {subject["name"]: reason for subject in others}
     replies = read_replies(run.case)
     first, *controls = scorers(run)
-    failed = _cross(run, shelf, [first], replies)
+
+    def here(group: list[dict[str, Any]]) -> dict[str, str]:
+        return _score(run, shelf, group, replies)
+
+    score = here if apart is None else partial(_score_apart, here, apart)
+    failed = _cross(run, [first], replies, score)
     if failed:
         # Nothing that the controls say has a use then.
         why = f"of the reference: {failed[run.reference]}"
         return {subject["name"]: why for subject in others}
     missing = _silent(run, replies)
-    for group in _groups(run, controls):
-        missing |= _cross(run, shelf, group, replies)
+    for group in _groups(run, controls) if apart is None else [controls]:
+        missing |= _cross(run, group, replies, score)
     return missing
 
 
@@ -101,18 +117,32 @@ def _silent(run: Collection, replies: Replies) -> dict[str, str]:
 
 
 def _cross(
-    run: Collection, shelf: Shelf, group: list[dict[str, Any]], replies: Replies
+    run: Collection, group: list[dict[str, Any]], replies: Replies, score: Apart
 ) -> dict[str, str]:
     """Write the rows of some scorers; return why there are none, by scorer."""
     lacking = [s for s in group if not run.case.array("crossing", s["name"]).is_file()]
     unscored = [s for s in lacking if not scored_path(run.case, s["name"]).is_file()]
-    failed = _score(run, shelf, unscored, replies)
+    failed = score(unscored)
     for scorer in lacking:
         name = scorer["name"]
         failure = None if name in failed else _place(run, name, replies)
         if failure:
             failed[name] = failure
     return failed
+
+
+def _score_apart(here: Apart, apart: Apart, group: list[dict[str, Any]]) -> dict[str, str]:
+    """Score by some scorers in other processes, but for those behind servers."""
+    served = [scorer for scorer in group if is_served(scorer["spec"])]
+    others = [scorer for scorer in group if scorer not in served]
+    return {**(apart(others) if others else {}), **(here(served) if served else {})}
+
+
+def score_alone(
+    run: Collection, shelf: Shelf, scorer: dict[str, Any], replies: Replies
+) -> dict[str, str]:
+    """Score the replies by one scorer, into ``work/crossing``; return why it failed, if so."""
+    return _score(run, shelf, [scorer], replies)
 
 
 def _score(

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from auditor.case import Case
+from auditor.collect.conditions import conditioned, system_of
 from auditor.collect.servers import ServerTerms
 from auditor.collect.suite import load_suite
 from auditor.exchanges import exchange_path, is_served, log_owner, read_exchanges
@@ -93,7 +94,8 @@ def _row(
     specifier = parse(subject["spec"])
     decoding = Decoding(**plan["decoding"])
     done = _history(case, subject["name"])
-    bodies = [request_body(probe, specifier.rest, decoding, 0, None)[1] for probe in probes]
+    asked = [conditioned(probe, system_of(plan)) for probe in probes]
+    bodies = [request_body(probe, specifier.rest, decoding, 0, None)[1] for probe in asked]
     counts = [most_tokens(body) for body in bodies]
     # Of what was answered nobody knows here which it is: the rest costs its share.
     replies = max(0, plan["repeats"] * len(probes) - done.replies)
@@ -157,7 +159,7 @@ def _access_calls(plan: dict[str, Any], probes: Sequence[Probe]) -> int:
     """Return the most calls that find out which access a server offers."""
     kinds = len({probe.kind for probe in probes})
     tried = len(MOST_LOGPROBS)
-    return kinds * (tried + 1) + tried if _scores_texts(plan) else kinds
+    return kinds * (tried + 1) + 2 * tried if _scores_texts(plan) else kinds
 
 
 def _at_once(subject: dict[str, Any], terms: ServerTerms) -> int:

@@ -175,7 +175,7 @@ def mixture_rows(suspect: Weights, candidates: Sequence[Candidate]) -> Array:
     blocks: dict[tuple[int, int], list[tuple[int, Array]]] = {}
     for name, shape in suspect.shapes.items():
         if len(shape) == 2:
-            layer, group = _place(name)
+            layer, group = tensor_place(name)
             found = blocks.setdefault((layer, group), [])
             found.extend(_block_products(name, suspect, candidates))
     rows = []
@@ -190,7 +190,7 @@ def mixture_rows(suspect: Weights, candidates: Sequence[Candidate]) -> Array:
     return np.array(rows, dtype=MIXTURE)
 
 
-def _place(name: str) -> tuple[int, int]:
+def tensor_place(name: str) -> tuple[int, int]:
     """Return the layer and the group of a tensor."""
     match = re.search(r"\b(?:layers|h)\.(\d+)\.", name)
     kinds = [kind for kind, pattern in _GROUPS.items() if re.search(pattern, name)]

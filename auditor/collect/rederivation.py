@@ -129,7 +129,7 @@ def rederive(
         theirs = stored.values
         ours = counterpart(reference, name, shape)
         source = theirs.float() if ours is None else reference.read(ours).float()
-        chance = _neighbour_share(stored.rounded(source))
+        chance = neighbour_share(stored.rounded(source))
         size = int(theirs.count_nonzero())
         if chance >= TRIVIAL or size < FEWEST:
             continue
@@ -182,7 +182,7 @@ def _share(found: Count) -> float:
     return found.equal / max(found.elements, 1)
 
 
-def _neighbour_share(weight: "torch.Tensor") -> float:
+def neighbour_share(weight: "torch.Tensor") -> float:
     """Return the share of elements that equal their neighbour in the next row, or next place."""
     if len(weight) < 2 or not bool((weight != 0).any()):
         return 1.0

@@ -1,33 +1,68 @@
-"""What all subjects of a case replied, each distinct text of a probe once."""
+"""What all subjects of a case replied, each distinct text of a probe once.
 
+The texts lie in an unnamed file of ``work/``; memory holds some tens of bytes a reply.
+"""
+
+import hashlib
+import os
+import tempfile
+import weakref
+from collections.abc import Iterator
 from dataclasses import dataclass
 from itertools import accumulate
+from pathlib import Path
 
 import numpy as np
 
-from auditor.case import Case
+from auditor.case import Case, storage_errors
 from auditor.stored import iterate_records
 from auditor.types import Array
+
+_DIGEST = 8
+"""Bytes of a text's digest. It tells the replies to one probe apart: of 10**4 different ones two
+have the same with a probability of 3 * 10**-12."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Replies:
     """Who said what."""
 
-    texts: tuple[tuple[str, ...], ...]
-    """(P)(n_p): the different replies to each probe, in order of first appearance; none empty."""
     said: Array
-    """(A, P, N) int32: which of them each subject of the plan said; -1 for none or an empty one."""
+    """(A, P, N) int32: which of the different replies to a probe, in order of first appearance,
+    each subject of the plan gave; -1 for none or an empty one."""
+    counts: tuple[int, ...]
+    """(P): the number of different replies to each probe."""
+    starts: tuple[int, ...]
+    """(P): the number of replies to the probes before each."""
+    _firsts: Array
+    """(total,) int64: the row of `_ends` where each different reply was given first."""
+    _ends: Array
+    """(A * P * N + 1,) int64: byte of the file after the text of each reply, by author."""
+    _file: "_Unnamed"
+
+    def texts(self, probe: int) -> tuple[str, ...]:
+        """Return the different replies to a probe, in order of first appearance; none empty."""
+        start = self.starts[probe]
+        firsts = self._firsts[start : start + self.counts[probe]]
+        return tuple(map(self._text, firsts.tolist()))
+
+    def _text(self, row: int) -> str:
+        start, end = int(self._ends[row]), int(self._ends[row + 1])
+        return os.pread(self._file.descriptor, end - start, start).decode("utf-8", "surrogatepass")
 
     @property
     def total(self) -> int:
         """Number of different replies, over all probes."""
-        return sum(map(len, self.texts))
+        return sum(self.counts)
 
-    @property
-    def starts(self) -> list[int]:
-        """(P): the number of replies to the probes before each."""
-        return [0, *accumulate(map(len, self.texts))][:-1]
+
+class _Unnamed:
+    """A file without a name, which is gone with the last who can read it."""
+
+    def __init__(self, folder: Path) -> None:
+        self.descriptor, name = tempfile.mkstemp(dir=folder)
+        Path(name).unlink()
+        weakref.finalize(self, os.close, self.descriptor)
 
 
 def read_replies(case: Case) -> Replies:
@@ -35,16 +70,48 @@ def read_replies(case: Case) -> Replies:
 
     Raises:
         CaseError: a file is missing or was changed.
+        StorageError: there is no room for a copy of the texts.
     """
     plan = case.read_json("plan.json")
     names = [subject["name"] for subject in plan["subjects"]]
     probes = sum(len(suite["probes"]) for suite in plan["suites"])
-    said = np.full((len(names), probes * plan["repeats"]), -1, dtype=np.int32)
-    known: list[dict[str, int]] = [{} for _ in range(probes)]
-    for author, name in enumerate(names):
-        for row, record in enumerate(iterate_records(case, name)):
-            if record["outcome"] == "ok":
-                texts = known[row // plan["repeats"]]
-                said[author, row] = texts.setdefault(record["text"], len(texts))
     shape = (len(names), probes, plan["repeats"])
-    return Replies(tuple(tuple(texts) for texts in known), said.reshape(shape))
+    digests = np.zeros(int(np.prod(shape)), dtype=np.uint64)
+    ends = np.zeros(len(digests) + 1, dtype=np.int64)
+    with storage_errors(case.work):
+        case.work.mkdir(parents=True, exist_ok=True)
+        file = _Unnamed(case.work)
+        with os.fdopen(file.descriptor, "wb", closefd=False) as stream:
+            for row, text in enumerate(_texts(case, names)):
+                digests[row] = int.from_bytes(hashlib.sha256(text).digest()[:_DIGEST], "big")
+                ends[row + 1] = ends[row] + stream.write(text)
+    said, counts, firsts = _distinct(digests.reshape(shape), np.diff(ends).reshape(shape) > 0)
+    starts = tuple([0, *accumulate(counts)][:-1])
+    return Replies(said, counts, starts, firsts, ends, file)
+
+
+def _texts(case: Case, names: list[str]) -> Iterator[bytes]:
+    """Yield the text of every reply, by author; empty where there is none."""
+    for name in names:
+        for record in iterate_records(case, name):
+            given = record["text"] if record["outcome"] == "ok" else ""
+            yield given.encode("utf-8", "surrogatepass")
+
+
+def _distinct(digests: Array, given: Array) -> tuple[Array, tuple[int, ...], Array]:
+    """Return (`said`, `counts`, `_firsts`) of the digests (A, P, N) of the replies."""
+    said = np.full(digests.shape, -1, dtype=np.int32)
+    rows = np.arange(digests.size, dtype=np.int64).reshape(digests.shape)
+    counts, firsts = [], [np.zeros(0, dtype=np.int64)]
+    for probe in range(digests.shape[1]):
+        there = given[:, probe]
+        _, first, inverse = np.unique(
+            digests[:, probe][there], return_index=True, return_inverse=True
+        )
+        order = np.argsort(first)  # as they appear, not by digest
+        place = np.empty(len(order), dtype=np.int32)
+        place[order] = np.arange(len(order), dtype=np.int32)
+        said[:, probe][there] = place[inverse]
+        counts.append(len(order))
+        firsts.append(rows[:, probe][there][first[order]])
+    return said, tuple(counts), np.concatenate(firsts)

@@ -5,6 +5,7 @@ bytes in ``data/`` as one that was not, but for custody.jsonl, which holds the t
 """
 
 import shutil
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -28,19 +29,27 @@ from auditor.stored import iterate_records
 
 if TYPE_CHECKING:
     from auditor.collect.embedding import Encoder
+    from auditor.collect.executors import Executor
 
 SCHEMA = "auditor/collected/1"
 
 
-def collect_case(case: Case, progress: Progress, terms: ServerTerms | None = None) -> None:
+def collect_case(
+    case: Case,
+    progress: Progress,
+    terms: ServerTerms | None = None,
+    executor: "Executor | None" = None,
+) -> None:
     """Write every output that the plan asks for and the case lacks. The caller holds the lock.
 
     Args:
         case: with its plan.
         progress: shows it.
         terms: how servers may be asked.
+        executor: whose workers run the models; None: this process does. The bytes are the same.
 
     Raises:
+        ExecutorError: it cannot be reached, or loses its workers; repeat the call to continue.
         ServerError: a server is not there, or goes on failing; repeat the call to continue.
         BudgetError: a limit of `terms` is reached; repeat the call with a larger one to continue.
         CaseError: a model, a suite or a file is not the one that was planned or written.
@@ -58,11 +67,24 @@ def collect_case(case: Case, progress: Progress, terms: ServerTerms | None = Non
         _write_environment(run)
         again = {subject["spec"] for subject in scorers(run)}
         with Shelf(plan, again, served=Servers(case, terms).open) as shelf:
-            for subjects in _pending(run).values():
-                _collect_model(run, shelf, subjects)
-            uncrossed = collect_crossing(run, shelf)
+            uncrossed = _run_models(run, shelf, executor)
         _finish(run, uncrossed)
     _drop_scratch(case)
+
+
+def _run_models(run: Collection, shelf: Shelf, executor: "Executor | None") -> dict[str, str]:
+    """Have the models say and score everything; return why the crossing lacks something."""
+    here = partial(_collect_model, run, shelf)
+    if executor is None:
+        for subjects in _pending(run).values():
+            here(subjects)
+        return collect_crossing(run, shelf)
+    from auditor.collect.fan_out import FanOut
+
+    with executor:
+        workers = FanOut(run, executor)
+        workers.collect(_pending(run), here)
+        return collect_crossing(run, shelf, workers.cross)
 
 
 def collected_path(case: Case, subject: str) -> Path:
@@ -217,13 +239,16 @@ def _drop_scratch(case: Case) -> None:
 
 _SCRATCH = (
     "activations",
+    "attempts",
     "crossing",
+    "draws",
     "embeddings",
     "head",
     "hidden",
     "means",
     "scores",
     "stage",
+    "tasks",
     "tensors",
     "weights",
 )

@@ -28,7 +28,7 @@ class LineSalts:
             CaseError: the key, or the file that the environment names, is no key.
             StorageError: the disk refused the key.
         """
-        self._key = _case_key(case)
+        self._key = case_key(case)
         self._file = path.relative_to(case.data).as_posix()
 
     def of_line(self, number: int) -> str:
@@ -42,7 +42,12 @@ def key_path(case: Case) -> Path:
     return case.work / "salt.key"
 
 
-def _case_key(case: Case) -> bytes:
+def case_key(case: Case) -> bytes:
+    """Return the key of a case, made here where it has none; the caller holds the lock.
+
+    Raises:
+        CaseError, StorageError: as `LineSalts`.
+    """
     path = key_path(case)
     if path.is_file():
         return _read(path)

@@ -13,16 +13,10 @@ from typing import Any
 
 from auditor.canon import json_digest
 from auditor.collect.collection import Collection
+from auditor.collect.conditions import system_of
+from auditor.collect.drawing import Drawn, draw, read_drawn
 from auditor.collect.salt import LineSalts
 from auditor.collect.store import Closing, RecordWriter
-from auditor.errors import (
-    AccessError,
-    BudgetError,
-    MissingExtraError,
-    ServerError,
-    StorageError,
-    SubjectError,
-)
 from auditor.models.base import Model
 from auditor.models.batching import roomy_budget
 from auditor.stored import PlannedSuite, probe_digest
@@ -30,16 +24,6 @@ from auditor.types import Decoding, Probe, Sample
 
 _PROMPT_TOKENS = 64
 """Tokens that a typical prompt is taken to have when groups are sized."""
-
-_NOT_OF_A_PROBE = (
-    StorageError,
-    MissingExtraError,
-    AccessError,
-    ServerError,
-    BudgetError,
-    ImportError,
-)
-"""Failures of the whole subject or of this machine."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -52,6 +36,8 @@ class Sampling:
     seed: int
     batch_tokens: int
     """Of which the prompts and replies of a group hold no more; a large probe goes alone."""
+    system: str | None = None
+    """Message before every chat."""
 
     @classmethod
     def planned(cls, plan: dict[str, Any], subject: str, parameters: int | None) -> "Sampling":
@@ -62,6 +48,7 @@ class Sampling:
             decoding=Decoding(**plan["decoding"]),
             seed=plan["seed"],
             batch_tokens=roomy_budget(plan["batch_tokens"], parameters),
+            system=system_of(plan),
         )
 
     def groups(self, suites: Sequence[PlannedSuite]) -> list[list[tuple[int, Probe]]]:
@@ -89,7 +76,7 @@ def sample_suites(
     ]
     with ExitStack() as stack:
         files: dict[int, _SuiteRecords] = {}
-        for group in groups:
+        for number, group in enumerate(groups):
             for index, _ in group:
                 if index not in files:
                     sizes = [len(part) for g in groups for i, part in g if i == index]
@@ -98,7 +85,9 @@ def sample_suites(
             lacking = [(files[index], part) for index, part in group if not files[index].has(part)]
             if lacking:
                 # All of the group, even where a part is stored: a draw rounds with its batch.
-                drawn = draw(model, [probe for _, part in group for probe in part], wanted)
+                drawn = read_drawn(run.case, wanted.subject, number) or draw(
+                    model, [probe for _, part in group for probe in part], wanted
+                )
                 for file, part in lacking:
                     file.append(part, drawn)
             _finish(run, [files[index] for index, _ in group])
@@ -127,7 +116,7 @@ class _SuiteRecords(Closing):
         last = self._place[part[-1].id] + 1
         return self.writer is None or self.writer.lines >= last * self._wanted.repeats
 
-    def append(self, part: Sequence[Probe], drawn: "Drawn") -> None:
+    def append(self, part: Sequence[Probe], drawn: Drawn) -> None:
         """Write the lines of the next probes."""
         if self.writer is not None:
             self.writer.append(_records(part, drawn, self._suite.id, self._wanted))
@@ -165,7 +154,7 @@ def _finish(run: Collection, files: Sequence[_SuiteRecords]) -> None:
 
 
 def _records(
-    part: Sequence[Probe], drawn: "Drawn", suite: str, wanted: Sampling
+    part: Sequence[Probe], drawn: Drawn, suite: str, wanted: Sampling
 ) -> list[dict[str, Any]]:
     lines = []
     for probe in part:
@@ -233,66 +222,3 @@ def _reply(reply: Sample | None, failure: str | None) -> dict[str, Any]:
         "error": failure,
         **({} if reply.recorded is None else {"recorded": dict(reply.recorded)}),
     }
-
-
-@dataclass(frozen=True, slots=True)
-class Drawn:
-    """Replies by (probe id, repeat), and why a probe lacks some."""
-
-    samples: dict[tuple[str, int], Sample]
-    failures: dict[str, str]
-
-
-def draw(model: Model, batch: Sequence[Probe], wanted: Sampling) -> Drawn:
-    """Return the replies of a model to a group of probes, asked in halves where it fails.
-
-    Raises:
-        AuditorError: the failure is not that of a probe: the server, this machine, a package.
-    """
-    try:
-        return Drawn(_ask(model, batch, wanted.repeats, wanted), {})
-    except _NOT_OF_A_PROBE:
-        raise
-    except Exception as error:
-        if len(batch) == 1:
-            return _draw_fewer(model, batch[0], wanted, _probe_failure(error, batch[0]))
-    # One bad probe must not cost the others: ask again, in halves.
-    middle = len(batch) // 2
-    first, second = draw(model, batch[:middle], wanted), draw(model, batch[middle:], wanted)
-    return Drawn(first.samples | second.samples, first.failures | second.failures)
-
-
-def _draw_fewer(model: Model, probe: Probe, wanted: Sampling, failure: str) -> Drawn:
-    """Return as many repeats as the model can give: recorded outputs may hold fewer than planned.
-
-    A draw depends on its repeat, not on how many are drawn with it.
-    """
-    for repeats in range(wanted.repeats - 1, 0, -1):
-        try:
-            return Drawn(_ask(model, (probe,), repeats, wanted), {probe.id: failure})
-        except _NOT_OF_A_PROBE:
-            raise
-        except Exception as error:
-            _probe_failure(error, probe)
-    return Drawn({}, {probe.id: failure})
-
-
-def _ask(
-    model: Model, probes: Sequence[Probe], repeats: int, wanted: Sampling
-) -> dict[tuple[str, int], Sample]:
-    drawn = model.sample(probes, repeats, wanted.decoding, wanted.seed)
-    return {(reply.probe_id, reply.repeat): reply for reply in drawn}
-
-
-def _probe_failure(error: Exception, probe: Probe) -> str:
-    """Return the reason for a record.
-
-    Raises:
-        SubjectError: memory ran out. Another machine would answer, so it must not be recorded.
-    """
-    if isinstance(error, MemoryError) or type(error).__name__ == "OutOfMemoryError":
-        raise SubjectError(
-            f"memory ran out on the single probe {probe.id!r}",
-            hint="use another --device, a smaller --dtype or fewer new tokens",
-        ) from error
-    return f"{type(error).__name__}: {error}"

@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 
 from auditor.case import Case
+from auditor.collect.conditions import conditioned, system_of
 from auditor.errors import SubjectError
 from auditor.models.base import Model
 from auditor.stored import iterate_records, planned_probes
@@ -88,11 +89,12 @@ class ReferenceText:
 
 def reference_texts(model: Model, case: Case, reference: str) -> Iterator[ReferenceText]:
     """Yield the reference's first reply to each probe that it answered, in probe order."""
+    system = system_of(case.read_json("plan.json"))
     for index, (probe, record) in enumerate(_first_replies(case, reference)):
         if record["outcome"] == "error":
             continue
         try:
-            prompt = model.render(probe)
+            prompt = model.render(conditioned(probe, system))
         except SubjectError:  # its own record of this probe says so
             continue
         first = 0 if probe.kind == "text" else len(prompt.encode())

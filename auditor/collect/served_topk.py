@@ -15,7 +15,7 @@ from auditor.collect.arrays import ArrayWriter
 from auditor.collect.collection import Collection
 from auditor.collect.forcing import forced_batches
 from auditor.collect.sequences import ForcedText, reference_sequences
-from auditor.collect.topk import topk_dtype
+from auditor.collect.topk import UNLISTED, topk_dtype
 from auditor.errors import SubjectError, UndefinedError
 from auditor.models.echoes import EchoedToken
 from auditor.models.openai_server import OpenAIServer
@@ -109,8 +109,11 @@ def _rows(
 ) -> Array:
     """Return the rows at the scored positions of all texts.
 
+    Where the server shows nothing (it cuts the text elsewhere, or shows no token of the reference)
+    all is tail: such a position adds nothing to a divergence.
+
     Raises:
-        UndefinedError: the server cuts a text into other tokens, or shows none of the reference's.
+        UndefinedError: it shows something at less than half of the positions.
     """
     ids = _unique_ids(tokens.vocabulary)
     probes: list[int] = []
@@ -119,34 +122,31 @@ def _rows(
         for top in _scored(text, shown, tokens):
             probes.append(text.probe)
             found.append([(ids[w], v) for word, v in top if (w := word.encode()) in ids])
-    k = min((len(row) for row in found), default=0)
-    if k == 0:
-        raise UndefinedError("the server shows no token of the reference at some position")
+    known = sum(map(bool, found))
+    if 2 * known < max(1, len(found)):
+        raise UndefinedError(
+            f"the server shows tokens of the reference at {known} of {len(found)} positions: it "
+            "cuts the reference's text into other tokens"
+        )
+    k = max(map(len, found))
     rows = np.zeros(len(found), dtype=topk_dtype(k))
     rows["probe"] = probes
-    rows["ids"] = [[index for index, _ in row[:k]] for row in found]
-    logprobs = np.array([[value for _, value in row[:k]] for row in found])
-    rows["logprobs"] = logprobs
-    rows["tail"] = np.clip(1.0 - np.exp(logprobs).sum(axis=1), 0.0, 1.0)
+    rows["ids"] = [[*(i for i, _ in row), *range(-1, len(row) - k - 1, -1)] for row in found]
+    rows["logprobs"] = [[*(v for _, v in row), *[UNLISTED] * (k - len(row))] for row in found]
+    listed = np.exp(rows["logprobs"].astype(np.float64)).sum(axis=1)
+    rows["tail"] = np.clip(1.0 - listed, 0.0, 1.0)
     return rows
 
 
 def _scored(
     text: ForcedText, shown: Sequence[EchoedToken], tokens: _Tokens
 ) -> list[tuple[tuple[str, float], ...]]:
-    """Return what the server expects at each scored position of a text."""
+    """Return what the server expects at each scored position of a text; empty: not known."""
     lengths = [len(piece) for piece in tokens.pieces(text)]
     ends = np.cumsum(lengths)
     by_place = {(token.start, token.end): token.top for token in shown}
-    found = []
-    for index in range(text.first + 1, len(lengths)):
-        top = by_place.get((int(ends[index] - lengths[index]), int(ends[index])))
-        if not top:
-            raise UndefinedError(
-                "the server cuts the reference's text into other tokens than the reference"
-            )
-        found.append(top)
-    return found
+    places = [(int(end - length), int(end)) for end, length in zip(ends, lengths, strict=True)]
+    return [by_place.get(place, ()) for place in places[text.first + 1 :]]
 
 
 def _unique_ids(vocabulary: "Vocabulary") -> dict[bytes, int]:

@@ -100,11 +100,11 @@ def shelf_budget(device: str | None) -> int:
         number = torch.device(device).index if device and device != "auto" else None
         memory: int = torch.cuda.get_device_properties(number or 0).total_memory
     else:
-        memory = _main_memory()
+        memory = main_memory()
     return int(memory * _SHARE)
 
 
-def _main_memory() -> int:
+def main_memory() -> int:
     """Return the bytes that this process may use: of the machine, or of its control group."""
     machine = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
     limit = Path("/sys/fs/cgroup/memory.max")

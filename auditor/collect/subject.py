@@ -9,6 +9,7 @@ from typing import Any
 from auditor.canon import pretty_json
 from auditor.case import Case, atomic_write
 from auditor.collect.collection import Collection
+from auditor.collect.conditions import conditioned, system_of
 from auditor.collect.forced import force_subject
 from auditor.collect.sampling import Sampling, sample_suites
 from auditor.collect.scoring import score_texts
@@ -65,22 +66,24 @@ def read_stage(case: Case, name: str) -> dict[str, Any] | None:
 
 
 def _write_ref(run: Collection, name: str, model: Model) -> None:
-    """Put the identity of a subject into subjects.json, in plan order."""
-    path = run.case.data / "subjects.json"
-    known = run.case.read_json("subjects.json")["subjects"] if path.is_file() else []
-    rows = {row["name"]: row for row in known}
+    """Put the identity of a subject into subjects.json."""
     ref = model.ref
     fields = asdict(replace(ref, access=min(ref.access, run.allowed)))
     fields["access"] = fields["access"].name
-    planned = run.plan["subjects"]
-    for subject in planned:
-        if subject["name"] == name:
-            about = {key: subject[key] for key in ("name", "role", "family")}
-            if parse(subject["spec"]).canonical == ref.spec:
-                fields["spec"] = subject["spec"]  # with where the key of a server is
-            rows[name] = {**about, "ref": fields, **_recorded(run, model)}
-    ordered = [rows[subject["name"]] for subject in planned if subject["name"] in rows]
-    run.case.write_json("subjects.json", {"schema": "auditor/subjects/1", "subjects": ordered})
+    subject = next(one for one in run.plan["subjects"] if one["name"] == name)
+    about = {key: subject[key] for key in ("name", "role", "family")}
+    if parse(subject["spec"]).canonical == ref.spec:
+        fields["spec"] = subject["spec"]  # with where the key of a server is
+    insert_rows(run.case, run.plan, [{**about, "ref": fields, **_recorded(run, model)}])
+
+
+def insert_rows(case: Case, plan: dict[str, Any], rows: Sequence[dict[str, Any]]) -> None:
+    """Put rows of subjects into subjects.json, in plan order, over older ones."""
+    path = case.data / "subjects.json"
+    known = case.read_json("subjects.json")["subjects"] if path.is_file() else []
+    found = {row["name"]: row for row in (*known, *rows)}
+    ordered = [found[s["name"]] for s in plan["subjects"] if s["name"] in found]
+    case.write_json("subjects.json", {"schema": "auditor/subjects/1", "subjects": ordered})
 
 
 def _recorded(run: Collection, model: Model) -> dict[str, Any]:
@@ -88,7 +91,8 @@ def _recorded(run: Collection, model: Model) -> dict[str, Any]:
     if not isinstance(model, RecordedModel):
         return {}
     planned, repeats = planned_probes(run.case), run.plan["repeats"]
-    answered = len(model.available(planned, repeats))
+    system = system_of(run.plan)
+    answered = len(model.available([conditioned(probe, system) for probe in planned], repeats))
     limit = (
         f"It gives all {repeats} planned replies to {answered} of the {len(planned)} planned "
         "probes; what is lacking counts as a failed request."
@@ -109,6 +113,7 @@ def _sample(run: Collection, model: Model, name: str) -> None:
 def _ask(run: Collection, model: OpenAIServer, wanted: Sampling, probes: Sequence[Probe]) -> None:
     """Have a server answer what its log lacks, as many requests at once as are allowed."""
     run.custody.log("server", name=wanted.subject, offered=model.offered.as_json())
+    probes = [conditioned(probe, wanted.system) for probe in probes]
     how = (probes, wanted.repeats, wanted.decoding, wanted.seed)
     waiting = model.waiting(*how)
     if waiting:

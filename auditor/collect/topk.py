@@ -17,11 +17,16 @@ def topk_dtype(k: int) -> np.dtype[np.void]:
     return np.dtype(
         [
             ("probe", "<i4"),  # index into the probes of the case
-            ("ids", "<i4", (k,)),  # larger logit first, then lower id
+            # larger logit first, then lower id; below 0, one number each: no token is listed here
+            ("ids", "<i4", (k,)),
             ("logprobs", "<f4", (k,)),  # natural logarithms
             ("tail", "<f8"),  # probability of all other tokens together
         ]
     )
+
+
+UNLISTED = -1e30
+"""Log-probability beside an id below 0: its exponential is 0, and no infinity enters a file."""
 
 
 class TopTokens:

@@ -6,6 +6,7 @@ from typing import Any
 
 from auditor.canon import digest, pretty_json
 from auditor.case import atomic_write
+from auditor.collect.executors import Executor, Job, carry_out
 from auditor.controls.case_members import (
     CaseMember,
     case_members,
@@ -25,13 +26,23 @@ from auditor.models.specifier import identify
 from auditor.progress import Progress
 
 
-def build_case_controls(path: Path, out: Path, *, progress: Progress) -> Path:
+def build_case_controls(
+    path: Path, out: Path, *, progress: Progress, executor: Executor | None = None
+) -> Path:
     """Make the controls of a recipe in the folder `out`; return it, for ``--control pack:OUT``.
 
     What is there is not made again, and a run that was cut goes on. Every recipe, its data and its
     permission are checked before the first training.
 
+    Args:
+        path: of the recipe.
+        out: folder of the controls.
+        progress: shows it.
+        executor: whose workers make several at once, each after the one it learns from; None:
+            this process makes one after another. The models are the same.
+
     Raises:
+        ExecutorError: it cannot be reached, or loses its workers; repeat the call to continue.
         RecipeError: the recipe, or that of a member, cannot be used.
         PermissionRefusedError: the reference's outputs may not be learned from.
         SubjectError: the reference cannot be found.
@@ -40,27 +51,76 @@ def build_case_controls(path: Path, out: Path, *, progress: Progress) -> Path:
     recipe, folder = load_case_recipe(path), path.resolve().parent
     identify(_subject(recipe, folder))
     members = case_members(recipe)
-    lessons = {
-        member.name: recipe_from(lesson(recipe, member, out=out, folder=folder), folder)
-        for member in members
-        if member.group.kind != "transform"
-    }
-    chosen = {m.name: _chosen(m) for m in members if m.name not in lessons}
+    trained = [member for member in members if member.group.kind != "transform"]
+    lessons = {m.name: _lesson(recipe, m, out, folder) for m in trained}
+    for member in members:
+        if member not in trained:
+            _chosen(member)
     _check(members, lessons)
     claim(out, recipe)
     _permit(recipe, members, out, path)
-    places = {member.name: member.place for member in members}
-    for member in members:
-        if member.name in chosen:
-            place = places.get(member.source or "")
-            source = _subject(recipe, folder) if place is None else f"local:{out / place}"
-            _transform(chosen[member.name], member, out, source)
-        else:
-            content = recipe_yaml(lessons[member.name])
-            atomic_write(out / "recipes" / f"{member.name}.yaml", content)
-            distill(lessons[member.name], out / "runs" / member.name, progress=progress)
+    if executor is None:
+        for member in members:
+            build_member(path, out, member.name, progress)
+    else:
+        _build_apart(executor, path, out, members, progress)
     atomic_write(out / "controls.json", pretty_json(_listed(recipe, members)))
     return out
+
+
+def build_member(path: Path, out: Path, name: str, progress: Progress | None = None) -> None:
+    """Make one control of a recipe that was checked; those that it comes after are there."""
+    recipe, folder = load_case_recipe(path), path.resolve().parent
+    members = {member.name: member for member in case_members(recipe)}
+    member = members[name]
+    if member.group.kind == "transform":
+        source = _subject(recipe, folder)
+        if member.source is not None:
+            source = f"local:{out / members[member.source].place}"
+        _transform(_chosen(member), member, out, source)
+    else:
+        plan = _lesson(recipe, member, out, folder)
+        atomic_write(out / "recipes" / f"{name}.yaml", recipe_yaml(plan))
+        distill(plan, out / "runs" / name, progress=progress)
+
+
+def _build_apart(
+    executor: Executor,
+    path: Path,
+    out: Path,
+    members: Sequence[CaseMember],
+    progress: Progress,
+) -> None:
+    import torch
+
+    jobs = [
+        Job(
+            name=member.name,
+            function="auditor.controls.case_building:build_apart",
+            arguments={
+                "path": path.resolve(),
+                "out": out.resolve(),
+                "name": member.name,
+                "threads": torch.get_num_threads(),
+            },
+            after=frozenset() if member.source is None else frozenset({member.source}),
+        )
+        for member in members
+    ]
+    with executor, progress.task("control models", len(jobs)) as bar:
+        carry_out(executor, jobs, lambda outcome: bar.advance(), lambda outcome: None)
+
+
+def build_apart(path: Path, out: Path, name: str, threads: int) -> None:
+    """Make one control in the process of a worker, with the threads that this process has."""
+    import torch
+
+    torch.set_num_threads(threads)
+    build_member(path, out, name)
+
+
+def _lesson(recipe: CaseRecipe, member: CaseMember, out: Path, folder: Path) -> Recipe:
+    return recipe_from(lesson(recipe, member, out=out, folder=folder), folder)
 
 
 def _subject(recipe: CaseRecipe, folder: Path) -> str:

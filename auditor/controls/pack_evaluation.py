@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 
+from auditor.controls.pack_access import power_by_access
 from auditor.controls.pack_calibration import (
     IDIOSYNCRASY,
     NEURONS,
@@ -51,6 +52,7 @@ def evaluate_counts(rows: Sequence[Row]) -> dict[str, Any]:
         "null_tests": [*nulls, *_rank_tests(rows), *(_exact_test(rows, a) for a in _LEVELS)],
         "readings": {role: _readings(locked, role) for role in _ROLES},
         "false_links": _false_links(locked),
+        "access": power_by_access(rows, locked, _KINDS),
         "groups": {group: _group(rows, group) for group in dict.fromkeys(r["group"] for r in rows)},
     }
 
@@ -108,6 +110,12 @@ _QUESTIONS: tuple[tuple[str, Callable[[Row], bool], Callable[[Row], bool]], ...]
         _unlinked,
     ),
     ("any link vs unlinked", lambda r: not _unlinked(r), _unlinked),
+)
+_KINDS = (
+    ("copies", lambda r: r["role"] == "replication", True),
+    ("imitations, half of the training or all", at_least_half, True),
+    ("imitations, a tenth of the training", lambda r: _dose(r) < 0.5, True),
+    ("no link", _unlinked, False),
 )
 _SCORES: dict[str, Score] = {
     "neuron-matching": _score(NEURONS, -1.0, "value"),

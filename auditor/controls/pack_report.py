@@ -25,6 +25,11 @@ def evaluation_markdown(results: Results, title: str) -> str:
         "## Readings",
         *_table(("truth", "reading", "models"), _readings(results)),
         _false_links(results["false_links"]),
+        "## Seen at each access to the suspect",
+        "Beyond every control family by a decisive test of that access, predictive p under 0.01; "
+        "with weights, read as linked. A linked family counts where all of its models are seen, "
+        "one without a link where any is.",
+        *_table(_ACCESS, _access(results["access"])),
         "## Separation",
         *_table(_SEPARATION, _separation(results["separation"])),
         "## Rejection rates of unlinked models",
@@ -39,6 +44,7 @@ def evaluation_markdown(results: Results, title: str) -> str:
     return "\n\n".join(parts) + "\n"
 
 
+_ACCESS = ("access", "tests", "models", "seen", "families", "share", "95 % interval")
 _SEPARATION = (
     "question",
     "score",
@@ -83,6 +89,20 @@ def _false_links(found: Results) -> str:
 
 def _percent(interval: Sequence[float]) -> str:
     return f"95 % interval {100 * interval[0]:.1f} to {100 * interval[1]:.1f} %"
+
+
+def _access(rows: Sequence[Results]) -> Iterator[Sequence[Any]]:
+    for row in rows:
+        found, (count, total) = row["families"], row["seen"]
+        yield (
+            row["access"],
+            ", ".join(row["tests"]),
+            row["models"],
+            f"{count} of {total}",
+            f"{found['count']} of {found['families']}",
+            f"{found['value']:.2f}",
+            _interval(found["interval"]),
+        )
 
 
 def _separation(rows: Sequence[Results]) -> Iterator[Sequence[Any]]:

@@ -5,6 +5,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from auditor.case import Case
+from auditor.judge.access_power import shipped_power
 from auditor.judge.calibration import (
     FILE,
     Calibration,
@@ -52,6 +53,7 @@ def judge(case: Case) -> dict[str, Any]:
         "rules": RULES,
         "suspects": found.suspects,
         **details(case, found.gathered, found.chosen),
+        "access": shipped_power(),
     }
 
 
@@ -104,7 +106,7 @@ def _server_limits(case: Case, suspect: str) -> list[str]:
     """Return what the servers of a case forbid to conclude on a suspect, out of subjects.json."""
     return [
         sentence
-        for subject in case.read_json("subjects.json")["subjects"]
+        for subject in case.kept_json("subjects.json")["subjects"]
         if subject["role"] != "suspect" or subject["name"] == suspect
         for sentence in subject.get("server", {}).get("limits", ())
     ]
@@ -112,8 +114,8 @@ def _server_limits(case: Case, suspect: str) -> list[str]:
 
 def _facts(case: Case, suspect: str, evidence: Evidence) -> CaseFacts:
     refs = read_refs(case)
-    plan = case.read_json("plan.json")
-    statistics = case.read_json("statistics.json")["suspects"][suspect]
+    plan = case.kept_json("plan.json")
+    statistics = case.kept_json("statistics.json")["suspects"][suspect]
     return CaseFacts(
         reference=refs[plan["subjects"][0]["name"]],
         suspect=refs[suspect],
@@ -142,7 +144,7 @@ def _judged(case: Case, suspect: str, evidence: Evidence, chosen: Chosen) -> dic
             evidence.architecture,
         )
     seen = None if weighed.seen is None else weighed.seen.dose
-    parts = case.read_json("statistics.json").get("scope", {}).get(suspect, {})
+    parts = case.kept_json("statistics.json").get("scope", {}).get(suspect, {})
     found = _Findings(
         weighed=weighed,
         categories=scope([_category(part) for part in parts.get("categories", ())]),

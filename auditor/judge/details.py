@@ -51,7 +51,7 @@ def _validated(calibration: Calibration, pattern: str | None) -> dict[str, dict[
 def _examined(
     case: Case, name: str, evidence: Evidence, calibration: Calibration | None
 ) -> Examined:
-    statistics = case.read_json("statistics.json")
+    statistics = case.kept_json("statistics.json")
     less = statistics.get("without", {})
     return Examined(
         suspect=name,

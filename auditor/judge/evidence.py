@@ -55,8 +55,8 @@ class Subjects:
 
 def subjects_of(case: Case) -> Subjects:
     """Return who is who, from the plan and subjects.json."""
-    planned = case.read_json("plan.json")["subjects"]
-    refs = {s["name"]: s["ref"] for s in case.read_json("subjects.json")["subjects"]}
+    planned = case.kept_json("plan.json")["subjects"]
+    refs = {s["name"]: s["ref"] for s in case.kept_json("subjects.json")["subjects"]}
     return Subjects(
         suspects=tuple(s["name"] for s in planned if s["role"] == "suspect"),
         controls=tuple(s for s in planned if s["role"] not in ("reference", "suspect")),
@@ -131,7 +131,7 @@ def gather_alone(case: Case) -> dict[str, Evidence]:
         CaseError: the case was not measured.
     """
     subjects, thresholds = subjects_of(case), _thresholds(case)
-    measured = case.read_json("statistics.json")
+    measured = case.kept_json("statistics.json")
     statistics, scopes = measured["suspects"], measured.get("scope", {})
     return {
         name: replace(

@@ -11,10 +11,14 @@ def column(pair: Pair, name: str) -> Array:
     """Return one field of the positions, (T, ...).
 
     Raises:
-        UndefinedError: the positions are missing.
+        UndefinedError: the positions are missing, or lack this field: those of fingerprints hold
+            what projections can estimate, and the reason of each other field.
     """
     pair.require("positions")
-    return np.asarray(pair.positions)[name]
+    rows = np.asarray(pair.positions)
+    if name not in (rows.dtype.names or ()):
+        raise UndefinedError((pair.why or {}).get(f"positions.{name}", f"no {name} was collected"))
+    return rows[name]
 
 
 def probe_means(pair: Pair, values: Array) -> Array:

@@ -39,9 +39,10 @@ def divergence_gap(pair: Pair) -> Array:
 
     Range: [-ln 2, ln 2], in nats a token; positive where the reference is nearer than any control.
     Not symmetric. A copy has the divergence of the reference from its nearest control.
-    Degenerate: undefined with fewer than 3 controls that list tokens for the same positions, or
-    where the tokens not stored have more than half of the probability of the reference or the
-    suspect. With 20 stored tokens small models usually keep 0.05 to 0.3 outside.
+    Degenerate: undefined with fewer than 3 controls that list tokens for the same positions, where
+    the reference lists them for others (their vocabularies differ), or where the tokens not stored
+    have more than half of the probability of the reference or the suspect. With 20 stored tokens
+    small models usually keep 0.05 to 0.3 outside.
 
     Pitfalls: raw divergence has no evidential value, and this gap is only as good as the pool: the
     more controls, the nearer the nearest. A suspect that started from a control, or has its base
@@ -50,6 +51,11 @@ def divergence_gap(pair: Pair) -> Array:
     suspect that serves another temperature seems far from everybody.
     """
     ours, theirs = _listed(pair.reference), _listed(pair.suspect)
+    if not np.array_equal(ours["probe"], theirs["probe"]):
+        raise UndefinedError(
+            "the reference and the suspect do not list tokens at the same positions: they cut its "
+            "text into other tokens"
+        )
     near = [_probe_means(control, theirs, len(pair.probes)) for control in _controls(pair, theirs)]
     nearest = min(near, key=lambda values: math.fsum(values[~np.isnan(values)]))
     return nearest - _probe_means(ours, theirs, len(pair.probes))

@@ -49,6 +49,8 @@ class ExchangeLog:
         """
         self._path = path
         self._lock = threading.Lock()
+        self._flushing = threading.Lock()
+        self._flushed = 0
         self._places: dict[str, tuple[int, int]] = {}
         self._kept: dict[str, bytes] = {}
         self._attempts: dict[str, int] = {}
@@ -98,20 +100,35 @@ class ExchangeLog:
                 self._add(self._path, line)
             if answered:
                 self._places[name] = (self._end, len(line))
-            self._end += len(line)
+            self._end = end = self._end + len(line)
+            path = self._path
+        with storage_errors(path):
+            self._flush(path, end)
 
     def _add(self, path: Path, line: bytes) -> None:
         try:
             path.parent.mkdir(parents=True, exist_ok=True)
             with path.open("ab") as stream:
                 stream.write(line)
-                stream.flush()
-                os.fsync(stream.fileno())  # what is lost here would be paid again
         except OSError:
             # Half a line would spoil the next one.
             if path.is_file():
                 os.truncate(path, self._end)
             raise
+
+    def _flush(self, path: Path, end: int) -> None:
+        """Return when the first `end` bytes are on the disk; one flush serves all who wait.
+
+        What is lost here would be paid again.
+        """
+        with self._flushing:
+            if self._flushed >= end:
+                return
+            with self._lock:
+                written = self._end
+            with path.open("rb") as stream:
+                os.fsync(stream.fileno())
+            self._flushed = written
 
     def _read(self, path: Path) -> None:
         raw = path.read_bytes()

@@ -87,6 +87,29 @@ def load_tokenizer(source: Source) -> "PreTrainedTokenizerFast":
     return tokenizer
 
 
+def check_architecture(source: Source) -> None:
+    """Refuse a folder whose config names no causal language model; no weights are read.
+
+    Of a GGUF file only loading can tell.
+
+    Raises:
+        SubjectError: transformers does not know the architecture, or it is of another kind.
+    """
+    if source.is_gguf:
+        return
+    import transformers
+
+    with quiet(), subject_errors(f"the config of {source.path}"):
+        config = transformers.AutoConfig.from_pretrained(
+            str(source.path), local_files_only=True, trust_remote_code=False
+        )
+    if type(config) not in transformers.MODEL_FOR_CAUSAL_LM_MAPPING:
+        raise SubjectError(
+            f"{source.path} is of type {config.model_type}, which is no causal language model",
+            hint="give a model that generates text",
+        )
+
+
 def torch_dtype(dtype: str | None, device: str) -> "torch.dtype":
     """Return the torch type of a name; None means bfloat16 on a GPU and float32 on a CPU.
 

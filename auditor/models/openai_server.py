@@ -104,7 +104,9 @@ class OpenAIServer(RepliesOnly):
         self._client = client
         self._ref = ref
         self._model = address.model
-        self._workers = address.concurrency
+        self._extra = address.extra_body
+        self._at_once = address.concurrency
+        self._workers = _threads(address.concurrency)
         self._demanded = demanded
         self.offered = offered
 
@@ -113,7 +115,7 @@ class OpenAIServer(RepliesOnly):
         """What has it score given texts; None where it does not."""
         if self.offered.echo is None:
             return None
-        return Echoes(self._client, self._model, self.offered.echo, self._workers)
+        return Echoes(self._client, self._model, self.offered.echo, self._at_once)
 
     @property
     def ref(self) -> ModelRef:
@@ -148,9 +150,7 @@ class OpenAIServer(RepliesOnly):
 
         pool = ThreadPoolExecutor(self._workers)
         try:
-            replies: list[Future[Reply]] = [
-                pool.submit(ask, probe, repeat) for probe, repeat in jobs
-            ]
+            replies: list[Future[Reply]] = [pool.submit(ask, *job) for job in jobs]
             for job, future in zip(jobs, replies, strict=True):
                 future.result()
                 yield self._sample(job, decoding, seed)  # out of the log
@@ -226,7 +226,8 @@ class OpenAIServer(RepliesOnly):
     ) -> tuple[str, dict[str, Any]]:
         drawn = reply_seed(seed, probe.id, repeat)
         shown = self.offered.logprobs.get(probe.kind)
-        return request_body(probe, self._model, decoding, drawn, shown)
+        path, body = request_body(probe, self._model, decoding, drawn, shown)
+        return path, {**self._extra, **body}
 
     def close(self) -> None:
         """Close the connections."""
@@ -262,6 +263,14 @@ class OpenAIServer(RepliesOnly):
             f"{self._ref.spec} is behind a server and shows no {what}",
             hint="name the model itself, or use what needs text only",
         )
+
+
+def _threads(at_once: int) -> int:
+    """Return the threads that keep `at_once` requests under way while some replies are recorded.
+
+    Their number is the client's to limit. One at a time stays in order.
+    """
+    return at_once if at_once == 1 else at_once + max(2, at_once // 4)
 
 
 def _jobs(probes: Sequence[Probe], n: int) -> Iterator[tuple[Probe, int]]:

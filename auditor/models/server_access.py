@@ -10,7 +10,7 @@ from typing import Any
 
 from auditor.errors import AccessError, EndpointError, SubjectError
 from auditor.exchanges import ACCESS_PROBE
-from auditor.models.echoes import echoed_logprobs
+from auditor.models.echoes import EchoForm, echo_form
 from auditor.models.openai_replies import read_reply, request_body
 from auditor.models.server_client import ServerClient
 from auditor.types import Access, Decoding, Message, Probe
@@ -38,8 +38,8 @@ class ServerAccess:
     """By kind: log-probabilities at each generated token, None where none are shown."""
     missing: Mapping[str, str] = field(default_factory=dict)
     """By kind that cannot be asked: why."""
-    echo: int | None = None
-    """Log-probabilities at each token of a text that it is given; None where none are shown."""
+    echo: EchoForm | None = None
+    """How it shows what is likely in a text that it is given; None where it does not."""
 
     @property
     def level(self) -> Access:
@@ -49,7 +49,8 @@ class ServerAccess:
     def as_json(self) -> dict[str, Any]:
         """Return the fields as JSON values."""
         logprobs, missing = dict(self.logprobs), dict(self.missing)
-        return {"echo": self.echo, "logprobs": logprobs, "missing": missing}
+        echo = None if self.echo is None else self.echo.as_json()
+        return {"echo": echo, "logprobs": logprobs, "missing": missing}
 
 
 def find_access(
@@ -82,7 +83,7 @@ def find_access(
     echo = None
     if wanted != 0 and "text" not in missing:
         # No more than were demanded of replies: servers limit both alike.
-        echo = echoed_logprobs(client, model, MOST_LOGPROBS if wanted is None else (wanted,))
+        echo = echo_form(client, model, MOST_LOGPROBS if wanted is None else (wanted,))
     return ServerAccess(logprobs=logprobs, missing=missing, echo=echo)
 
 

@@ -3,13 +3,17 @@
 Further options: ``key_env`` names the environment variable that holds the key (OPENAI_API_KEY if
 absent), ``key_file`` an absolute path to a file that holds nothing else, ``concurrency`` the number
 of requests under way at once, ``top_logprobs`` the log-probabilities that are demanded at each
-token (0: none is asked for). A key itself stands in no specifier and in no file that is written.
+token (0: none is asked for), ``extra_body`` a JSON object that is added to every request for a
+reply: servers draw with settings of their own (llama.cpp with min_p 0.05) which the API cannot
+name. A key itself stands in no specifier and in no file that is written.
 """
 
+import json
 import os
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 from urllib.parse import urlsplit
 
 from auditor.errors import SubjectError
@@ -21,7 +25,13 @@ MOST_CONCURRENT = 256
 FORM = "openai:MODEL?base_url=URL"
 SETTINGS = ("concurrency", "key_env", "key_file")
 """Options that say how to ask, not whom: they are no part of a subject's identity."""
-_OPTIONS = ("base_url", "top_logprobs", *SETTINGS)
+_OPTIONS = ("base_url", "top_logprobs", "extra_body", *SETTINGS)
+_OWN = (
+    *("echo", "logprobs", "max_tokens", "messages", "model", "n", "prompt", "seed", "stream"),
+    *("temperature", "top_logprobs", "top_p"),
+)
+"""Fields of a request that come from the plan."""
+_SECRET = ("api_key", "apikey", "authorization", "key", "password", "secret")
 _MOST_LOGPROBS = 1000
 
 
@@ -37,6 +47,8 @@ class ServerAddress:
     concurrency: int = CONCURRENCY
     top_logprobs: int | None = None
     """Demanded at each token; 0: none is asked for; None: as many as the server shows."""
+    extra_body: Mapping[str, Any] = field(default_factory=dict)
+    """Further fields of every request for a reply."""
 
     def key(self) -> str | None:
         """Return the key, read now; None where no variable or file is named and none is set.
@@ -90,6 +102,7 @@ def server_address(model: str, options: Mapping[str, str]) -> ServerAddress:
         key_file=path,
         concurrency=_checked_concurrency(options.get("concurrency", str(CONCURRENCY))),
         top_logprobs=_checked_logprobs(options.get("top_logprobs")),
+        extra_body=_checked_fields(options.get("extra_body", "{}")),
     )
 
 
@@ -134,6 +147,30 @@ def _checked_logprobs(text: str | None) -> int | None:
             hint=f"give a whole number from 0 (none) to {_MOST_LOGPROBS}",
         )
     return int(text)
+
+
+def _checked_fields(text: str) -> dict[str, Any]:
+    try:
+        found = json.loads(text)
+    except ValueError:
+        found = None
+    if not isinstance(found, dict):
+        raise SubjectError(
+            f"extra_body {text!r} is not a JSON object", hint='write it like {"min_p":0,"top_k":0}'
+        )
+    if {name.lower() for name in found} & {*_SECRET}:
+        # Not shown: it is written into plans and logs like all of a request.
+        raise SubjectError(
+            "extra_body holds what may be a key",
+            hint=f"keys come from {DEFAULT_KEY}, key_env or key_file",
+        )
+    planned = sorted({*found} & {*_OWN})
+    if planned:
+        raise SubjectError(
+            f"extra_body names {planned[0]}, which the plan decides",
+            hint="leave it out; the options of the command set it",
+        )
+    return found
 
 
 def _file_key(path: Path) -> str:

@@ -10,6 +10,7 @@ import datetime
 import json
 import threading
 import time
+from contextlib import ExitStack
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, NoReturn
 
@@ -25,6 +26,8 @@ from auditor.spellings import SHORTEST, without
 
 if TYPE_CHECKING:
     import httpx
+
+    Received = httpx.Response | httpx.TransportError | httpx.InvalidURL
 
 PASSING = (408, 409, 429, 500, 502, 503, 504, 529)
 """Status codes after which the same request may be answered."""
@@ -92,6 +95,7 @@ class ServerClient:
         self._pace = Pace()
         self._not_accepted: dict[str, SubjectError] = {}
         self._lock = threading.Lock()
+        self._under_way = threading.BoundedSemaphore(address.concurrency)
         self.reached = False
         """Whether the server has answered a request, now or before."""
 
@@ -167,43 +171,53 @@ class ServerClient:
         raise RuntimeError("no attempt was made")  # unreachable: there is at least one
 
     def _attempt(self, request: dict[str, Any], about: dict[str, Any] | None) -> dict[str, Any]:
-        self._pace.wait()
-        reserved = self._budget.reserve(request["body"])
-        entry: dict[str, Any] = {"request": request, "answered": False}
-        try:
-            return self._sent(request, about, entry)
-        finally:
-            self._budget.settle(reserved, entry)
+        entry: dict[str, Any] = {"request": request, "answered": False, "about": about}
+        with ExitStack() as stack:
+            # While an exchange is recorded it is not under way: another one is.
+            with self._under_way:
+                self._pace.wait()
+                reserved = self._budget.reserve(request["body"])
+                stack.callback(self._budget.settle, reserved, entry)
+                received = self._exchange(request, entry)
+            return self._recorded(request, entry, received)
 
-    def _sent(
-        self, request: dict[str, Any], about: dict[str, Any] | None, entry: dict[str, Any]
-    ) -> dict[str, Any]:
-        """Send a request once; put into `entry` what is recorded of it."""
+    def _exchange(self, request: dict[str, Any], entry: dict[str, Any]) -> "Received":
+        """Send a request once; return the response, or the failure to get one."""
         import httpx
 
+        content = canonical_json(request["body"])
         start = time.monotonic()
-        entry |= {"about": about, "sent": datetime.datetime.now(datetime.UTC).isoformat()}
+        entry["sent"] = datetime.datetime.now(datetime.UTC).isoformat()
         try:
             response = self._http.post(
                 self._address.base_url + request["path"],
-                content=canonical_json(request["body"]),
+                content=content,
                 headers={"content-type": "application/json"},
             )
         except (httpx.TransportError, httpx.InvalidURL) as error:
-            entry |= {"error": type(error).__name__, "seconds": _seconds(start)}
+            entry["seconds"] = _seconds(start)
+            return error
+        entry["seconds"] = _seconds(start)
+        self._hold(response)
+        return response
+
+    def _recorded(
+        self, request: dict[str, Any], entry: dict[str, Any], received: "Received"
+    ) -> dict[str, Any]:
+        """Put an exchange into the log; return the reply, or raise what was received instead."""
+        if isinstance(received, Exception):
+            entry["error"] = type(received).__name__
             self._log.append(request, entry, answered=False)
-            self._cut(error, type(error).__name__)
-        body = self._without_key(response)
+            self._cut(received, type(received).__name__)
+        response, body = received, self._without_key(received)
         answered = response.status_code == 200 and is_reply(body)
         entry |= {
-            "seconds": _seconds(start),
             "status": response.status_code,
             "headers": kept_headers(response.headers, self._key),
             **body_json(body),
             "answered": answered,
         }
         self._log.append(request, entry, answered=answered)
-        self._hold(response)
         if answered:
             self.reached = True
             return _object(body)

@@ -5,6 +5,7 @@ file of recorded outputs; a bare ``org/name`` is a hub id. A scheme's own word w
 that name: write ``./smollm2`` for a folder called so.
 """
 
+import json
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -12,6 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 from urllib.parse import parse_qsl, quote, urlencode
 
+from auditor.canon import canonical_json
 from auditor.errors import SubjectError
 from auditor.types import ModelRef
 
@@ -22,9 +24,12 @@ SCHEMES = ("local", "gguf", "hf", "smollm2", "tiny", "records", "openai")
 _PATHS = ("local", "gguf", "records")
 _RECORDS = (".jsonl", ".eval", ".json", ".parquet")
 """How files of recorded outputs end; ``records:FILE`` takes any."""
+_JSON = '{":,}'
+"""Left readable in a specifier."""
 _KEYS = ("key_env", "key_file")
 _LATER = {
     "case": "subjects of another case are not available yet",
+    "fingerprint": "fingerprints are compared with each other: auditor fingerprint compare A B",
 }
 _FORMS = (
     "local:DIR, gguf:FILE, hf:org/name[@revision], smollm2, tiny:NAME, records:FILE or "
@@ -47,13 +52,18 @@ class Specifier:
     def canonical(self) -> str:
         """The form that enters files; it parses to an equal specifier.
 
-        Of a model on a server: its name, address and demanded log-probabilities, not how many
-        requests or whose key to use.
+        Of a model on a server: its name, address, demanded log-probabilities and what is added to
+        every request, not how many requests or whose key to use.
         """
         if self.scheme == "openai":
             base = f"openai:{self.rest}?base_url={quote(self.options['base_url'], safe='/:')}"
-            demanded = self.options.get("top_logprobs")
-            return base if demanded is None else f"{base}&top_logprobs={int(demanded)}"
+            demanded, extra = (self.options.get(n) for n in ("top_logprobs", "extra_body"))
+            if demanded is not None:
+                base += f"&top_logprobs={int(demanded)}"
+            if extra is None:
+                return base
+            fields = canonical_json(json.loads(extra)).decode()
+            return f"{base}&extra_body={quote(fields, safe=_JSON)}"
         text = f"{self.scheme}:{self.rest}" if self.rest else self.scheme
         if self.scheme == "records" and self.options:
             return f"{text}?{urlencode(sorted(self.options.items()), safe='/:', quote_via=quote)}"

@@ -78,14 +78,8 @@ class WeightFiles:
         """
         import torch
 
-        tensor = self.stored[name]
-        raw = bytearray(b"".join(tensor.chunks()))
-        if tensor.dtype in _TORCH:
-            kind = getattr(torch, _TORCH[tensor.dtype])
-            values = torch.frombuffer(raw, dtype=kind) if raw else torch.empty(0, dtype=kind)
-        else:
-            values = _dequantised(tensor, raw)
-        values = values.reshape(self.shapes[name])
+        raw = bytearray(b"".join(self.stored[name].chunks()))
+        values = self.decoded(name, raw).reshape(self.shapes[name])
         if not bool(torch.isfinite(values.float()).all()):
             raise SubjectError(
                 f"{name} of {self.spec} holds NaN or infinity",
@@ -93,13 +87,56 @@ class WeightFiles:
             )
         return self._in_rotary_order(name, values)
 
-    def _in_rotary_order(self, name: str, values: "torch.Tensor") -> "torch.Tensor":
-        """Undo the row order in which llama.cpp keeps the two halves of rotary pairs."""
-        heads = {
+    def decoded(self, name: str, raw: bytearray) -> "torch.Tensor":
+        """Return (n,) the elements that bytes of a tensor hold: whole blocks of it, in any order.
+
+        Raises:
+            AccessError: blocks of its type cannot be unpacked.
+        """
+        import torch
+
+        tensor = self.stored[name]
+        if tensor.dtype not in _TORCH:
+            return _dequantised(tensor, raw)
+        kind = getattr(torch, _TORCH[tensor.dtype])
+        return torch.frombuffer(raw, dtype=kind) if raw else torch.empty(0, dtype=kind)
+
+    def byte_range(self, name: str, row: int, columns: tuple[int, int]) -> tuple[int, int]:
+        """Return (offset in the file, bytes) of columns [start, stop) of a row of a tensor.
+
+        Rows are those of transformers, leading axes counted as rows. For quantised blocks `start`
+        is a multiple of the block and `stop` is one too, or the end of the row.
+        """
+        tensor = self.stored[name]
+        block, size = _block(tensor.dtype)
+        width = self.shapes[name][-1] if tensor.shape else 1
+        first = self._file_row(name, row) * width + columns[0]
+        length = columns[1] - columns[0]
+        return tensor.start + first // block * size, length // block * size
+
+    def _file_row(self, name: str, row: int) -> int:
+        """Return where the file keeps a row; see `_in_rotary_order`."""
+        heads = self._paired_heads(name)
+        if heads is None or len(self.shapes[name]) < 2:
+            return row
+        width = self.shapes[name][0] // heads
+        head, (half, place) = row // width, divmod(row % width, width // 2)
+        return head * width + place * 2 + half
+
+    def _paired_heads(self, name: str) -> int | None:
+        """Return the heads of a tensor whose rows llama.cpp keeps in another order, else None."""
+        if not self.gguf or self.config["model_type"] != "llama":
+            return None
+        heads: int | None = {
             "q_proj": self.config.get("num_attention_heads"),
             "k_proj": self.config.get("num_key_value_heads"),
         }.get(name.split(".")[-2] if "." in name else name)
-        if not self.gguf or heads is None or self.config["model_type"] != "llama":
+        return heads
+
+    def _in_rotary_order(self, name: str, values: "torch.Tensor") -> "torch.Tensor":
+        """Undo the row order in which llama.cpp keeps the two halves of rotary pairs."""
+        heads = self._paired_heads(name)
+        if heads is None:
             return values
         pairs = values.reshape(heads, values.shape[0] // heads // 2, 2, *values.shape[1:])
         return pairs.transpose(1, 2).reshape(values.shape)
@@ -173,6 +210,18 @@ def _gguf_config(source: Source) -> dict[str, Any]:
 
 def _metadata(source: Source) -> dict[str, Any]:
     return {} if source.header is None else source.header.metadata
+
+
+def _block(dtype: str) -> tuple[int, int]:
+    """Return (elements, bytes) of the smallest part of a stored type that can be unpacked."""
+    if dtype in _TORCH:
+        import torch
+
+        return 1, getattr(torch, _TORCH[dtype]).itemsize
+    from gguf import GGML_QUANT_SIZES, GGMLQuantizationType
+
+    elements, size = GGML_QUANT_SIZES[GGMLQuantizationType[dtype]]
+    return int(elements), int(size)
 
 
 def _dequantised(tensor: StoredTensor, raw: bytearray) -> "torch.Tensor":

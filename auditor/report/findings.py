@@ -1,12 +1,12 @@
 """What a report on one suspect is made of, read from the files of a judged case."""
 
-from collections import Counter
 from dataclasses import dataclass
 from typing import Any
 
 from auditor.case import Case
 from auditor.errors import CaseError
 from auditor.report.measure_titles import measure_title
+from auditor.report.outcomes import record_outcomes
 from auditor.report.words import GROUP_TITLES
 from auditor.withheld import redaction
 
@@ -112,7 +112,7 @@ class Findings:
 
 def suspects(case: Case) -> list[str]:
     """Return the names of the case's suspects, in plan order."""
-    return [s["name"] for s in case.read_json("plan.json")["subjects"] if s["role"] == "suspect"]
+    return [s["name"] for s in case.kept_json("plan.json")["subjects"] if s["role"] == "suspect"]
 
 
 def read_findings(case: Case, suspect: str, subjects: "list[Subject] | None" = None) -> Findings:
@@ -121,9 +121,9 @@ def read_findings(case: Case, suspect: str, subjects: "list[Subject] | None" = N
     Raises:
         CaseError: the case is not judged, or holds no such suspect.
     """
-    plan = case.read_json("plan.json")
-    statistics = case.read_json("statistics.json")["suspects"]
-    judged = case.read_json("conclusion.json")
+    plan = case.kept_json("plan.json")
+    statistics = case.kept_json("statistics.json")["suspects"]
+    judged = case.kept_json("conclusion.json")
     conclusions = judged["suspects"]
     if suspect not in statistics or suspect not in conclusions:
         raise CaseError(
@@ -149,12 +149,9 @@ def read_findings(case: Case, suspect: str, subjects: "list[Subject] | None" = N
 
 def read_subjects(case: Case) -> list[Subject]:
     """Return every subject of the case in plan order, with what was collected of it."""
-    from auditor.stored import iterate_records
-
     subjects = []
     for item in case.read_json("subjects.json")["subjects"]:
         name = item["name"]
-        outcomes = Counter(record["outcome"] for record in iterate_records(case, name))
         subjects.append(
             Subject(
                 name=name,
@@ -162,7 +159,7 @@ def read_subjects(case: Case) -> list[Subject]:
                 family=item["family"],
                 ref=item["ref"],
                 missing=case.read_json(f"collected/{name}.json")["missing"],
-                outcomes=dict(sorted(outcomes.items())),
+                outcomes=record_outcomes(case, name),
                 limits=tuple(item.get("recorded", {}).get("limits", ())),
             )
         )

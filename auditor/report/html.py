@@ -7,6 +7,7 @@ from auditor.report import plates, words
 from auditor.report.declared import deviations_sentence
 from auditor.report.findings import Findings, read_findings, suspects
 from auditor.report.integrity import ListedFile, checksum_lines
+from auditor.report.prefilter import stored_prefilter
 from auditor.report.result import report_name, result_name
 from auditor.report.templates import html_templates
 from auditor.report.view import View, report_view
@@ -49,6 +50,7 @@ def overview_html(case: Case, all_findings: Sequence[Findings], files: Sequence[
             declared=deviations_sentence(case),
             withheld=withheld_notice(case),
             limits=list(all_findings[0].conclusion["limits"]),
+            context=stored_prefilter(case),
             files=files,
             checksums=checksum_lines(list(files)),
         )

@@ -1,6 +1,6 @@
 """Which files of a case a report rests on, and how anybody checks that they are the same."""
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
 from auditor.canon import file_digest
@@ -43,6 +43,26 @@ def listed(found: Mapping[str, tuple[int, str]]) -> list[ListedFile]:
     """
     names = sorted((n for n in found if not _is_left_out(n)), key=lambda name: name.split("/"))
     return [ListedFile(name, *found[name]) for name in names]
+
+
+def without_subjects(files: Iterable[ListedFile], names: Iterable[str]) -> list[ListedFile]:
+    """Return the files that are not of one of these subjects alone.
+
+    A report on one of hundreds of suspects does not rest on the files of the others; with them the
+    size of all reports together would grow with the square of the number of suspects.
+    """
+    others = frozenset(names)
+    return [file for file in files if _subject_of(file.name) not in others]
+
+
+def _subject_of(name: str) -> str | None:
+    """Return the subject that a file is of, None where it is of the whole case."""
+    folder, _, rest = name.partition("/")
+    if folder == "arrays":
+        return rest.rpartition("/")[2].removesuffix(".npy")
+    if folder == "records":
+        return rest.partition("/")[0]
+    return rest.rpartition(".")[0] if folder in ("collected", "exchanges") else None
 
 
 def _is_left_out(name: str) -> bool:

@@ -6,6 +6,7 @@ from auditor.case import Case
 from auditor.report import plates
 from auditor.report.declared import deviations_sentence
 from auditor.report.findings import Findings, read_findings, suspects
+from auditor.report.prefilter import stored_prefilter
 from auditor.report.result import report_name, result_name
 from auditor.report.templates import markdown_templates
 from auditor.report.view import View, report_view
@@ -41,6 +42,7 @@ def overview_markdown(case: Case, all_findings: Sequence[Findings]) -> str:
             reference=all_findings[0].reference,
             declared=deviations_sentence(case),
             withheld=withheld_notice(case),
+            context=stored_prefilter(case),
             titles=[next(r[name] for r in rows if name in r) for name in names],
             lines=[
                 {

@@ -11,6 +11,8 @@ from auditor.errors import CaseError
 from auditor.report.findings import suspects
 
 _SUITE_FIELDS = ("name", "version", "digest")
+PREFILTER = "prefilter.json"
+"""In ``data/`` of a scan that looked at the files of its suspects first."""
 _MODEL_FIELDS = ("spec", "digest", "tokenizer_digest", "parameters", "access")
 
 
@@ -42,14 +44,17 @@ def stored_result(case: Case, suspect: str) -> dict[str, Any]:
 def scan_json(case: Case) -> dict[str, Any]:
     """Return the results of every suspect, in the order they were given."""
     results = [result_json(case, suspect) for suspect in suspects(case)]
-    return {"schema": "auditor/scan/1", "results": results}
+    whole: dict[str, Any] = {"schema": "auditor/scan/1", "results": results}
+    if (case.data / PREFILTER).is_file():
+        whole["prefilter"] = case.read_json(PREFILTER)
+    return whole
 
 
 def _result(case: Case, suspect: str, folder: str, report: str) -> dict[str, Any]:
-    plan = case.read_json("plan.json")
-    refs = {s["name"]: s for s in case.read_json("subjects.json")["subjects"]}
-    statistics = case.read_json("statistics.json")["suspects"]
-    conclusions = case.read_json("conclusion.json")["suspects"]
+    plan = case.kept_json("plan.json")
+    refs = {s["name"]: s for s in case.kept_json("subjects.json")["subjects"]}
+    statistics = case.kept_json("statistics.json")["suspects"]
+    conclusions = case.kept_json("conclusion.json")["suspects"]
     missing = [suspect not in part for part in (refs, statistics, conclusions)]
     if any(missing):
         raise CaseError(

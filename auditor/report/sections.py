@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 
+from auditor.report.access import access_part
 from auditor.report.alternatives import alternatives_part
 from auditor.report.checklists import checklists_part
 from auditor.report.failures import failures_part
@@ -18,6 +19,7 @@ def sections(findings: Findings) -> Mapping[str, Part]:
         propositions_part(findings),
         validation_part(findings),
         robustness_part(findings),
+        access_part(findings),
         alternatives_part(findings),
         failures_part(findings),
         checklists_part(findings),

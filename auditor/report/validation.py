@@ -112,7 +112,7 @@ def plan_subjects(findings: Findings) -> list[dict[str, Any]]:
 
 
 def _readings(findings: Findings) -> Grid:
-    judged = findings.case.read_json("conclusion.json")["suspects"]
+    judged = findings.case.kept_json("conclusion.json")["suspects"]
     return Grid(
         caption="Every suspect of this case, also those without a finding",
         columns=("Suspect", "Reading", "Basis"),

@@ -12,8 +12,8 @@ from auditor.report import plates, words
 from auditor.report.declared import Declared, declared_view
 from auditor.report.divergence import kl_by_kind, kl_histogram
 from auditor.report.failures import STANDING
-from auditor.report.findings import Findings, Row, Subject
-from auditor.report.integrity import ListedFile, checksum_lines, listed_files
+from auditor.report.findings import Findings, Row, Subject, suspects
+from auditor.report.integrity import ListedFile, checksum_lines, listed_files, without_subjects
 from auditor.report.judged import FigureSection, course_section, judged_parts
 from auditor.report.licences import LICENCES, licensed_suites
 from auditor.report.parts import Part
@@ -130,7 +130,9 @@ def report_view(findings: Findings, files: Sequence[ListedFile] | None = None) -
     names = findings.suspect.name, findings.reference.name
     pair = load_pair(findings.case, findings.reference.name, findings.suspect.name, alone=True)
     numbers = _Numbers()
-    listed = tuple(files if files is not None else listed_files(findings.case))
+    everything = listed_files(findings.case) if files is None else files
+    others = set(suspects(findings.case)) - {findings.suspect.name}
+    listed = tuple(without_subjects(everything, others))
     shown = comparisons(pair, findings.plan["seed"])
     why = pair.why or {}
     withheld = withheld_notice(findings.case)
@@ -274,6 +276,7 @@ def _plan_lines(plan: dict[str, Any]) -> Iterator[tuple[str, str]]:
     if not greedy:
         how += f", top-p {words.number(decoding['top_p'])}, top-k {decoding['top_k'] or 'off'}"
     yield "Decoding", how
+    yield "System message", plan.get("system") or "none but those of the probes"
     yield "Tokens in a batch", f"{plan['batch_tokens']:,}"
     yield "Device", plan["device"] or "the fastest there was"
     yield "Number type", plan["dtype"] or "the usual one of the device"

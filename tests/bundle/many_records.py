@@ -51,7 +51,6 @@ def many_records(root: Path, probes: int, repeats: int) -> Case:
             probes=probes,
             repeats=repeats,
             decoding=Decoding(max_new_tokens=8),
-            encoder=None,
         ),
         root,
     )

@@ -104,7 +104,7 @@ def resealed_copy(root: Path) -> None:
     """
     evidence = json.loads((root / "data/evidence.json").read_bytes())
     names = [name for name in payload_names(root / "data") if name != "evidence.json"]
-    found = scan(root, [f"data/{name}" for name in names])
+    found = scan(root, {f"data/{name}": (root / "data" / name).stat().st_size for name in names})
     evidence["files"] = {name: _entry(name, found[f"data/{name}"]) for name in names}
     (root / "data/evidence.json").write_bytes(pretty_json(evidence))
     write_tags(root, evidence)

@@ -42,9 +42,9 @@ def proxy(proxied, upstream):
     return proxied
 
 
-def compared(proxy, out, *words):
+def compared(proxy, out, *words, **options):
     return auditor(
-        *("compare", proxy.spec(), "tiny:teacher", "--control", "tiny:independent"),
+        *("compare", proxy.spec(**options), "tiny:teacher", "--control", "tiny:independent"),
         *("--control", "tiny:sibling=sibling", "--repeats", 2, *SHORT, "--out", out, "--json"),
         *words,
     )
@@ -59,7 +59,7 @@ def finished(proxied, upstream, tmp_path_factory):
     out = tmp_path_factory.mktemp("case") / "case"
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("OPENAI_API_KEY", SECRET)
-        done = compared(proxied, out)
+        done = compared(proxied, out, concurrency=1)  # in order: the change comes once
     assert done.code == 0, done.err
     return out, done.json
 
@@ -164,8 +164,8 @@ def test_a_budget_ends_with_its_own_code_and_the_case_goes_on(proxy, tmp_path):
     assert "repeat the command with a larger limit" in done.json["error"]["hint"]
     assert len(proxy.received()) == 6
     assert compared(proxy, tmp_path / "case").code == 0
-    # 12 replies, and the access: of chats, of text, of given text.
-    assert len(proxy.received()) == len(set(proxy.answered())) == 15
+    # 12 replies, and the access: of chats, of text, of given text in two forms.
+    assert len(proxy.received()) == len(set(proxy.answered())) == 16
 
 
 def test_a_forecast_asks_nobody_and_writes_nothing(proxy, tmp_path):
@@ -177,24 +177,24 @@ def test_a_forecast_asks_nobody_and_writes_nothing(proxy, tmp_path):
     rows = {row["name"]: row for row in done.json["subjects"]}
     asked = rows["tiny-model"]
     # 6 probes x 2 repeats, 6 texts to score, and for the access at most 3 calls for each of 2
-    # kinds and 2 for given text. 8 tokens come back with a reply, 1 with a text,
+    # kinds and 4 for given text. 8 tokens come back with a reply, 1 with a text,
     # at most 4 with a call for the access.
-    assert asked["requests"] == 12 + 6 + 8
-    assert asked["completion_tokens"] == 12 * 8 + 6 + 8 * 4
+    assert asked["requests"] == 12 + 6 + 10
+    assert asked["completion_tokens"] == 12 * 8 + 6 + 10 * 4
     # 2 and 4 EUR for a million tokens
     cost = (2 * asked["prompt_tokens"] + 4 * asked["completion_tokens"]) / 1e6
     assert asked["cost"] == pytest.approx(cost)
-    assert asked["seconds"] == pytest.approx(26 * 2.0 / 8)
+    assert asked["seconds"] == pytest.approx(28 * 2.0 / 8)
     assert {rows[name]["requests"] for name in rows if name != "tiny-model"} == {0}
-    assert done.json["total"]["requests"] == 26
+    assert done.json["total"]["requests"] == 28
 
 
 def test_a_forecast_of_a_stopped_case_is_of_what_is_left(proxy, tmp_path):
     compared(proxy, tmp_path / "case", "--max-requests", 8)
     done = compared(proxy, tmp_path / "case", "--dry-run")
     (asked,) = [row for row in done.json["subjects"] if row["requests"]]
-    # 8 calls, 3 of them for the access: 5 replies of 12 are there, and no text of 6.
-    assert (asked["requests"], asked["time"]) == (7 + 6, "measured")
+    # 8 calls, 4 of them for the access: 4 replies of 12 are there, and no text of 6.
+    assert (asked["requests"], asked["time"]) == (8 + 6, "measured")
     assert done.json["spent"]["requests"] == 8
 
 

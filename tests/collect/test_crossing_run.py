@@ -81,9 +81,10 @@ def test_each_distinct_reply_is_held_once(case, plan):
     # The twin says what the reference says.
     assert (replies.said[5] == replies.said[0]).all()
     assert replies.total <= 4 * 8 + 1
-    assert all(len(set(texts)) == len(texts) and "" not in texts for texts in replies.texts)
+    texts = [replies.texts(probe) for probe in range(4)]
+    assert all(len(set(said)) == len(said) and "" not in said for said in texts)
     assert (replies.said[2] >= 0).sum() == 1
-    assert replies.starts[1] == len(replies.texts[0])
+    assert replies.starts[1] == len(texts[0])
 
 
 def test_custody_names_every_scorer_and_how_it_read(case):
@@ -270,13 +271,12 @@ def test_large_scorers_run_one_after_another(again, plan, monkeypatch):
     monkeypatch.setattr(crossing, "is_small", lambda parameters: False)
     groups = []
     real = crossing._score
-    monkeypatch.setattr(
-        crossing,
-        "_score",
-        lambda run, shelf, group, *rest: (
-            groups.append(len(group)) or real(run, shelf, group, *rest)
-        ),
-    )
+
+    def score(run, shelf, group, replies):
+        groups.append(len(group))
+        return real(run, shelf, group, replies)
+
+    monkeypatch.setattr(crossing, "_score", score)
     again(plan)
     assert groups == [1, 1, 1]
 

@@ -5,6 +5,7 @@ import pytest
 from measure_positions import topk_of
 from measure_worlds import probes
 
+from auditor.collect.topk import UNLISTED
 from auditor.errors import UndefinedError
 from auditor.measures import get
 from auditor.measures._coarse import coarse_divergence
@@ -167,3 +168,17 @@ def test_a_control_at_other_positions_is_left_out():
     pair = pair_with(listed(P, k=3), near, *[listed(R, k=3)] * 3, other)
     expected = jsd(np.array(R), np.array(Q)) - jsd(np.array(P), np.array(Q))
     np.testing.assert_allclose(GAP(pair), [expected], atol=1e-7)
+
+
+def test_a_reference_at_other_positions_is_undefined():
+    # Its tokenizer is another; the controls have that of the suspect.
+    with pytest.raises(UndefinedError, match="do not list tokens at the same positions"):
+        GAP(pair_with(listed(P, P, k=3), listed(Q, k=3), *[listed(R, k=3)] * 3))
+
+
+def test_a_position_that_is_not_shown_adds_nothing():
+    shown, other = listed(P, Q, k=3), listed(Q, P, k=3)
+    other["ids"][1], other["logprobs"][1], other["tail"][1] = [-1, -2, -3], UNLISTED, 1.0
+    np.testing.assert_allclose(
+        coarse_divergence(shown, other), [jsd(np.array(P), np.array(Q)), 0.0], atol=1e-7
+    )

@@ -86,9 +86,43 @@ class Served:
         values = [float(rows[i][token]) for i, token in enumerate(ids[1:])]
         logprobs = {"tokens": pieces, "token_logprobs": [None, *values]}
         logprobs["top_logprobs"] = [None, *tops[:-1]]
-        choice = {"index": 0, "finish_reason": "length", "text": body["prompt"]}
-        usage = {"prompt_tokens": len(ids), "completion_tokens": 0}
+        # A greedy new token, with a row of its own but where all rows stand one token late.
+        new = int(rows[-1].argmax())
+        raw = b"" if new == tokenizer.eos_token_id else vocabulary.pieces[new] or b""
+        piece = raw.decode(errors="replace")
+        if SETTINGS.get("late"):
+            logprobs["top_logprobs"] = [None, *tops[1:]]
+        elif piece:
+            logprobs["tokens"].append(piece)
+            logprobs["token_logprobs"].append(float(rows[-1][new]))
+            logprobs["top_logprobs"].append(tops[-1])
+        choice = {"index": 0, "finish_reason": "length", "text": body["prompt"] + piece}
+        usage = {"prompt_tokens": len(ids), "completion_tokens": 1}
         return {"model": NAME, "choices": [{**choice, "logprobs": logprobs}], "usage": usage}
+
+    def scored(self, body: dict[str, Any]) -> list[dict[str, Any] | None]:
+        """Return what vLLM lists as ``prompt_logprobs``: the token itself, then the likeliest."""
+        import torch
+
+        module, tokenizer, vocabulary = self._loaded
+        ids = list(tokenizer(body["prompt"])["input_ids"])
+        with torch.inference_mode():
+            logits = module(torch.tensor([ids])).logits[0, :, : vocabulary.size]
+        rows = torch.log_softmax(logits, -1).numpy()
+        listed: list[dict[str, Any] | None] = [None]
+        for token, row in zip(ids[1:], rows, strict=False):
+            order = (-row).argsort(kind="stable").tolist()
+            listed.append(
+                {
+                    str(index): {
+                        "logprob": float(row[index]),
+                        "rank": order.index(index) + 1,
+                        "decoded_token": vocabulary.pieces[index].decode(errors="replace"),
+                    }
+                    for index in (token, *order[: body["prompt_logprobs"]])
+                }
+            )
+        return listed
 
     def _prompt(self, path: str, body: dict[str, Any], tokenizer: Any) -> list[int]:
         if path.endswith("/chat/completions"):
@@ -182,6 +216,8 @@ class Handler(BaseHTTPRequestHandler):
         if body.get("echo") and SETTINGS.get("logprobs") != "none" and not SETTINGS.get("mute"):
             return self.send(200, self.served.echoed(body))
         answer = self.served.answer(self.path, body)
+        if body.get("prompt_logprobs") and SETTINGS.get("prompt_logprobs"):
+            answer["choices"][0]["prompt_logprobs"] = self.served.scored(body)
         if not SETTINGS.get("echo"):
             return self.send(200, answer)
         # As a server with a careless log: what it was sent stands in all that it sends.

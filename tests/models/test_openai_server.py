@@ -73,6 +73,14 @@ def test_a_server_shows_text_only_until_more_is_asked(connect, server):
     assert server.received() == []
 
 
+def test_further_fields_stand_in_every_request_for_a_reply(server):
+    spec = server.spec() + '&extra_body={"min_p":0,"top_k":7}'
+    with contextlib.closing(open_model(spec)) as model:
+        texts(model, [CHAT, TEXT])
+    bodies = [row["body"] for row in server.received()]
+    assert [(body["min_p"], body["top_k"]) for body in bodies] == [(0, 7)] * 2
+
+
 def test_fewer_log_probabilities_than_asked_are_refused_after_one_call(connect, server):
     server.control(most=3)
     model = connect(top_logprobs=5)

@@ -175,6 +175,10 @@ def test_headers_that_identify_an_account_are_not_recorded(server, tmp_path):
         ("openai:m?base_url=http://h/v1&key_file=k", "not absolute"),
         ("openai:m?base_url=http://h/v1&key_file=/k&key_env=K", "both name a key"),
         ("openai:m?base_url=http://h/v1&concurrency=0", "concurrency '0'"),
+        ("openai:m?base_url=http://h/v1&extra_body=3", "not a JSON object"),
+        ("openai:m?base_url=http://h/v1&extra_body={", "not a JSON object"),
+        ('openai:m?base_url=http://h/v1&extra_body={"seed":1}', "names seed, which the plan"),
+        ('openai:m?base_url=http://h/v1&extra_body={"Key":"word"}', "may be a key"),
     ],
 )
 def test_an_address_that_cannot_be_used_is_refused(spec, said):
@@ -186,6 +190,12 @@ def test_an_address_that_cannot_be_used_is_refused(spec, said):
 def test_the_canonical_form_names_model_and_server_alone():
     spec = parse("openai:org/m@1?base_url=https://h:1/v1/&concurrency=3&key_env=K")
     assert spec.canonical == "openai:org/m@1?base_url=https://h:1/v1"
+    assert parse(spec.canonical).canonical == spec.canonical
+
+
+def test_what_is_added_to_every_request_is_part_of_the_identity():
+    spec = parse('openai:m?base_url=http://h/v1&extra_body={"top_k": 0, "min_p": 0.0}')
+    assert spec.canonical == 'openai:m?base_url=http://h/v1&extra_body={"min_p":0,"top_k":0}'
     assert parse(spec.canonical).canonical == spec.canonical
 
 

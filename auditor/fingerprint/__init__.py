@@ -1,0 +1,1 @@
+"""Clean-team mode: two parties compare models by fingerprints that hold no weights and no text."""

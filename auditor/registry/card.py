@@ -1,0 +1,248 @@
+"""What a model card and the files beside it claim of where a model comes from.
+
+Cards are written by strangers: they are read as data, of bounded size, and quoted short.
+"""
+
+import json
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+from auditor.errors import SubjectError
+from auditor.models.gguf_header import read_header
+
+Kind = Literal["base_model", "from_scratch", "quantised_from", "teachers", "datasets"]
+KINDS: tuple[Kind, ...] = ("base_model", "from_scratch", "quantised_from", "teachers", "datasets")
+_MOST_BYTES = 4_000_000
+_QUOTE = 160
+_FRONT = re.compile(r"\A\ufeff?---[ \t]*\r?\n(.*?)^---[ \t]*$", re.DOTALL | re.MULTILINE)
+_FENCED = re.compile(r"```.*?(?:```|\Z)|<!--.*?(?:-->|\Z)", re.DOTALL)
+_LINK = re.compile(r"\[([^\]\n]{1,200})\]\(([^)\s]{1,500})[^)\n]{0,200}\)")
+_HUB = re.compile(r"https?://huggingface\.co/([\w.-]+/[\w.-]+)")
+_SENTENCE = re.compile(r"(?<=[.!?])\s+|\n")
+_NAME = r"(?:the\s+|an?\s+)?(?P<name>[A-Za-z0-9][\w.-]*(?:/[\w.-]+)?)"
+_SCRATCH = re.compile(r"\bfrom[ -]scratch\b", re.IGNORECASE)
+_NEGATED = re.compile(r"\b(?:not|never|no|without|rather than|instead of)\b|n't\b", re.IGNORECASE)
+_TEXT: tuple[tuple[Kind, re.Pattern[str]], ...] = (
+    (
+        "quantised_from",
+        re.compile(rf"\bquanti[sz](?:ed|ation)\b(?:\s+\w+){{0,4}}?\s+(?:from|of)\s+{_NAME}", re.I),
+    ),
+    (
+        "teachers",
+        re.compile(rf"\bdistill?(?:ed|ation)\b(?:\s+\w+){{0,3}}?\s+(?:from|of)\s+{_NAME}", re.I),
+    ),
+    ("teachers", re.compile(rf"\bteacher(?:\s+model)?(?:\s+is|\s+was|\s*:)\s+{_NAME}", re.I)),
+    (
+        "base_model",
+        re.compile(rf"\bfine-?\s?tuned?\b(?:\s+\w+){{0,4}}?\s+(?:from|of)\s+{_NAME}", re.I),
+    ),
+)
+_RELATIONS = ("finetune", "adapter", "merge", "quantized")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Claim:
+    """One statement of origin."""
+
+    kind: Kind
+    quote: str
+    """As written, shortened."""
+    source: str
+    """``README.md, front matter``, ``README.md, text``, ``config.json``, ..."""
+    target: str | None = None
+    """The model or data set that it names."""
+    relation: str | None = None
+    """``finetune``, ``adapter``, ``merge``, ``quantized``, or None where not said."""
+    digest: str | None = None
+    """Of the weights of `target`, where the claim gives it."""
+    dose: float | None = None
+    """Share of the teacher in the loss, where the claim gives it."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Card:
+    """The claims that were found, and what could not be read."""
+
+    claims: tuple[Claim, ...]
+    problems: tuple[str, ...]
+
+
+def read_card(path: Path) -> Card:
+    """Return the claims of a model folder or a GGUF file, with its README.md if there is one.
+
+    Raises:
+        SubjectError: a GGUF file is corrupt.
+    """
+    folder = path if path.is_dir() else path.parent
+    found: list[Claim] = []
+    problems: list[str] = []
+    text = _text(folder / "README.md", problems)
+    if text is not None:
+        front = _FRONT.match(text)
+        if front is not None:
+            found += _front_matter(front[1], problems)
+        found += _prose(text[front.end() :] if front else text)
+    if path.is_dir():
+        found += _config(_object(folder / "config.json", problems))
+        # A distillation run keeps its student in RUN/student and its record beside it.
+        record = folder.parent if folder.name == "student" else folder
+        found += _lineage(_object(record / "lineage.json", problems))
+    else:
+        found += _gguf(path)
+    return Card(claims=tuple(dict.fromkeys(found)), problems=tuple(problems))
+
+
+def _text(path: Path, problems: list[str]) -> str | None:
+    if not path.is_file():
+        problems.append("there is no model card (README.md)")
+        return None
+    try:
+        if path.stat().st_size > _MOST_BYTES:
+            problems.append(f"README.md is larger than {_MOST_BYTES:,} bytes and was not read")
+            return None
+        return path.read_bytes().decode(errors="replace")
+    except OSError as error:
+        problems.append(f"README.md cannot be read: {error.strerror}")
+        return None
+
+
+def _front_matter(text: str, problems: list[str]) -> Iterator[Claim]:
+    import yaml
+
+    source = "README.md, front matter"
+    try:
+        found = yaml.safe_load(text)
+    except (yaml.YAMLError, ValueError, RecursionError) as error:
+        mark = getattr(error, "problem_mark", None)
+        where = f", line {mark.line + 2}" if mark is not None else ""
+        problems.append(f"the front matter of README.md is no YAML{where}")
+        return
+    if not isinstance(found, dict):
+        problems.append("the front matter of README.md holds no keys")
+        return
+    relation = found.get("base_model_relation")
+    relation = relation if relation in _RELATIONS else None
+    kind: Kind = "quantised_from" if relation == "quantized" else "base_model"
+    for name in _names(found.get("base_model")):
+        quote = f"base_model: {name}"
+        quote += f", base_model_relation: {relation}" if relation else ""
+        yield _claim(kind, quote, source, target=name, relation=relation)
+    for key in ("teacher", "teachers", "teacher_model", "distilled_from"):
+        for name in _names(found.get(key)):
+            yield _claim("teachers", f"{key}: {name}", source, target=name)
+    for name in _names(found.get("datasets")):
+        yield _claim("datasets", f"datasets: {name}", source, target=name)
+
+
+def _names(value: Any) -> list[str]:
+    values = value if isinstance(value, list) else [value]
+    return [one.strip() for one in values if isinstance(one, str) and one.strip()]
+
+
+def _prose(text: str) -> Iterator[Claim]:
+    source = "README.md, text"
+    plain = _LINK.sub(_link_name, _FENCED.sub(" ", text)).replace("`", "").replace("*", "")
+    for sentence in _SENTENCE.split(plain):
+        scratch = _SCRATCH.search(sentence)
+        if scratch is not None and not _NEGATED.search(sentence[: scratch.start()]):
+            yield _claim("from_scratch", sentence, source)
+        for kind, pattern in _TEXT:
+            match = pattern.search(sentence)
+            if match is None or _NEGATED.search(sentence[: match.start()]):
+                continue
+            name = match["name"].rstrip(".-")
+            if _is_name(name):
+                relation = {"quantised_from": "quantized", "base_model": "finetune"}.get(kind)
+                yield _claim(kind, sentence, source, target=name, relation=relation)
+
+
+def _link_name(match: re.Match[str]) -> str:
+    hub = _HUB.match(match[2])
+    return match[1] if hub is None else hub[1]
+
+
+def _is_name(word: str) -> bool:
+    """Whether a word looks like the name of a model: "distilled from larger models" names none."""
+    return any(char.isdigit() or char.isupper() or char == "/" for char in word)
+
+
+def _claim(kind: Kind, quote: str, source: str, **more: Any) -> Claim:
+    line = " ".join(quote.split())
+    short = line if len(line) <= _QUOTE else line[: _QUOTE - 1] + "…"
+    return Claim(kind=kind, quote=short, source=source, **more)
+
+
+def _object(path: Path, problems: list[str]) -> dict[str, Any]:
+    if not path.is_file():
+        return {}
+    try:
+        found = json.loads(path.read_bytes())
+    except (OSError, ValueError, RecursionError):
+        found = None
+    if not isinstance(found, dict):
+        problems.append(f"{path.name} holds no JSON object")
+        return {}
+    return found
+
+
+def _config(config: dict[str, Any]) -> Iterator[Claim]:
+    name = config.get("_name_or_path")
+    if isinstance(name, str) and re.fullmatch(r"[\w.-]+/[\w.-]+", name):
+        yield _claim("base_model", f"_name_or_path: {name}", "config.json", target=name)
+    packed = config.get("quantization_config")
+    if isinstance(packed, dict):
+        method = str(packed.get("quant_method", "not named"))
+        quote = f"quantization_config, method {method}"
+        yield _claim("quantised_from", quote, "config.json", relation="quantized")
+
+
+def _lineage(lineage: dict[str, Any]) -> Iterator[Claim]:
+    """Yield what the record of a distillation run declares."""
+    for kind, part in (
+        ("teachers", lineage.get("teacher")),
+        ("base_model", _inside(lineage.get("student"), "started_from")),
+    ):
+        spec, digest = _inside(part, "spec"), _inside(part, "digest")
+        if not isinstance(spec, str):
+            continue
+        share = _inside(lineage.get("dose"), "share") if kind == "teachers" else None
+        yield _claim(
+            kind,
+            f"{'teacher' if kind == 'teachers' else 'started from'}: {spec}",
+            "lineage.json",
+            target=spec,
+            digest=digest if isinstance(digest, str) else None,
+            dose=float(share) if isinstance(share, (int, float)) else None,
+        )
+
+
+def _inside(value: Any, key: str) -> Any:
+    return value.get(key) if isinstance(value, dict) else None
+
+
+def _gguf(path: Path) -> Iterator[Claim]:
+    """Yield the base models that the metadata of a GGUF file names."""
+    metadata = read_header(path).metadata
+    for key, value in sorted(metadata.items()):
+        match = re.fullmatch(r"general\.base_model\.(\d+)\.repo_url", key)
+        hub = _HUB.match(value) if match and isinstance(value, str) else None
+        if hub is not None:
+            yield _claim("base_model", f"{key}: {value}", path.name, target=hub[1])
+
+
+def card_path(spec: str) -> Path:
+    """Return the folder or GGUF file of a model, where its card lies.
+
+    Raises:
+        SubjectError: it has no files here.
+    """
+    from auditor.models.source import locate
+    from auditor.models.specifier import parse
+
+    source = locate(parse(spec))
+    if not source.path.exists():
+        raise SubjectError(f"{spec} has no files here", hint="give a local model")
+    return source.path

@@ -1,0 +1,210 @@
+"""What a card claims, held against the findings of audits.
+
+A claim is contradicted by a reading alone: the conclusion of an audit with its controls, or of a
+test whose null holds without them. Nothing of a prefilter, and no raw similarity, contradicts.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any, Literal
+
+from auditor.registry.card import KINDS, Card, Claim, Kind
+
+SCHEMA = "auditor/claims/1"
+Status = Literal["consistent", "contradicted", "unverified", "no claim"]
+_OF_WEIGHTS = ("neuron-matching", "rederived-share")
+Finding = Mapping[str, Any]
+"""``auditor/result/1``."""
+_SILENT: dict[Kind, str] = {
+    "base_model": "the card names no base model",
+    "from_scratch": "the card does not say that it was trained from scratch",
+    "quantised_from": "the card does not say that it is a quantised copy",
+    "teachers": "the card declares no teacher",
+    "datasets": "the card names no data set",
+}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Outcome:
+    """What the findings say of one claim."""
+
+    kind: Kind | Literal["undeclared_link"]
+    status: Status
+    reason: str
+    claim: Claim | None = None
+    reference: str | None = None
+    """Specifier of the model that the finding compares with."""
+
+    def as_json(self) -> dict[str, Any]:
+        """Return the row of ``auditor/claims/1``."""
+        claim = self.claim
+        return {
+            "kind": self.kind,
+            "status": self.status,
+            "reason": self.reason,
+            "reference": self.reference,
+            "claim": claim and claim.quote,
+            "source": claim and claim.source,
+            "target": claim and claim.target,
+            "relation": claim and claim.relation,
+        }
+
+
+def held_against(
+    card: Card, findings: Sequence[Finding], aliases: Sequence[str] = ()
+) -> tuple[Outcome, ...]:
+    """Return an outcome for each claim, for each kind that is not claimed, and for hidden links.
+
+    Args:
+        card: what is claimed.
+        findings: results of audits of this model.
+        aliases: other names of the reference, where the findings have a single one.
+    """
+    outcomes: list[Outcome] = []
+    for kind in KINDS:
+        claims = [claim for claim in card.claims if claim.kind == kind]
+        outcomes += [_judged(claim, findings, aliases) for claim in claims]
+        if not claims:
+            outcomes.append(Outcome(kind=kind, status="no claim", reason=_SILENT[kind]))
+    named = [finding for finding in findings if not _is_named(finding, card, aliases)]
+    outcomes += [_undeclared(f) for f in named if _reading(f) in ("replication", "imitation")]
+    return tuple(outcomes)
+
+
+def _is_named(finding: Finding, card: Card, aliases: Sequence[str]) -> bool:
+    return any(_names(claim, finding, aliases) for claim in card.claims)
+
+
+def _undeclared(finding: Finding) -> Outcome:
+    return Outcome(
+        kind="undeclared_link",
+        status="no claim",
+        reason=f"the audit reads {_reading(finding)}, and the card names no link to this model",
+        reference=finding["reference"]["spec"],
+    )
+
+
+def _judged(claim: Claim, findings: Sequence[Finding], aliases: Sequence[str]) -> Outcome:
+    if claim.kind == "datasets":
+        return _outcome(claim, "unverified", "an audit compares models; it does not test data sets")
+    if claim.kind == "from_scratch":
+        return _from_scratch(claim, findings)
+    about = [finding for finding in findings if _names(claim, finding, aliases)]
+    if claim.target is None:
+        return _outcome(claim, "unverified", "it names no model that could be compared")
+    if not about:
+        others = ", ".join(sorted({finding["reference"]["spec"] for finding in findings}))
+        reason = f"no finding compares with {claim.target}: the references are {others}"
+        return _outcome(claim, "unverified", reason)
+    judge = _teacher if claim.kind == "teachers" else _derived
+    outcomes = [
+        replace(judge(claim, finding), reference=finding["reference"]["spec"]) for finding in about
+    ]
+    return min(outcomes, key=lambda one: _WEIGHT[one.status])
+
+
+_WEIGHT: dict[Status, int] = {"contradicted": 0, "consistent": 1, "unverified": 2, "no claim": 3}
+"""Of several findings on one claim the gravest stands."""
+
+
+def _from_scratch(claim: Claim, findings: Sequence[Finding]) -> Outcome:
+    readings = {_reading(finding) for finding in findings}
+    for finding in findings:
+        spec = finding["reference"]["spec"]
+        if _reading(finding) == "replication":
+            reason = f"the audit reads replication: its weights derive from those of {spec}"
+            return _outcome(claim, "contradicted", reason, spec)
+    if readings == {"no-link"} and all(map(_weights_compared, findings)):
+        compared = ", ".join(finding["reference"]["spec"] for finding in findings)
+        reason = f"no link to {compared} was found; of other models nothing is known"
+        return _outcome(claim, "consistent", reason, compared)
+    if "imitation" in readings:
+        reason = "the audit reads imitation: that is of outputs, and says nothing of first weights"
+        return _outcome(claim, "unverified", reason)
+    return _outcome(claim, "unverified", _undecided(findings))
+
+
+def _undecided(findings: Sequence[Finding]) -> str:
+    if any(_reading(finding) == "no-link" for finding in findings):
+        return "no link was found, and the weights were not compared with every reference"
+    return f"the audit is inconclusive: {findings[0]['conclusion']['basis']}"
+
+
+def _derived(claim: Claim, finding: Finding) -> Outcome:
+    """Hold "derives from the weights of" against a finding on that model."""
+    reading = _reading(finding)
+    if reading == "replication":
+        return _outcome(claim, "consistent", f"replication: {finding['conclusion']['basis']}")
+    if reading == "inconclusive":
+        return _outcome(claim, "unverified", _undecided([finding]))
+    if not _weights_compared(finding):
+        reason = f"the audit reads {reading} without a comparison of weights"
+        return _outcome(claim, "unverified", reason)
+    if reading == "no-link":
+        reason = "no link to it was found, by its weights neither"
+        return _outcome(claim, "contradicted", reason)
+    if claim.relation == "quantized":
+        reason = "imitation was found, and weights that are not a quantised copy's"
+        return _outcome(claim, "contradicted", reason)
+    reason = "a link was found, by outputs: that the weights derive from it was not shown"
+    return _outcome(claim, "unverified", reason)
+
+
+def _teacher(claim: Claim, finding: Finding) -> Outcome:
+    """Hold "was trained on the outputs of" against a finding on that model."""
+    conclusion = finding["conclusion"]
+    reading = _reading(finding)
+    if reading == "imitation":
+        return _outcome(claim, "consistent", f"imitation: {conclusion['basis']}")
+    if reading == "replication":
+        reason = "its weights derive from the teacher's: more than a teacher's outputs"
+        return _outcome(claim, "unverified", reason)
+    if reading == "inconclusive":
+        return _outcome(claim, "unverified", _undecided([finding]))
+    seen = (conclusion.get("power") or {}).get("dose")
+    if seen is not None and claim.dose is not None and claim.dose >= seen:
+        reason = f"no link was found, and a dose of {seen:.0%} or more would have been seen"
+        return _outcome(claim, "contradicted", reason)
+    least = "what dose would have been seen is not known"
+    if seen is not None:
+        least = f"a dose below {seen:.0%} would not have been seen, and the card gives none larger"
+    return _outcome(claim, "unverified", f"no link was found; {least}")
+
+
+def _outcome(claim: Claim, status: Status, reason: str, reference: str | None = None) -> Outcome:
+    return Outcome(kind=claim.kind, status=status, reason=reason, claim=claim, reference=reference)
+
+
+def _reading(finding: Finding) -> str:
+    return str(finding["conclusion"]["reading"])
+
+
+def _weights_compared(finding: Finding) -> bool:
+    return any(
+        row["measure"].partition("@")[0] in _OF_WEIGHTS and row["value"] is not None
+        for row in finding["measurements"]
+    )
+
+
+def _names(claim: Claim, finding: Finding, aliases: Sequence[str]) -> bool:
+    """Whether a claim names the reference of a finding: by digest, else by name."""
+    reference = finding["reference"]
+    if claim.digest is not None:
+        return bool(claim.digest == reference["digest"])
+    if claim.target is None:
+        return False
+    target = claim.target.lower()
+    return target in {name.lower() for name in (*names_of(reference["spec"]), *aliases)}
+
+
+def names_of(spec: str) -> set[str]:
+    """Return the names that a specifier's model goes by: ``org/name``, and the last part.
+
+    A hub id is known whole only: models of one name by two owners are two models.
+    """
+    scheme, colon, rest = spec.partition(":")
+    body = (rest if colon else scheme).partition("?")[0]
+    if scheme == "hf":
+        return {spec, body.partition("@")[0]}
+    parts = [part for part in body.removesuffix(".gguf").split("/") if part]
+    return {spec, body, "/".join(parts[-2:]), *parts[-1:]}

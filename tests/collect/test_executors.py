@@ -1,0 +1,287 @@
+"""Workers, lost or not, leave the bytes that one process leaves; every result is taken once."""
+
+import json
+import shutil
+import sys
+
+import pytest
+from collect_world import plan_of
+from executor_world import collected_by, digests, events, worker_killed_in
+
+from auditor.case import Case
+from auditor.collect import task_merge, tasks
+from auditor.collect.collection import Collection
+from auditor.collect.custody import Custody
+from auditor.collect.executors import Job, carry_out, open_executor
+from auditor.collect.executors.inline import Inline
+from auditor.collect.executors.memory import Device, model_memory
+from auditor.collect.executors.process import Processes
+from auditor.collect.fan_out import FanOut
+from auditor.collect.tasks import Task, do_task
+from auditor.errors import CaseError, ExecutorError, InputError, MissingExtraError
+from auditor.progress import Silent
+
+
+@pytest.fixture(scope="module")
+def small_plan(models, recorded):
+    names = {
+        "reference": models.reference,
+        "other": models.other,
+        "recorded": recorded,
+        "foreign": models.foreign,
+    }
+    # 40 tokens: some groups of replies, some passes. Two families, so that replies are crossed.
+    plan = plan_of(names, probes=6, batch_tokens=40)
+    for subject in plan["subjects"][2:]:
+        subject["role"] = "independent"
+    return plan
+
+
+@pytest.fixture(scope="module")
+def single(small_plan, tmp_path_factory):
+    """The case as this process alone collects it."""
+    return collected_by(None, tmp_path_factory.mktemp("single") / "case", small_plan)
+
+
+def test_tasks_done_in_this_process_leave_the_same_case(single, small_plan, tmp_path):
+    case = collected_by(Inline(), tmp_path / "case", small_plan)
+    assert digests(case) == digests(single)
+    assert events(case) == events(single)
+    assert not {path.name for path in case.work.iterdir()} - {"salt.key"}
+
+
+def test_processes_of_which_one_is_killed_leave_the_same_case(single, small_plan, tmp_path):
+    root = tmp_path / "case"
+    with worker_killed_in(root, "subject-other") as killed:
+        case = collected_by(Processes(2, "cpu"), root, small_plan)
+    assert len(killed) == 1
+    assert digests(case) == digests(single)
+    lost = {"event": "worker lost", "task": "subject-other", "how": "ended by signal 9"}
+    assert lost in events(case)
+    assert [event for event in events(case) if event != lost] == events(single)
+
+
+@pytest.mark.slow
+def test_ray_with_two_workers_of_which_one_is_killed_leaves_the_same_case(
+    single, small_plan, tmp_path, monkeypatch
+):
+    pytest.importorskip("ray")
+    monkeypatch.delenv("RAY_ADDRESS", raising=False)
+    root = tmp_path / "case"
+    with worker_killed_in(root, "subject-other") as killed:
+        case = collected_by(open_executor("ray", 2, device="cpu"), root, small_plan)
+    assert len(killed) == 1
+    assert digests(case) == digests(single)
+    lost = [event for event in events(case) if event["event"] == "worker lost"]
+    assert [event["task"] for event in lost] == ["subject-other"]
+    assert [event for event in events(case) if event not in lost] == events(single)
+
+
+def test_a_cut_merge_is_completed_by_the_next_run(single, small_plan, tmp_path, monkeypatch):
+    root, left, real = tmp_path / "case", [20], task_merge._move
+
+    def cut(source, target):
+        left[0] -= 1
+        if left[0] < 0:
+            raise KeyboardInterrupt
+        real(source, target)
+
+    monkeypatch.setattr(task_merge, "_move", cut)
+    with pytest.raises(KeyboardInterrupt):
+        collected_by(Inline(), root, small_plan)
+    done = {path.name for path in (root / "work" / "tasks").iterdir()}
+    assert done  # a result that is half in the case
+    monkeypatch.setattr(task_merge, "_move", real)
+    case = collected_by(Inline(), root, small_plan)
+    assert digests(case) == digests(single)
+
+
+def test_a_run_begun_by_one_executor_is_ended_by_another(single, small_plan, tmp_path, monkeypatch):
+    root, real = tmp_path / "case", FanOut.cross
+    monkeypatch.setattr(FanOut, "cross", lambda *_: (_ for _ in ()).throw(KeyboardInterrupt))
+    with pytest.raises(KeyboardInterrupt):
+        collected_by(Inline(), root, small_plan)
+    monkeypatch.setattr(FanOut, "cross", real)
+    assert digests(collected_by(None, root, small_plan)) == digests(single)
+
+
+@pytest.fixture
+def drawn(single, small_plan, tmp_path):
+    """A case of which only the reference's first half was sampled, and that task."""
+    case, task = Case(tmp_path / "case"), Task(kind="sample", names=("reference",), part=(0, 2))
+    shutil.copytree(single.data / "probes", case.data / "probes")
+    case.write_json("plan.json", small_plan)
+    case.write_json("environment.json", single.read_json("environment.json"))
+    shutil.copytree(single.work, case.work)
+    do_task(str(case.root), task, 1)
+    return case, task
+
+
+def test_a_task_done_by_two_workers_is_done_once_where_the_bytes_are_the_same(drawn):
+    case, task = drawn
+    result = tasks.result_folder(case, task)
+    before = (result / tasks.RESULT).stat().st_mtime_ns
+    with tasks._attempt(case, task) as own:  # the other worker began before the first one's result
+        tasks._link(case, own, task)
+        tasks._publish(case, own, task, tasks._work(own, task))
+    assert (result / tasks.RESULT).stat().st_mtime_ns == before
+    assert not list(tasks.attempts_folder(case).iterdir())
+
+
+def test_two_results_of_one_task_that_differ_are_an_error(drawn):
+    case, task = drawn
+    with tasks._attempt(case, task) as own:
+        tasks._link(case, own, task)
+        value = tasks._work(own, task)
+        path = next((own.work / "draws" / "reference").iterdir())
+        path.write_bytes(path.read_bytes() + b" ")
+        with pytest.raises(CaseError, match="two workers did sample-reference-0-of-2"):
+            tasks._publish(case, own, task, value)
+
+
+def test_a_result_that_was_changed_is_not_taken(drawn, small_plan):
+    case, task = drawn
+    path = next((tasks.result_folder(case, task) / "work" / "draws" / "reference").iterdir())
+    path.write_bytes(path.read_bytes() + b" ")
+    with Custody(case) as custody:
+        run = Collection(case=case, plan=small_plan, custody=custody, progress=Silent())
+        with pytest.raises(CaseError, match="is not the file that a worker wrote"):
+            task_merge.merge_result(run, task)
+    assert not (case.work / "draws").exists()
+
+
+def test_a_result_of_another_machine_is_logged_with_its_environment(drawn, small_plan):
+    case, task = drawn
+    path = tasks.result_folder(case, task) / tasks.RESULT
+    content = json.loads(path.read_bytes())
+    content["environment"]["torch_threads"] += 1
+    path.write_text(json.dumps(content))
+    with Custody(case) as custody:
+        run = Collection(case=case, plan=small_plan, custody=custody, progress=Silent())
+        task_merge.merge_result(run, task)
+    (event,) = events(case)
+    assert (event["event"], event["task"]) == ("environment changed", task.id)
+    assert event["environment"] == content["environment"]
+
+
+def test_a_worker_that_does_not_see_the_case_says_so(tmp_path):
+    task = Task(kind="subject", names=("reference",))
+    with pytest.raises(ExecutorError, match="cannot see the case") as failure:
+        do_task(str(tmp_path / "nowhere"), task, 1)
+    assert "file system that all machines share" in failure.value.hint
+
+
+def job(name: str, function: str = "twice", after: tuple[str, ...] = (), **arguments) -> Job:
+    return Job(
+        name=name,
+        function=f"executor_world:{function}",
+        arguments=arguments,
+        after=frozenset(after),
+    )
+
+
+def test_jobs_are_done_in_their_order_but_after_what_they_need():
+    done = []
+    jobs = [job("late", after=("b",), number=3), job("a", number=1), job("b", number=2)]
+    carry_out(Inline(), jobs, lambda o: done.append((o.job.name, o.value)), print)
+    assert done == [("a", 2), ("b", 4), ("late", 6)]
+
+
+def test_the_job_of_a_lost_worker_is_done_by_another(tmp_path):
+    done, lost = [], []
+    jobs = [
+        job("deadly", "end_the_worker_once", marker=str(tmp_path / "once")),
+        job("other", number=4),
+    ]
+    with Processes(2, "cpu") as executor:
+        carry_out(executor, jobs, lambda o: done.append((o.job.name, o.value)), lost.append)
+    assert sorted(done) == [("deadly", 7), ("other", 8)]
+    assert [(one.job.name, one.lost) for one in lost] == [("deadly", "ended by signal 9")]
+
+
+def test_a_job_that_ends_every_worker_ends_the_run():
+    lost = []
+    with (
+        Processes(2, "cpu") as executor,
+        pytest.raises(ExecutorError, match="3 workers were lost with the same job, deadly") as end,
+    ):
+        carry_out(executor, [job("deadly", "end_the_worker")], print, lost.append)
+    assert len(lost) == 3
+    assert "fewer --workers" in end.value.hint
+
+
+def test_an_error_of_a_job_arrives_with_its_remedy(tmp_path):
+    task = Task(kind="subject", names=("reference",))
+    failing = Job(
+        name="failing",
+        function="auditor.collect.tasks:do_task",
+        arguments={"root": str(tmp_path), "task": task, "threads": 1},
+    )
+    with Processes(1, "cpu") as executor, pytest.raises(ExecutorError) as failure:
+        carry_out(executor, [failing], print, print)
+    assert "file system that all machines share" in failure.value.hint
+
+
+def test_jobs_share_a_device_only_while_its_memory_lasts():
+    executor = Processes(4, "cpu")
+    executor._devices[:] = [Device(100), Device(60)]
+    executor._begin = lambda device: _Idle(executor, device)
+    sizes = {"big": 90, "small": 50, "next": 40, "larger than all": 500}
+    jobs = {name: Job(name=name, function="x:y", memory=size) for name, size in sizes.items()}
+    executor.start(jobs["big"])  # 10 and 60 left
+    executor.start(jobs["small"])  # 10 and 10 left
+    assert not executor.accepts(jobs["next"])
+    assert not executor.accepts(jobs["larger than all"])
+    executor._release(executor._alive[0])  # 100 and 10 left
+    assert executor.accepts(jobs["next"])
+    assert executor.accepts(jobs["larger than all"])  # alone on an idle device
+
+
+class _Idle:
+    """A worker without a process: where a job goes is decided before it is sent."""
+
+    def __init__(self, executor, device):
+        self.device, self.job, self.pipe = device, None, self
+        executor._alive.append(self)
+
+    def send(self, job):
+        """Do nothing."""
+
+
+def test_memory_of_a_model_follows_from_the_headers_of_its_files(models):
+    from auditor.models import open_model
+
+    parameters = open_model(f"local:{models.reference}", device="cpu").ref.parameters
+    wide = model_memory(f"local:{models.reference}", "float32", "cpu")
+    narrow = model_memory(f"local:{models.reference}", "bfloat16", "cpu")
+    # 1.2 times the weights; 2 bytes a parameter between the types.
+    assert wide - narrow == pytest.approx(1.2 * 2 * parameters, abs=2)
+
+
+def test_ray_that_is_not_installed_is_named_with_its_extra(monkeypatch):
+    monkeypatch.setitem(sys.modules, "ray", None)
+    with pytest.raises(MissingExtraError) as failure:
+        open_executor("ray", 2)
+    assert failure.value.hint == "pip install 'auditor[ray]'"
+
+
+def test_options_that_an_executor_has_no_use_for_are_refused():
+    with pytest.raises(InputError, match="--workers"):
+        open_executor("inline", 2)
+    with pytest.raises(InputError, match="--cluster"):
+        open_executor("process", 2, address="head:6379")
+
+
+@pytest.mark.parametrize("address", ["127.0.0.1:9", "no-such-host.invalid:6379"])
+def test_a_ray_cluster_that_does_not_answer_is_named_with_the_remedy(address):
+    pytest.importorskip("ray")
+    executor = open_executor("ray", 2, device="cpu", address=address)
+    with pytest.raises(ExecutorError, match=f"Ray cluster at {address} cannot be reached") as end:
+        executor.__enter__()
+    assert "ray start --head" in end.value.hint
+
+
+def test_what_is_no_address_of_a_cluster_is_refused():
+    pytest.importorskip("ray")
+    with pytest.raises(ExecutorError, match="no address of a Ray cluster"):
+        open_executor("ray", 2, address="head")

@@ -1,0 +1,178 @@
+"""How full collection keeps a server, and what recording costs beside the bare client.
+
+``python tests/models/throughput.py [LIMIT SECONDS ROUNDS]...``: three numbers a row of the table,
+requests at once, seconds of a reply, and rounds. Calls with and without recording take turns.
+"""
+
+import contextlib
+import datetime
+import json
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+
+import httpx
+
+from auditor.canon import canonical_json
+from auditor.models.exchange_log import ExchangeLog
+from auditor.models.openai_replies import request_body
+from auditor.models.openai_server import open_server
+from auditor.models.specifier import parse
+from auditor.types import Decoding, Message, Probe
+
+WAVES = 12
+"""Requests of a round, in multiples of the limit."""
+DECODING = Decoding(temperature=1.0, max_new_tokens=48)
+
+
+@dataclass(frozen=True)
+class Throughput:
+    """What was measured at one limit."""
+
+    full: float
+    """Mean share of the limit that was under way at the server, from the first request's coming
+    to the last one's; the worst round."""
+    sent: float
+    """The same share as the client sees it, from sending to the end of the reply; from the log."""
+    most: int
+    """Requests that were under way at once, at most."""
+    bare: float
+    """Seconds of a round by the bare client; median."""
+    recorded: float
+    """Seconds of a round of collection; median."""
+
+    @property
+    def overhead(self) -> float:
+        """Share of the bare client's time that recording takes besides."""
+        return self.recorded / self.bare - 1
+
+
+@contextlib.contextmanager
+def waiting_server(seconds: float) -> Iterator[str]:
+    """Serve until the block ends; yield the base URL."""
+    with tempfile.TemporaryDirectory() as folder:
+        port = Path(folder) / "port"
+        script = Path(__file__).with_name("waiting_server.py")
+        process = subprocess.Popen([sys.executable, str(script), str(seconds), str(port)])
+        try:
+            for _ in range(600):
+                if port.is_file():
+                    break
+                time.sleep(0.05)
+            yield f"http://127.0.0.1:{port.read_text()}/v1"
+        finally:
+            process.kill()
+            process.wait()
+
+
+def probes(count: int) -> list[Probe]:
+    """Return questions of some length."""
+    said = "What would you say about the number {}, and why? " * 4
+    return [
+        Probe(
+            id=f"p{i}",
+            category="any",
+            messages=(Message(role="user", content=said.replace("{}", str(i))),),
+        )
+        for i in range(count)
+    ]
+
+
+def bare(url: str, limit: int, asked: Sequence[Probe]) -> float:
+    """Return the seconds in which as many threads as the limit post the same bodies."""
+    bodies = [canonical_json(request_body(p, "waiting", DECODING, 0, None)[1]) for p in asked]
+    limits = httpx.Limits(max_connections=limit, max_keepalive_connections=limit)
+    with httpx.Client(limits=limits, timeout=60) as client, ThreadPoolExecutor(limit) as pool:
+        start = time.monotonic()
+        for reply in pool.map(
+            lambda body: client.post(url + "/chat/completions", content=body), bodies
+        ):
+            reply.raise_for_status()
+        return time.monotonic() - start
+
+
+def recorded(url: str, limit: int, asked: Sequence[Probe], log: Path) -> float:
+    """Return the seconds in which collection has the same replies in its log."""
+    spec = parse(f"openai:waiting?base_url={url}&concurrency={limit}")
+    model = open_server(spec, log=ExchangeLog(log))
+    start = time.monotonic()
+    done = sum(model.fetch(asked, 1, DECODING, 0))
+    seconds = time.monotonic() - start
+    model.close()
+    if done != len(asked):
+        raise RuntimeError(f"{done} of {len(asked)} replies")
+    return seconds
+
+
+def exchanges(log: Path) -> list[tuple[float, float]]:
+    """Return when each request of a log was sent, and when its reply had come."""
+    entries = [json.loads(line) for line in log.read_bytes().splitlines()]
+    sent = [datetime.datetime.fromisoformat(entry["sent"]).timestamp() for entry in entries]
+    return [(at, at + entry["seconds"]) for at, entry in zip(sent, entries, strict=True)]
+
+
+def share(times: Sequence[tuple[float, float]], limit: int) -> float:
+    """Return the mean share of the limit under way between the first coming and the last."""
+    first, last = min(came for came, _ in times), max(came for came, _ in times)
+    busy = sum(min(went, last) - came for came, went in times)
+    return busy / (limit * (last - first))
+
+
+def most_at_once(times: Sequence[tuple[float, float]]) -> int:
+    """Return the most requests that were under way at one moment."""
+    events = sorted([(came, 1) for came, _ in times] + [(went, -1) for _, went in times])
+    count = most = 0
+    for _, change in events:
+        count += change
+        most = max(most, count)
+    return most
+
+
+def measure(limit: int, seconds: float, rounds: int) -> Throughput:
+    """Measure in turns: the bare client, then collection."""
+    asked = probes(WAVES * limit)
+    times: list[list[tuple[float, float]]] = []
+    logged, pairs = [], []
+    with waiting_server(seconds) as url, tempfile.TemporaryDirectory() as folder:
+        root = url.removesuffix("/v1")
+        for number in range(rounds):
+            without = bare(url, limit, asked)
+            httpx.get(root + "/times")
+            log = Path(folder) / f"{number}.jsonl"
+            kept = recorded(url, limit, asked, log)
+            logged.append(exchanges(log))
+            times.append(httpx.get(root + "/times").json())
+            pairs.append((without, kept))
+    return Throughput(
+        full=min(share(one, limit) for one in times),
+        sent=min(share(one, limit) for one in logged),
+        most=max(most_at_once(one) for one in times),
+        bare=statistics.median(pair[0] for pair in pairs),
+        recorded=statistics.median(pair[1] for pair in pairs),
+    )
+
+
+def main(words: Sequence[str]) -> None:
+    """Print a table."""
+    rows = words or ["8", "0.1", "5"]
+    sys.stdout.write(
+        "| limit | reply s | at the server | sent | bare s | recorded s | overhead |\n"
+    )
+    for i in range(0, len(rows), 3):
+        limit, seconds, rounds = int(rows[i]), float(rows[i + 1]), int(rows[i + 2])
+        found = measure(limit, seconds, rounds)
+        sys.stdout.write(
+            f"| {limit} | {seconds} | {found.full:.1%} | {found.sent:.1%} | {found.bare:.3f} "
+            f"| {found.recorded:.3f} | {found.overhead:+.1%} |\n"
+        )
+        sys.stdout.flush()
+
+
+if __name__ == "__main__":
+    main(sys.argv[1:])

@@ -1,0 +1,160 @@
+import json
+
+import pytest
+
+from auditor.registry.card import KINDS, read_card
+
+
+def card(folder, readme=None, **files):
+    folder.mkdir(exist_ok=True)
+    if readme is not None:
+        (folder / "README.md").write_bytes(readme if isinstance(readme, bytes) else readme.encode())
+    for name, content in files.items():
+        (folder / f"{name}.json").write_text(json.dumps(content))
+    return read_card(folder)
+
+
+def told(found):
+    return [(claim.kind, claim.target, claim.relation) for claim in found.claims]
+
+
+def test_the_front_matter_of_a_hub_card(tmp_path):
+    found = card(
+        tmp_path / "m",
+        "---\nlicense: mit\nbase_model:\n- org/one\n- org/two\nbase_model_relation: merge\n"
+        "datasets: [org/data]\nteacher: big/model\n---\n# Title\n",
+    )
+    assert told(found) == [
+        ("base_model", "org/one", "merge"),
+        ("base_model", "org/two", "merge"),
+        ("teachers", "big/model", None),
+        ("datasets", "org/data", None),
+    ]
+    assert found.problems == ()
+    assert found.claims[0].source == "README.md, front matter"
+
+
+def test_a_quantised_base_is_a_claim_of_its_own(tmp_path):
+    found = card(tmp_path / "m", "---\nbase_model: a/b\nbase_model_relation: quantized\n---\n")
+    assert told(found) == [("quantised_from", "a/b", "quantized")]
+
+
+@pytest.mark.parametrize(
+    ("sentence", "expected"),
+    [
+        ("This model was trained from scratch on 2T tokens.", ("from_scratch", None, None)),
+        (
+            "A quantized version of [Big 7B](https://huggingface.co/org/big-7b) in 4 bit.",
+            ("quantised_from", "org/big-7b", "quantized"),
+        ),
+        ("Quantised from `org/big-7b`.", ("quantised_from", "org/big-7b", "quantized")),
+        ("It was distilled from GPT-4 answers.", ("teachers", "GPT-4", None)),
+        ("The teacher model is org/teacher.", ("teachers", "org/teacher", None)),
+        (
+            "A fine-tuned version of **org/base** for chat.",
+            ("base_model", "org/base", "finetune"),
+        ),
+    ],
+)
+def test_what_sentences_claim(tmp_path, sentence, expected):
+    assert told(card(tmp_path / "m", f"# Model\n\n{sentence}\n")) == [expected]
+
+
+@pytest.mark.parametrize(
+    "sentence",
+    [
+        "It was not trained from scratch.",
+        "We adapt a model instead of training from scratch.",
+        "It was distilled from larger models.",
+        "This is not a quantized version of org/x.",
+        "```\ntrained from scratch\n```",
+        "<!-- distilled from GPT-4 -->",
+        "Knowledge distillation is explained in our paper.",
+    ],
+)
+def test_what_is_no_claim(tmp_path, sentence):
+    assert told(card(tmp_path / "m", sentence)) == []
+
+
+def test_config_and_the_record_of_a_run_claim_too(tmp_path):
+    digest = "sha256:" + "0" * 64
+    found = card(
+        tmp_path / "m",
+        config={"_name_or_path": "org/base", "quantization_config": {"quant_method": "gptq"}},
+        lineage={
+            "teacher": {"spec": "hf:org/t@1", "digest": digest},
+            "student": {"started_from": None},
+            "dose": {"share": 0.5},
+        },
+    )
+    assert told(found) == [
+        ("base_model", "org/base", None),
+        ("quantised_from", None, "quantized"),
+        ("teachers", "hf:org/t@1", None),
+    ]
+    assert (found.claims[2].digest, found.claims[2].dose) == (digest, 0.5)
+    assert found.problems == ("there is no model card (README.md)",)
+
+
+def test_a_local_path_in_the_config_is_no_claim(tmp_path):
+    assert told(card(tmp_path / "m", "# x", config={"_name_or_path": "/home/me/checkpoint"})) == []
+
+
+@pytest.mark.parametrize(
+    ("front", "problem"),
+    [
+        ("base_model: [a/b\nx: :", "is no YAML, line"),
+        ("- a\n- b", "holds no keys"),
+        ("base_model: !!python/object/apply:os.system ['true']", "is no YAML"),
+        ("a: " + "[" * 5000, "is no YAML"),
+    ],
+)
+def test_broken_front_matter_is_a_problem_and_the_text_still_counts(tmp_path, front, problem):
+    found = card(tmp_path / "m", f"---\n{front}\n---\nTrained from scratch.\n")
+    assert problem in found.problems[0]
+    assert told(found) == [("from_scratch", None, None)]
+
+
+def test_aliases_of_yaml_do_not_explode(tmp_path):
+    lines = ["a0: &a0 [x/y, x/y]"]
+    lines += [f"a{n}: &a{n} [{', '.join([f'*a{n - 1}'] * 9)}]" for n in range(1, 12)]
+    front = "\n".join([*lines, "base_model: *a11"])
+    assert told(card(tmp_path / "m", f"---\n{front}\n---\n")) == []
+
+
+def test_odd_values_are_passed_over(tmp_path):
+    found = card(
+        tmp_path / "m",
+        "---\nbase_model: [1, null, {a: b}, ' org/x ']\nbase_model_relation: [z]\n"
+        "datasets: 2024-01-01\n---\n",
+    )
+    assert told(found) == [("base_model", "org/x", None)]
+
+
+def test_a_card_of_bytes_and_a_huge_one(tmp_path):
+    assert told(card(tmp_path / "a", b"\xff\xfeTrained from scratch.")) == [
+        ("from_scratch", None, None)
+    ]
+    found = card(tmp_path / "b", b"x" * 4_000_001)
+    assert found.claims == ()
+    assert "larger than" in found.problems[0]
+
+
+def test_quotes_are_short(tmp_path):
+    found = card(tmp_path / "m", "x " * 400 + "trained from scratch\n")
+    assert len(found.claims[0].quote) == 160
+
+
+def test_a_gguf_file_names_its_base_model(tmp_path):
+    gguf = pytest.importorskip("gguf")
+    writer = gguf.GGUFWriter(tmp_path / "m.gguf", "llama")
+    writer.add_string("general.base_model.0.repo_url", "https://huggingface.co/org/base")
+    writer.write_header_to_file()
+    writer.write_kv_data_to_file()
+    writer.write_tensors_to_file()
+    writer.close()
+    assert told(read_card(tmp_path / "m.gguf")) == [("base_model", "org/base", None)]
+
+
+def test_every_kind_has_a_name():
+    assert len(KINDS) == len(set(KINDS)) == 5

@@ -1,0 +1,109 @@
+import pytest
+from registry_world import copied
+
+from auditor.errors import InputError, SubjectError
+from auditor.registry.listing import is_collection, listed, models_in
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    """Two models, one of them two folders down, a GGUF file, and what is none."""
+    root = tmp_path_factory.mktemp("registry")
+    copied("teacher", root / "b-model")
+    copied("sibling", root / "org" / "a-model")
+    (root / "org" / "c.gguf").write_bytes(b"GGUF")
+    (root / "b-model" / "inner.gguf").write_bytes(b"")  # part of a model, not one more
+    (root / ".cache" / "x").mkdir(parents=True)
+    (root / ".cache" / "x" / "config.json").write_text("{}")
+    (root / "notes").mkdir()
+    return root
+
+
+def specs(found):
+    return [entry.spec for entry in found.entries]
+
+
+def test_a_folder_stands_for_the_models_in_it(folder):
+    assert is_collection(str(folder))
+    assert not is_collection(str(folder / "b-model"))
+    assert models_in(folder) == (
+        folder / "b-model",
+        folder / "org" / "a-model",
+        folder / "org" / "c.gguf",
+    )
+    found = listed((str(folder), "tiny:independent"))
+    assert specs(found) == [
+        f"local:{folder}/b-model",
+        f"local:{folder}/org/a-model",
+        f"gguf:{folder}/org/c.gguf",
+        "tiny:independent",
+    ]
+
+
+def test_a_list_has_comments_and_paths_from_its_own_folder(folder):
+    path = folder / "suspects.txt"
+    path.write_text("# all of them\n\nb-model  # the first\n  tiny:teacher\norg/a-model\n")
+    found = listed((), (path,))
+    assert specs(found) == [
+        f"local:{folder}/b-model",
+        "tiny:teacher",
+        f"local:{folder}/org/a-model",
+    ]
+    assert [entry.origin for entry in found.entries] == [f"{path}:{n}" for n in (3, 4, 5)]
+
+
+def test_bad_lines_are_returned_with_their_number_and_the_rest_goes_on(folder):
+    path = folder / "some.txt"
+    path.write_text("./missing\ntiny:teacher\nnope:thing\nnotes\n\x00\n")
+    found = listed((), (path,))
+    assert specs(found) == ["tiny:teacher"]
+    assert [(row.origin, row.repeated) for row in found.refused] == [
+        (f"{path}:{n}", False) for n in (1, 3, 4, 5)
+    ]
+    assert "does not exist" in found.refused[0].reason
+    assert "unknown scheme 'nope'" in found.refused[1].reason
+    assert "holds no model" in found.refused[2].reason
+
+
+def test_a_repeated_model_is_examined_once(folder):
+    path = folder / "twice.txt"
+    path.write_text(f"b-model\n{folder}/b-model\ntiny:teacher\ntiny:teacher\n")
+    found = listed(("tiny:teacher",), (path,))
+    assert specs(found) == ["tiny:teacher", f"local:{folder}/b-model"]
+    assert [(row.origin, row.repeated) for row in found.refused] == [
+        (f"{path}:{n}", True) for n in (2, 3, 4)
+    ]
+    assert "by argument 1" in found.refused[1].reason
+
+
+def test_arguments_are_kept_as_given_even_twice():
+    assert specs(listed(("tiny:teacher", "tiny:teacher"))) == ["tiny:teacher"] * 2
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        (b"", "names no model"),
+        (b"# nothing\n\n", "names no model"),
+        (b"\xff\xfe\x00", "not UTF-8"),
+        (b"x\n" * 9_000_000, "larger than"),
+    ],
+)
+def test_a_list_that_is_none_is_refused(tmp_path, content, message):
+    path = tmp_path / "list.txt"
+    path.write_bytes(content)
+    with pytest.raises(InputError, match=message) as error:
+        listed((), (path,))
+    assert error.value.hint
+
+
+def test_a_list_that_cannot_be_opened_is_refused(tmp_path):
+    with pytest.raises(InputError, match="cannot be read: No such file"):
+        listed((), (tmp_path / "missing.txt",))
+    with pytest.raises(InputError, match="cannot be read: Is a directory"):
+        listed((), (tmp_path,))
+
+
+def test_a_folder_without_models_is_refused(tmp_path):
+    with pytest.raises(SubjectError, match="holds no model"):
+        listed((str(tmp_path),))
