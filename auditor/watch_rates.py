@@ -234,7 +234,7 @@ def _normal_float(weight: "torch.Tensor") -> "torch.Tensor":
     levels = torch.tensor(NF4)
     middles = (levels[1:] + levels[:-1]) / 2
     parts = []
-    for part in weight.split(64, dim=1):
+    for part in torch.split(weight, 64, dim=1):
         scale = part.abs().amax(dim=1, keepdim=True).clamp_min(1e-30)
         parts.append(levels[torch.bucketize(part / scale, middles)] * scale)
     return torch.cat(parts, dim=1)
