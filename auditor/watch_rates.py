@@ -183,24 +183,17 @@ def honest_rows(spec: str, trial: Trial) -> list[dict[str, Any]]:
         for number, how in enumerate(honest(dtype, attention)):
             rows = answering(model, trial.baseline, how)
             times = trial.times(rows, number)
-            digest = json_digest([row.tolist() for row in rows])
-            found.append(
-                {
-                    "deployment": str(how),
-                    "times": times,
-                    "above": trial.above(rows),
-                    "answers": digest,
-                }
-            )
+            one = {"deployment": str(how), "times": times, "above": trial.above(rows)}
+            found.append({**one, "answers": json_digest([row.tolist() for row in rows])})
         model.close()
     return found
 
 
 def _opened(spec: str, dtype: str) -> TransformersModel:
     model = open_model(spec, dtype=dtype)
-    if not isinstance(model, TransformersModel):
-        raise InputError(f"{spec} is no local model", hint="name a folder or a GGUF file")
-    return model
+    if isinstance(model, TransformersModel):
+        return model
+    raise InputError(f"{spec} is no local model", hint="name a folder or a GGUF file")
 
 
 def changed_rows(spec: str, others: Sequence[str], trial: Trial) -> list[dict[str, Any]]:
@@ -241,7 +234,7 @@ def _normal_float(weight: "torch.Tensor") -> "torch.Tensor":
     levels = torch.tensor(NF4)
     middles = (levels[1:] + levels[:-1]) / 2
     parts = []
-    for part in weight.split(64, dim=1):
+    for part in torch.split(weight, 64, dim=1):
         scale = part.abs().amax(dim=1, keepdim=True).clamp_min(1e-30)
         parts.append(levels[torch.bucketize(part / scale, middles)] * scale)
     return torch.cat(parts, dim=1)

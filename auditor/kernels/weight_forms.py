@@ -51,7 +51,7 @@ def rounded_groups(weight: Tensor, bits: int, group: int) -> Tensor:
     Raises:
         InputError: `bits` is outside 2..16.
     """
-    parts = weight.split(group, dim=1)
+    parts = torch.split(weight, group, dim=1)
     return torch.cat([rounded_rows(part, bits) for part in parts], dim=1)
 
 

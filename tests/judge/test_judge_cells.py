@@ -58,7 +58,9 @@ def test_a_question_that_a_copy_answers_otherwise_scores_most():
 
 def test_a_question_shows_a_change_or_its_opposite():
     # a sure answer can only become rarer, so a copy in which it is surer is not seen by it
-    surer = Group(passes=[{"a": 0.9, "b": 0.1}], draws=[None], copies=[{"a": 0.999, "b": 0.001}])
+    surer = Group(
+        passes=[{"a": 0.99, "b": 0.01}], draws=[None], copies=[{"a": 0.9999, "b": 0.0001}]
+    )
     same, opposite = scores([surer], ["a", "b"], 0.1)
     assert same < 0.01
     assert opposite > 0.5
