@@ -1,6 +1,7 @@
-"""Cases of all tests have the same key of salts, so that their bytes can be compared."""
+"""Cases of all tests have one key of salts and one number of threads: their bytes are compared."""
 
 import os
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -13,3 +14,20 @@ def salt_key(tmp_path_factory) -> Path:
     path.write_bytes(bytes(range(32)))
     os.environ["AUDITOR_SALT_KEY"] = str(path)
     return path
+
+
+@pytest.fixture(scope="session")
+def usual_threads() -> int:
+    """Return how many threads torch has of itself."""
+    import torch
+
+    return torch.get_num_threads()
+
+
+@pytest.fixture(autouse=True)
+def threads_as_before(usual_threads: int) -> Iterator[None]:
+    """Give torch its threads back after each test: a case states how many there were."""
+    import torch
+
+    yield
+    torch.set_num_threads(usual_threads)
