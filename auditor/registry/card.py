@@ -201,10 +201,11 @@ def _config(config: dict[str, Any]) -> Iterator[Claim]:
 
 def _lineage(lineage: dict[str, Any]) -> Iterator[Claim]:
     """Yield what the record of a distillation run declares."""
-    for kind, part in (
+    declared: tuple[tuple[Kind, Any], ...] = (
         ("teachers", lineage.get("teacher")),
         ("base_model", _inside(lineage.get("student"), "started_from")),
-    ):
+    )
+    for kind, part in declared:
         spec, digest = _inside(part, "spec"), _inside(part, "digest")
         if not isinstance(spec, str):
             continue
