@@ -31,3 +31,10 @@ def threads_as_before(usual_threads: int) -> Iterator[None]:
 
     yield
     torch.set_num_threads(usual_threads)
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Give slow tests time: they train and serve real models, two at a time."""
+    for item in items:
+        if item.get_closest_marker("slow") and not item.get_closest_marker("timeout"):
+            item.add_marker(pytest.mark.timeout(1200))
