@@ -197,6 +197,15 @@ def test_repeats_of_a_probe_stand_in_their_order(sealed, tmp_path, repeats, righ
         assert read.replies.runs == ((row["probe_id"], 3),)
 
 
+@pytest.mark.parametrize(
+    "other", [{"probe_digest": "sha256:" + "0" * 64}, {"subject": "another"}, {"suite": "ood@9"}]
+)
+def test_a_repeat_is_of_the_same_probe_subject_and_suite(sealed, tmp_path, other):
+    row = rows_in(files_of(sealed.root)[0], 1)[0]
+    rows = [{**row, "repeat": 0}, {**row, **other, "repeat": 1}]
+    assert read_replies(written(tmp_path / "x.jsonl", rows)) is None
+
+
 def test_calls_and_failures_are_gathered(sealed, tmp_path):
     rows = rows_in(files_of(sealed.root)[0], 3)
     rows[0]["exchange"] = CALL
