@@ -100,15 +100,16 @@ def read_replies(path: Path) -> ReadReplies | None:
 
 def _blocks(path: Path) -> Iterator[bytes]:
     """Yield the content in blocks of whole lines; what follows the last newline is a block too."""
-    rest = b""
+    parts: list[bytes] = []  # a hostile line may be as long as the file: joined once
     with path.open("rb") as stream:
         while chunk := stream.read(_BLOCK_BYTES):
             whole, newline, after = chunk.rpartition(b"\n")
             if newline:
-                yield rest + whole + newline
-                rest = after
+                yield b"".join((*parts, whole, newline))
+                parts = [after]
             else:
-                rest += chunk
+                parts.append(chunk)
+    rest = b"".join(parts)
     if rest:
         yield rest
 
