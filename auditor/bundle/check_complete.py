@@ -4,10 +4,10 @@ from collections.abc import Iterator, Mapping
 
 from auditor.bundle.check import Check, judged
 from auditor.bundle.check_parent import absence_faults, origin_files
-from auditor.bundle.completeness import EMPTY, check_complete
+from auditor.bundle.completeness import check_complete
 from auditor.bundle.evidence import changed_since
 from auditor.bundle.planned_replies import planned_replies
-from auditor.bundle.scan import Scanned
+from auditor.bundle.scan import NOTHING, Scanned
 from auditor.case import Case
 from auditor.exchanges import exchange_path, is_served, log_owner, read_exchanges, server_row
 from auditor.stored import iterate_records
@@ -18,7 +18,7 @@ _OF_MARKS = "exchanges/marks/"
 """Asked after a subject was collected, for a planned test of marks."""
 
 
-def check_completeness(case: Case, scanned: Mapping[str, Scanned] = EMPTY) -> Check:
+def check_completeness(case: Case, scanned: Mapping[str, Scanned] = NOTHING) -> Check:
     """V08: every planned reply is recorded or listed as failed; arrays are the collected ones."""
     check_complete(case, scanned)
     faults = [*_collected_faults(case), *_exchange_faults(case, scanned), *absence_faults(case)]

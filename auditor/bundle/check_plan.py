@@ -7,10 +7,9 @@ from typing import Any
 from auditor.bundle.check import Check, judged
 from auditor.bundle.check_chain import custody_events
 from auditor.bundle.check_declared import declared_faults
-from auditor.bundle.completeness import EMPTY
 from auditor.bundle.planned_replies import planned_replies
 from auditor.bundle.replies import Replies
-from auditor.bundle.scan import Scanned
+from auditor.bundle.scan import NOTHING, Scanned
 from auditor.canon import digest, file_digest, json_digest, tree_digest
 from auditor.case import Case
 from auditor.errors import CaseError
@@ -21,7 +20,7 @@ _BARE = 0
 _SUITE_FILES = ("suite.toml", "items.jsonl")
 
 
-def check_plan(case: Case, scanned: Mapping[str, Scanned] = EMPTY) -> Check:
+def check_plan(case: Case, scanned: Mapping[str, Scanned] = NOTHING) -> Check:
     """V09: probes, seed, decoding, models and rules are those of the plan; deviations are named."""
     plan = case.read_json("plan.json")
     notes: list[str] = []

@@ -3,11 +3,10 @@
 import json
 import re
 from collections.abc import Iterator, Mapping
-from types import MappingProxyType
 from typing import Any
 
 from auditor.bundle.planned_replies import planned_replies
-from auditor.bundle.scan import Scanned
+from auditor.bundle.scan import NOTHING, Scanned
 from auditor.case import Case
 from auditor.errors import CaseError
 from auditor.exchanges import exchange_path, failed_attempts
@@ -23,12 +22,11 @@ _STAGES = {
     "conclusion.json": "judge",
 }
 """Files that every case has in the end, and the command that writes them."""
-EMPTY: Mapping[str, Scanned] = MappingProxyType({})
 _REQUEST = ("subject", "suite", "probe_id", "repeat", "attempt")
 _COMMIT = re.compile(r"@[0-9a-f]{40}$")
 
 
-def check_complete(case: Case, scanned: Mapping[str, Scanned] = EMPTY) -> None:
+def check_complete(case: Case, scanned: Mapping[str, Scanned] = NOTHING) -> None:
     """Refuse a case that lacks something.
 
     Args:

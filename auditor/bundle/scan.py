@@ -4,6 +4,7 @@ import hashlib
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
+from types import MappingProxyType
 from typing import TYPE_CHECKING
 
 from auditor.bundle.evidence import CHAINED, role
@@ -37,6 +38,10 @@ class Scanned:
     """Index -> leaf hash of the lines that are not shown."""
     replies: Replies | None = None
     """Of a file of record lines that are all plainly right."""
+
+
+NOTHING: Mapping[str, Scanned] = MappingProxyType({})
+"""Where no file was scanned, checks read them all."""
 
 
 def scan(

@@ -34,6 +34,21 @@ def recorded(models):
     return path
 
 
+@pytest.fixture(scope="module")
+def small_plan(models, recorded):
+    names = {
+        "reference": models.reference,
+        "other": models.other,
+        "recorded": recorded,
+        "foreign": models.foreign,
+    }
+    # 40 tokens, 8 times as many for models of this size: some groups of replies, and some passes.
+    plan = plan_of(names, probes=6, batch_tokens=40)
+    for subject in plan["subjects"][2:]:
+        subject["role"] = "independent"  # two families, so that replies are crossed
+    return plan
+
+
 @pytest.fixture(scope="session")
 def plan(models, recorded):
     """Return a plan with every kind of subject."""

@@ -8,7 +8,7 @@ import sys
 from pathlib import Path
 
 import pytest
-from collect_world import collected, plan_of
+from collect_world import collected
 
 from auditor.canon import directory_digests
 from auditor.errors import CaseError, StorageError
@@ -25,21 +25,6 @@ def digests(case):
 
 def events(case):
     return [json.loads(line) for line in (case.data / "custody.jsonl").read_bytes().splitlines()]
-
-
-@pytest.fixture(scope="module")
-def small_plan(models, recorded):
-    names = {
-        "reference": models.reference,
-        "other": models.other,
-        "recorded": recorded,
-        "foreign": models.foreign,
-    }
-    # 40 tokens, 8 times as many for models of this size: some groups of replies, and some passes.
-    plan = plan_of(names, probes=6, batch_tokens=40)
-    for subject in plan["subjects"][2:]:
-        subject["role"] = "independent"  # two families, so that replies are crossed
-    return plan
 
 
 @pytest.fixture(scope="module")

@@ -5,7 +5,6 @@ import shutil
 import sys
 
 import pytest
-from collect_world import plan_of
 from executor_world import collected_by, digests, events, worker_killed_in
 
 from auditor.case import Case
@@ -20,21 +19,6 @@ from auditor.collect.fan_out import FanOut
 from auditor.collect.tasks import Task, do_task
 from auditor.errors import CaseError, ExecutorError, InputError, MissingExtraError
 from auditor.progress import Silent
-
-
-@pytest.fixture(scope="module")
-def small_plan(models, recorded):
-    names = {
-        "reference": models.reference,
-        "other": models.other,
-        "recorded": recorded,
-        "foreign": models.foreign,
-    }
-    # 40 tokens: some groups of replies, some passes. Two families, so that replies are crossed.
-    plan = plan_of(names, probes=6, batch_tokens=40)
-    for subject in plan["subjects"][2:]:
-        subject["role"] = "independent"
-    return plan
 
 
 @pytest.fixture(scope="module")
