@@ -172,28 +172,41 @@ class ServerClient:
 
     def _attempt(self, request: dict[str, Any], about: dict[str, Any] | None) -> dict[str, Any]:
         entry: dict[str, Any] = {"request": request, "answered": False, "about": about}
+        # Ready before its turn comes, and recorded after it: meanwhile others are under way.
+        ready = self._ready(request)
         with ExitStack() as stack:
-            # While an exchange is recorded it is not under way: another one is.
             with self._under_way:
                 self._pace.wait()
                 reserved = self._budget.reserve(request["body"])
                 stack.callback(self._budget.settle, reserved, entry)
-                received = self._exchange(request, entry)
+                received = self._exchange(ready, entry)
             return self._recorded(request, entry, received)
 
-    def _exchange(self, request: dict[str, Any], entry: dict[str, Any]) -> "Received":
+    def _ready(self, request: dict[str, Any]) -> "httpx.Request | httpx.InvalidURL":
+        import httpx
+
+        try:
+            return self._http.build_request(
+                "POST",
+                self._address.base_url + request["path"],
+                content=canonical_json(request["body"]),
+                headers={"content-type": "application/json"},
+            )
+        except httpx.InvalidURL as error:
+            return error
+
+    def _exchange(
+        self, ready: "httpx.Request | httpx.InvalidURL", entry: dict[str, Any]
+    ) -> "Received":
         """Send a request once; return the response, or the failure to get one."""
         import httpx
 
-        content = canonical_json(request["body"])
         start = time.monotonic()
         entry["sent"] = datetime.datetime.now(datetime.UTC).isoformat()
         try:
-            response = self._http.post(
-                self._address.base_url + request["path"],
-                content=content,
-                headers={"content-type": "application/json"},
-            )
+            if isinstance(ready, httpx.InvalidURL):
+                raise ready
+            response = self._http.send(ready)
         except (httpx.TransportError, httpx.InvalidURL) as error:
             entry["seconds"] = _seconds(start)
             return error

@@ -76,7 +76,7 @@ def test_the_canonical_form_parses_to_the_same(text):
         ("ftp:somewhere", "unknown scheme 'ftp'"),
         ("hf:name", "not a hub id"),
         ("hf:a/b/c", "not a hub id"),
-        ("hf:a/b?x=1", "takes no option"),
+        ("hf:a/b?x=1", "'x' is no option here"),
         ("./org/name", "does not exist"),
         ("a/b/c", "does not exist"),
         ("missing.gguf", "does not exist"),
