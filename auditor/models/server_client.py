@@ -21,7 +21,7 @@ from auditor.models.openai_replies import is_reply
 from auditor.models.server_address import ServerAddress
 from auditor.models.server_budget import Budget, Limits
 from auditor.models.server_pace import Pace, asked_wait, exhausted_wait
-from auditor.models.server_refusals import refusal, server_words
+from auditor.models.server_refusals import listed_models, refusal, server_words
 from auditor.spellings import SHORTEST, without
 
 if TYPE_CHECKING:
@@ -289,15 +289,7 @@ class ServerClient:
         raise _PassingError(failure, wait)
 
     def _models(self) -> list[str]:
-        """Return the models that the server lists; empty where it lists none."""
-        import httpx
-
-        try:
-            reply = self._http.get(self._address.base_url + "/models")
-            found = json.loads(without(reply.content, self._key))
-            return [str(entry["id"]) for entry in found["data"]]
-        except (httpx.HTTPError, ValueError, KeyError, TypeError):
-            return []
+        return listed_models(self._http, self._address.base_url, self._key)
 
 
 def _seconds(start: float) -> float:

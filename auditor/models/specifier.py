@@ -85,7 +85,8 @@ class Specifier:
         places = {name: self.options[name] for name in _KEYS if name in self.options}
         text = self.canonical
         for name, value in places.items():
-            text += f"{'&' if '?' in text else '?'}{name}={quote(value, safe='/:,')}"
+            safe = "/:," if name in PLACES else "/"
+            text += f"{'&' if '?' in text else '?'}{name}={quote(value, safe=safe)}"
         return text
 
     @property

@@ -2,7 +2,8 @@
 
     python tests/collect/probe_memory.py PROBES FOLDER [ENCODER]
 
-Peaks are resident memory of this process in bytes (VmHWM, reset before each: Linux, proc(5)).
+Peaks are resident memory of this process in bytes (VmHWM, reset before each: Linux, proc(5));
+pages of mapped files count while they are in memory.
 """
 
 import contextlib
