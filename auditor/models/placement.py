@@ -130,8 +130,8 @@ def _sizes(text: str) -> dict[Part, int]:
         except ValueError as error:
             raise SubjectError(f"max_memory: {size!r} is no size", hint=_SIZES) from error
         sizes[int(device) if device.isdecimal() else device] = taken
-    for device in sizes:
-        check_device(device, "max_memory")
+    for part in sizes:
+        check_device(part, "max_memory")
     return sizes
 
 

@@ -27,6 +27,7 @@ from auditor.spellings import SHORTEST, without
 if TYPE_CHECKING:
     import httpx
 
+    Ready = httpx.Request | httpx.InvalidURL
     Received = httpx.Response | httpx.TransportError | httpx.InvalidURL
 
 PASSING = (408, 409, 429, 500, 502, 503, 504, 529)
@@ -182,22 +183,17 @@ class ServerClient:
                 received = self._exchange(ready, entry)
             return self._recorded(request, entry, received)
 
-    def _ready(self, request: dict[str, Any]) -> "httpx.Request | httpx.InvalidURL":
+    def _ready(self, request: dict[str, Any]) -> "Ready":
         import httpx
 
+        url, content = self._address.base_url + request["path"], canonical_json(request["body"])
+        headers = {"content-type": "application/json"}
         try:
-            return self._http.build_request(
-                "POST",
-                self._address.base_url + request["path"],
-                content=canonical_json(request["body"]),
-                headers={"content-type": "application/json"},
-            )
+            return self._http.build_request("POST", url, content=content, headers=headers)
         except httpx.InvalidURL as error:
             return error
 
-    def _exchange(
-        self, ready: "httpx.Request | httpx.InvalidURL", entry: dict[str, Any]
-    ) -> "Received":
+    def _exchange(self, ready: "Ready", entry: dict[str, Any]) -> "Received":
         """Send a request once; return the response, or the failure to get one."""
         import httpx
 
