@@ -42,14 +42,14 @@ class Peaks:
     def __init__(self) -> None:
         self.of: dict[str, int] = {}
         self.own: dict[str, int] = {}
-        self._highest: dict[int, int] = {}
+        self._highest: list[list[int]] = []
         threading.Thread(target=self._look, daemon=True).start()
 
     def _look(self) -> None:
         while True:
             now = resident("RssAnon")
-            for stage, highest in list(self._highest.items()):
-                self._highest[stage] = max(highest, now)
+            for highest in tuple(self._highest):
+                highest[0] = max(highest[0], now)
             time.sleep(0.005)
 
     @contextlib.contextmanager
@@ -57,10 +57,9 @@ class Peaks:
         """Keep the peak of what is done inside."""
         before = resident("VmHWM")
         MARK.write_text("5")
-        key = len(self._highest)
-        self._highest[key] = 0
+        self._highest.append([0])
         yield
-        self.own[name] = max(self.own.get(name, 0), self._highest.pop(key))
+        self.own[name] = max(self.own.get(name, 0), self._highest.pop()[0])
         self.of[name] = max(self.of.get(name, 0), resident("VmHWM"))
         self.of["peak"] = max(self.of.get("peak", 0), before, self.of[name])
 
