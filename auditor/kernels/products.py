@@ -20,6 +20,8 @@ _STRETCH = 256
 """Width summed in one go, at most."""
 _ROWS = 1024
 """Rows of w in a product: its result stays in cache until it is copied."""
+_WIDTH = 16 * _STRETCH
+"""Width of a table that is copied at once."""
 _MANY = 64
 """Rows of x from which on it is faster."""
 _LARGE = 1 << 16
@@ -42,7 +44,7 @@ class Products:
             out: (R, N), of the type of x.
             w: (N, K), of the same type.
         """
-        if not self._pieces or w.numel() < _LARGE or not _by_onednn(w):
+        if not self._pieces or not _fits(w):
             return torch.mm(self._x, w.T, out=out)
         for start in range(0, w.shape[0], _ROWS):
             rows = w[start : start + _ROWS]
@@ -65,12 +67,36 @@ def product(x: Tensor, w: Tensor) -> Tensor:
     return Products(x).into(x.new_empty((x.shape[0], w.shape[0])), w)
 
 
+def add_product(total: Tensor, x: Tensor, w: Tensor) -> None:
+    """Add ``x w^T`` to `total` (R, N), for x (R, K) and w (N, K) of its type."""
+    if len(x) >= _MANY and _by_onednn(x) and _fits(w):
+        for start in range(0, x.shape[1], _WIDTH):
+            total.add_(product(x[:, start : start + _WIDTH], w[:, start : start + _WIDTH]))
+    else:
+        total.addmm_(x, w.T)
+
+
+def add_outer_products(total: Tensor, x: Tensor, y: Tensor) -> None:
+    """Add ``x^T y`` to `total` (N, D), for x (R, N) and y (R, D) of its type."""
+    right = y.T
+    if x.shape[1] >= _MANY and _by_onednn(x) and _fits(right):
+        right = right.contiguous()
+        for start in range(0, x.shape[1], _ROWS):  # its copies of x and of the result stay small
+            total[start : start + _ROWS].add_(product(x[:, start : start + _ROWS].T, right))
+    else:
+        total.addmm_(x.T, y)
+
+
+def _fits(w: Tensor) -> bool:
+    """Say whether products with `w` (N, K) are faster by oneDNN."""
+    return w.numel() >= _LARGE and _by_onednn(w)
+
+
 def _by_onednn(table: Tensor) -> bool:
     """Say whether oneDNN may compute with `table`; it has no derivatives and no other types."""
     plain = table.dtype == torch.float32 and table.device.type == "cpu" and table.numel() > 0
     differentiated = table.requires_grad and torch.is_grad_enabled()
-    cast = torch.is_autocast_enabled("cpu")
-    return plain and not differentiated and not cast and torch.backends.mkldnn.enabled and _works()
+    return plain and not differentiated and torch.backends.mkldnn.enabled and _works()
 
 
 @functools.cache

@@ -6,7 +6,7 @@ from torch import Tensor
 from torch.profiler import ProfilerActivity, profile
 
 from auditor.kernels import products
-from auditor.kernels.products import Products, product
+from auditor.kernels.products import Products, add_outer_products, add_product, product
 
 UNIT = 2.0**-24
 """Rounding of one float32 operation."""
@@ -89,6 +89,26 @@ def test_the_result_goes_into_a_part_of_a_table() -> None:
     assert torch.equal(whole[:, 50:1150], product(x, w))
     assert bool((whole[:, :50] == 7.0).all())
     assert bool((whole[:, 1150:] == 7.0).all())
+
+
+@pytest.mark.parametrize("onednn", [True, False])
+@pytest.mark.parametrize(
+    ("rows", "width", "others"), [(64, 1100, 70), (512, 1025, 64), (70, 5000, 300), (3, 4, 5)]
+)
+def test_sums_of_products_equal_those_of_float64(
+    rows: int, width: int, others: int, onednn: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    if not onednn:
+        monkeypatch.setattr(products, "_works", lambda: False)
+    x, w, y = table(rows, width), table(width, others, 1), table(rows, others, 2)
+    left, outer = table(rows, others, 3), table(width, others, 4)
+    truth = left.double() + x.double() @ w.double(), outer.double() + x.double().T @ y.double()
+    add_product(left, x, w.T)
+    add_outer_products(outer, x, y)
+    # relative to the spread of such sums, sqrt(length)
+    assert rms(left, truth[0]) < 3e-7 * width**0.5
+    assert rms(outer, truth[1]) < 3e-7 * rows**0.5 + 1e-7
+    assert float((outer.double() - truth[1]).abs().max()) < 1e-4
 
 
 def test_float64_stays_float64() -> None:
