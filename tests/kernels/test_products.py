@@ -93,7 +93,7 @@ def test_the_result_goes_into_a_part_of_a_table() -> None:
 
 @pytest.mark.parametrize("onednn", [True, False])
 @pytest.mark.parametrize(
-    ("rows", "width", "others"), [(64, 1100, 70), (512, 1025, 64), (70, 5000, 300), (3, 4, 5)]
+    ("rows", "width", "others"), [(64, 1100, 70), (512, 1025, 130), (300, 5000, 300), (3, 4, 5)]
 )
 def test_sums_of_products_equal_those_of_float64(
     rows: int, width: int, others: int, onednn: bool, monkeypatch: pytest.MonkeyPatch
