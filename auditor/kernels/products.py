@@ -96,13 +96,13 @@ def _by_onednn(table: Tensor) -> bool:
     """Say whether oneDNN may compute with `table`; it has no derivatives and no other types."""
     plain = table.dtype == torch.float32 and table.device.type == "cpu" and table.numel() > 0
     differentiated = table.requires_grad and torch.is_grad_enabled()
-    return plain and not differentiated and torch.backends.mkldnn.enabled and _works()
+    return plain and not differentiated and bool(torch.backends.mkldnn.enabled) and _works()
 
 
 @functools.cache
 def _works() -> bool:
     """Say whether this torch has oneDNN's product, and it is the one that is meant."""
-    if not torch.backends.mkldnn.is_available():
+    if not torch.backends.mkldnn.is_available():  # type: ignore[no-untyped-call]
         return False
     x, w = torch.arange(6.0).view(2, 3), torch.arange(12.0).view(4, 3)
     try:
