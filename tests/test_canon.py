@@ -110,7 +110,8 @@ def test_the_fast_way_writes_what_the_rfc_writes(value):
 def test_floats_of_all_sizes_are_written_as_the_rfc_writes_them(exponent):
     values = [factor * 10.0**exponent for factor in (1, -1.5, 0.1, 7.25, 123456789.125)]
     values += [0.0, -0.0, 2.0**53, -(2.0**53), 2.0**53 - 1]
-    assert canonical_json(values) == rfc8785.dumps(values)
+    for value in values:  # one by one: a single one that is written the slow way takes all with it
+        assert canonical_json([value]) == rfc8785.dumps([value])
 
 
 def test_keys_stand_in_the_order_of_utf_16():
