@@ -4,6 +4,7 @@ A digest is written ``algorithm:hex``. Structure is always encoded as RFC 8785 J
 hashed, never joined with separators, so no choice of names can make two contents collide.
 """
 
+import contextlib
 import hashlib
 import json
 import math
@@ -20,12 +21,47 @@ def canonical_json(value: Any) -> bytes:
     Raises:
         ValueError: it holds NaN, an infinity, an integer beyond 2**53 or a type JSON lacks.
     """
+    # Halves of surrogate pairs, which have no UTF-8, are named the slow way too.
+    with contextlib.suppress(_OtherwiseError, UnicodeEncodeError):
+        return _ENCODER.encode(_written_alike(value)).encode()
     import rfc8785
 
     try:
         return rfc8785.dumps(value)
     except rfc8785.CanonicalizationError as error:
         raise ValueError(f"not representable as canonical JSON: {error}") from error
+
+
+_ENCODER = json.JSONEncoder(sort_keys=True, ensure_ascii=False, separators=(",", ":"))
+"""Written in C: several times as fast as RFC 8785 in Python, and the same on most values."""
+_WHOLE = 2**53
+
+
+class _OtherwiseError(Exception):
+    """Python writes a value in another way than RFC 8785."""
+
+
+def _written_alike(value: Any) -> Any:
+    """Return a value as one that Python writes as RFC 8785 does; exact types only.
+
+    Whole floats lose their ``.0``. Others where Python writes an exponent, and keys beyond ASCII,
+    whose order differs, are left to the slow way.
+
+    Raises:
+        _OtherwiseError: there is none.
+    """
+    kind = type(value)
+    if kind is str or kind is bool or value is None:
+        return value
+    if kind is dict and all(type(key) is str and key.isascii() for key in value):
+        return {key: _written_alike(one) for key, one in value.items()}
+    if kind is list:
+        return [_written_alike(one) for one in value]
+    if kind is float and value.is_integer():
+        value, kind = int(value), int
+    if (kind is int and -_WHOLE < value < _WHOLE) or (kind is float and 1e-4 <= abs(value) < 1e16):
+        return value
+    raise _OtherwiseError
 
 
 def whole_text(text: str) -> str:

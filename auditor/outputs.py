@@ -4,6 +4,7 @@
 models at one position, both fed the same token ids (the reference's rendering and its first reply).
 """
 
+import tempfile
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any
@@ -16,6 +17,9 @@ from auditor.types import Array, ModelRef, Probe, frozen_array
 from auditor.withheld import Withheld
 
 TOPK = (1, 5, 10, 50)
+_IN_MEMORY = 1 << 20
+"""Bytes of a selection of rows up to which it is held in memory."""
+_BLOCK_ROWS = 1 << 12
 
 # a is the reference, b the suspect (kernels: agreement(a, b, tokens)). Natural logarithms.
 POSITION = np.dtype(
@@ -211,9 +215,32 @@ def taken_rows(rows: Array | None, index: Array, probes: int) -> Array | None:
         return rows
     new_index = np.full(probes, -1, dtype=np.int32)
     new_index[index] = np.arange(len(index), dtype=np.int32)
-    moved = rows[new_index[rows["probe"]] >= 0].copy()
-    moved["probe"] = new_index[moved["probe"]]
-    return moved[np.argsort(moved["probe"], kind="stable")]
+    probe = new_index[rows["probe"]]
+    order = np.argsort(probe, kind="stable")
+    order = order[np.count_nonzero(probe < 0) :]  # those that are left out come first
+    return _gathered(rows, order, probe)
+
+
+def _gathered(rows: Array, order: Array, probe: Array) -> Array:
+    """Return ``rows[order]`` with another column ``probe``, a block of rows at a time.
+
+    Read-only. Of a large array the rows lie in an unnamed file, so that memory does not follow the
+    number of probes.
+    """
+    shape, size = (len(order),), len(order) * rows.dtype.itemsize
+    if size <= _IN_MEMORY:
+        found = rows[order]
+        found["probe"] = probe[order]
+        return found
+    with tempfile.TemporaryFile() as stream:
+        written = np.memmap(stream, dtype=rows.dtype, mode="w+", shape=shape)
+        for start in range(0, len(order), _BLOCK_ROWS):
+            block = order[start : start + _BLOCK_ROWS]
+            part = rows[block]
+            part["probe"] = probe[block]
+            written[start : start + len(block)] = part
+        written.flush()
+        return np.memmap(stream, dtype=rows.dtype, mode="r", shape=shape)
 
 
 def _taken_control(control: Control, index: Array, probes: int) -> Control:

@@ -63,12 +63,12 @@ def parse_control(text: str) -> ControlSpec:
         InputError: the role is unknown.
     """
     spec, mark, role = text.rpartition("=")
+    for known in CONTROL_ROLES:
+        if mark and role == known:
+            return ControlSpec(spec=spec, role=known)
     # openai:model?base_url=... holds an "=" that belongs to the specifier.
     if not mark or "?" in spec or "/" in role:
         return ControlSpec(spec=text)
-    for known in CONTROL_ROLES:
-        if role == known:
-            return ControlSpec(spec=spec, role=known)
     raise InputError(
         f"unknown control role {role!r} in {text!r}", hint=f"roles: {', '.join(CONTROL_ROLES)}"
     )

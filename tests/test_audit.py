@@ -124,6 +124,9 @@ def test_roles_are_read_from_the_end_of_a_control():
     assert parse_control("tiny:sibling").role == "independent"
     assert parse_control("tiny:sibling=sibling") == ControlSpec(spec="tiny:sibling", role="sibling")
     assert parse_control("openai:m?base_url=http://localhost/v1").spec.endswith("/v1")
+    assert parse_control("tiny:a?device_map=auto").spec == "tiny:a?device_map=auto"
+    spread = parse_control("tiny:a?device_map=auto=sibling")
+    assert spread == ControlSpec(spec="tiny:a?device_map=auto", role="sibling")
 
 
 def test_the_plan_names_every_subject_once_and_is_repeatable():

@@ -2,6 +2,7 @@ import hashlib
 import json
 
 import pytest
+import rfc8785
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -87,3 +88,38 @@ def test_missing_stays_missing_and_nan_is_refused():
     assert finite(0.25) == 0.25
     with pytest.raises(ValueError, match="reason"):
         finite(float("nan"))
+
+
+_ANYTHING = st.recursive(
+    st.none()
+    | st.booleans()
+    | st.integers(-(2**53) + 1, 2**53 - 1)
+    | st.floats(allow_nan=False, allow_infinity=False)
+    | st.text(),
+    lambda inner: st.lists(inner) | st.dictionaries(st.text(), inner),
+    max_leaves=20,
+)
+
+
+@given(_ANYTHING)
+def test_the_fast_way_writes_what_the_rfc_writes(value):
+    assert canonical_json(value) == rfc8785.dumps(value)
+
+
+@pytest.mark.parametrize("exponent", range(-12, 23))
+def test_floats_of_all_sizes_are_written_as_the_rfc_writes_them(exponent):
+    values = [factor * 10.0**exponent for factor in (1, -1.5, 0.1, 7.25, 123456789.125)]
+    values += [0.0, -0.0, 2.0**53, -(2.0**53), 2.0**53 - 1]
+    for value in values:  # one by one: a single one that is written the slow way takes all with it
+        assert canonical_json([value]) == rfc8785.dumps([value])
+
+
+def test_keys_stand_in_the_order_of_utf_16():
+    # U+1F600 is D83D DE00 in UTF-16, before U+FB33; by code point it comes after.
+    assert canonical_json({"\ufb33": 1, "\U0001f600": 2}) == '{"\U0001f600":2,"\ufb33":1}'.encode()
+
+
+@pytest.mark.parametrize("value", [{1: 2}, {None: 1}, {True: 1}, 2**53 + 1, "\ud800", {"a"}])
+def test_what_json_lacks_is_refused_the_fast_way_too(value):
+    with pytest.raises(ValueError, match="canonical JSON"):
+        canonical_json({"a": [value]})

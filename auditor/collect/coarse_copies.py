@@ -47,10 +47,16 @@ def round_matrices(model: Model, rounded: "Callable[[torch.Tensor], torch.Tensor
     """As `coarsen`, with any rounding of a matrix (rows, columns) of float32."""
     import torch
 
+    from auditor.models.offloaded import is_offloaded
     from auditor.models.transformers_model import TransformersModel
 
     if not isinstance(model, TransformersModel):
         raise AccessError(f"{model.ref.spec} shows no weights", hint="name a local model")
+    if is_offloaded(model.module):
+        raise AccessError(
+            f"{model.ref.spec} lies partly on the disk, where it cannot be rounded",
+            hint="leave device_map out, or keep all of it in memory",
+        )
     with torch.no_grad():
         for name, weight in model.module.named_parameters():
             if weight.ndim == 2 and not any(part in name for part in _KEPT):

@@ -24,6 +24,8 @@ if TYPE_CHECKING:
 
 _FLUSHED_WORK = 1 << 36
 """Parameters times tokens between two writes: a flush to the disk costs milliseconds."""
+_FLUSHED_BYTES = 1 << 23
+"""Rows of this size are written whatever they cost: memory does not follow the probes."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -125,14 +127,15 @@ class _Unwritten:
         """Hold nothing yet; a batch that completes `tokens` tokens is written at once."""
         self._products, self._limit = products, tokens
         self._rows: list[list[Array]] = [[] for _ in products]
-        self._tokens = 0
+        self._tokens = self._bytes = 0
 
     def add(self, batch: ForcedBatch, starts: Sequence[int]) -> None:
         """Take the rows of a batch, of which the first are rows `starts` of the arrays."""
         for rows, product, start in zip(self._rows, self._products, starts, strict=True):
             rows.append(product.rows(batch, start))
+            self._bytes += rows[-1].nbytes
         self._tokens += sum(len(text.token_ids) for text in batch.texts)
-        if self._tokens >= self._limit:
+        if self._tokens >= self._limit or self._bytes >= _FLUSHED_BYTES:
             self.write()
 
     def write(self) -> None:
@@ -141,7 +144,7 @@ class _Unwritten:
             if rows:
                 product.writer.append(np.concatenate(rows))
                 rows.clear()
-        self._tokens = 0
+        self._tokens = self._bytes = 0
 
 
 def forced_batches(texts: Sequence[ForcedText], batch_tokens: int) -> list[list[ForcedText]]:

@@ -24,6 +24,7 @@ from auditor.models.base import Model
 from auditor.models.openai_server import OpenAIServer
 from auditor.models.recorded import RecordedModel
 from auditor.models.specifier import parse
+from auditor.models.transformers_model import TransformersModel
 from auditor.outputs import OF_THE_PAIR
 from auditor.stored import planned_probes, planned_suites
 from auditor.types import Access, Probe
@@ -74,7 +75,9 @@ def _write_ref(run: Collection, name: str, model: Model) -> None:
     about = {key: subject[key] for key in ("name", "role", "family")}
     if parse(subject["spec"]).canonical == ref.spec:
         fields["spec"] = subject["spec"]  # with where the key of a server is
-    insert_rows(run.case, run.plan, [{**about, "ref": fields, **_recorded(run, model)}])
+    insert_rows(
+        run.case, run.plan, [{**about, "ref": fields, **_recorded(run, model), **_placed(model)}]
+    )
 
 
 def insert_rows(case: Case, plan: dict[str, Any], rows: Sequence[dict[str, Any]]) -> None:
@@ -99,6 +102,12 @@ def _recorded(run: Collection, model: Model) -> dict[str, Any]:
     )
     facts = model.facts.as_json()
     return {"recorded": {**facts, "answered": answered, "limits": [*facts["limits"], limit]}}
+
+
+def _placed(model: Model) -> dict[str, Any]:
+    """Return on which devices the modules of a model that was spread lay."""
+    placement = model.placement if isinstance(model, TransformersModel) else None
+    return {} if placement is None else {"placement": placement}
 
 
 def _sample(run: Collection, model: Model, name: str) -> None:

@@ -17,6 +17,9 @@ import numpy as np
 
 from auditor.types import Array
 
+_CELLS = 1 << 20
+"""Cells of a block of H, or of signs, held at once: 8 MiB in float64."""
+
 
 def hamming_h(x: Array, y: Array) -> Array:
     """Return (n, n) float64 H of paired symbol rows; k is the number of equal symbols.
@@ -40,6 +43,41 @@ def swapped_sums(h: Array, signs: Array) -> Array:
     """
     e = signs.astype(np.float64)
     return ((e @ h) * e).sum(axis=1)
+
+
+def swapped_totals(x: Array, y: Array, bits: Array, count: int) -> tuple[float, Array]:
+    """Return the sum of H, and (count,) e' H e for each sign vector e, without holding H.
+
+    The same integers as `hamming_h` and `swapped_sums` give, from blocks of rows.
+
+    Args:
+        x: (n, L) integers.
+        y: (n, L): row i belongs to row i of x.
+        bits: (n, ceil(count / 8)) uint8: row i packs the signs of pair i, 1 for -1.
+        count: number of sign vectors.
+    """
+    n, total, swapped = len(x), 0.0, np.zeros(count)
+    rows = max(1, _CELLS // n)
+    signs = max(8, _CELLS // n // 8 * 8)  # whole bytes
+    for first in range(0, n, rows):
+        own = slice(first, min(first + rows, n))
+        h = _rows_of_h(x, y, own)
+        total += float(h.sum())
+        for start in range(0, count, signs):
+            stop = min(start + signs, count)
+            packed = bits[:, start // 8 : -(-stop // 8)]
+            e = 1.0 - 2.0 * np.unpackbits(packed, axis=1, count=stop - start)  # (n, b)
+            swapped[start:stop] += ((h @ e) * e[own]).sum(axis=0)
+    return total, swapped
+
+
+def _rows_of_h(x: Array, y: Array, own: slice) -> Array:
+    """Return (rows, n) of `hamming_h`."""
+    h = _equal_symbols(x[own], x) + _equal_symbols(y[own], y)
+    h -= _equal_symbols(x[own], y)
+    h -= _equal_symbols(y[own], x)
+    h[np.arange(len(h)), np.arange(own.start, own.stop)] = 0.0
+    return h
 
 
 def _equal_symbols(x: Array, y: Array) -> Array:

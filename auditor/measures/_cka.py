@@ -5,7 +5,8 @@ import numpy as np
 from auditor.errors import UndefinedError
 from auditor.types import Array
 
-_ROWS = 512
+_ROWS, _CELLS = 512, 1 << 20
+"""Rows of a Gram matrix, and its cells, held at once."""
 _NO_SPREAD = 1e-12
 
 
@@ -64,8 +65,9 @@ def _hsic(x: Array, y: Array, weight: Array) -> tuple[Array, Array]:
     With it the mean product of the Gram matrices' elements, before centring.
     """
     trace, ones_k, ones_l, ones_kl = np.zeros((4, weight.shape[1]))
-    for start in range(0, len(x), _ROWS):
-        rows = np.arange(start, min(start + _ROWS, len(x)))
+    step = min(_ROWS, max(1, _CELLS // len(x)))
+    for start in range(0, len(x), step):
+        rows = np.arange(start, min(start + step, len(x)))
         k, gram_l = x[rows] @ x.T, y[rows] @ y.T  # (R, P)
         k[np.arange(len(rows)), rows] = gram_l[np.arange(len(rows)), rows] = 0.0
         own, kw, lw = weight[rows], k @ weight, gram_l @ weight  # (R, B)

@@ -15,7 +15,7 @@ Draws come from RandomState, whose stream is frozen across numpy versions.
 """
 
 import hashlib
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 
 import numpy as np
 
@@ -27,7 +27,10 @@ FEWEST = 8
 """With fewer probes no interval is given: the resamples would mostly repeat each other."""
 LEVEL = (2.5, 97.5)
 """Percentiles: intervals are at 95 %."""
-_BLOCK = 1 << 22
+_BLOCK = 1 << 18
+"""Draws of a mean held at once, 2 MiB."""
+_CELLS = 1 << 20
+"""Cells, subsets times probes, that are given to a statistic at once; 8 MiB in float64."""
 
 Interval = tuple[float, float]
 
@@ -54,11 +57,18 @@ def mean_interval(values: Array, *, seed: int, resamples: int) -> Interval | Non
 
 def half_samples(n: int, *, seed: int, resamples: int) -> Array:
     """Return (resamples, n) bool, each row a random n // 2 of the n probes."""
+    return np.concatenate(list(half_sample_blocks(n, seed=seed, resamples=resamples)))
+
+
+def half_sample_blocks(n: int, *, seed: int, resamples: int) -> Iterator[Array]:
+    """Yield the rows of `half_samples`, as many at once as bound the memory."""
     random = np.random.RandomState(seed)
-    order = np.argsort(random.random_sample((resamples, n)), axis=1, kind="stable")
-    chosen = np.zeros((resamples, n), dtype=bool)
-    np.put_along_axis(chosen, order[:, : n // 2], True, axis=1)
-    return chosen
+    for start in range(0, resamples, step := max(1, _CELLS // n)):
+        rows = min(step, resamples - start)
+        order = np.argsort(random.random_sample((rows, n)), axis=1, kind="stable")
+        chosen = np.zeros((rows, n), dtype=bool)
+        np.put_along_axis(chosen, order[:, : n // 2], True, axis=1)
+        yield chosen
 
 
 def half_sample_interval(
@@ -69,7 +79,7 @@ def half_sample_interval(
     Args:
         value: the statistic on all n probes.
         n: number of probes.
-        statistic: (B, n) bool -> (B,), the statistic on each subset.
+        statistic: (B, n) bool -> (B,), the statistic on each subset; a part of them at a time.
         seed: of the draws.
         resamples: number of subsets, B.
 
@@ -78,7 +88,8 @@ def half_sample_interval(
     if n < FEWEST or not resamples:
         return None
     try:
-        halves = statistic(half_samples(n, seed=seed, resamples=resamples))
+        blocks = half_sample_blocks(n, seed=seed, resamples=resamples)
+        halves = np.concatenate([statistic(block) for block in blocks])
     except UndefinedError:
         return None
     if not np.isfinite(halves).all():

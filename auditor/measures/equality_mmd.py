@@ -3,7 +3,7 @@
 import numpy as np
 
 from auditor.errors import UndefinedError
-from auditor.kernels.swaps import hamming_h, swapped_sums
+from auditor.kernels.swaps import hamming_h, swapped_sums, swapped_totals
 from auditor.measures._equality import LOWEST, RELABELLINGS, check_probes, draws_of, log10_p
 from auditor.measures._registry import measure
 from auditor.outputs import OutputSet, Pair
@@ -11,7 +11,6 @@ from auditor.types import Array, Probe
 
 CHARACTERS = 100
 """Of each reply that are compared, from the first."""
-_BLOCK = 1 << 22  # signs held at once
 _NOTHING = -1  # after the end of a reply: a symbol of its own, so that lengths count
 
 
@@ -101,11 +100,9 @@ def _within(probes: tuple[Probe, ...], x: Array, y: Array) -> tuple[float, Array
 
 def _across(probes: tuple[Probe, ...], x: Array, y: Array) -> tuple[float, Array]:
     """Return the discrepancy of one reply a probe, and (B,) of it with partners swapped."""
-    h = hamming_h(x, y)
-    signs = np.concatenate([_signs(probe, 1) for probe in probes], axis=1)  # (B, P)
-    step = max(1, _BLOCK // len(probes))
-    blocks = [signs[start : start + step] for start in range(0, RELABELLINGS, step)]
-    return float(h.sum()), np.concatenate([swapped_sums(h, block) for block in blocks])
+    # (P, B / 8): a bit for each sign, 1 for -1
+    bits = np.stack([np.packbits(_signs(probe, 1)[:, 0] < 0) for probe in probes])
+    return swapped_totals(x, y, bits, RELABELLINGS)
 
 
 def _signs(probe: Probe, repeats: int) -> Array:

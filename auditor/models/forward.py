@@ -5,6 +5,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from auditor.errors import AccessError, SubjectError
+from auditor.models.offloaded import input_device
 
 if TYPE_CHECKING:
     import torch
@@ -25,18 +26,16 @@ def final_states(
     import torch
 
     check_fit(module, sequences)
-    longest = max((len(sequence) for sequence in sequences), default=0)
+    longest, device = max(map(len, sequences), default=0), input_device(module)
     if longest == 0:
         return [
-            torch.zeros(0, _embeddings(module).shape[1], dtype=module.dtype, device=module.device)
+            torch.zeros(0, _embeddings(module).shape[1], dtype=module.dtype, device=device)
             for _ in sequences
         ]
     ids, mask = padded(sequences, longest, left=padding_side == "left")
     inputs = {"input_ids": ids, "attention_mask": mask, **_positions(module, mask, padding_side)}
     with torch.inference_mode():
-        states = last_states(
-            module, {name: tensor.to(module.device) for name, tensor in inputs.items()}
-        )
+        states = last_states(module, {name: tensor.to(device) for name, tensor in inputs.items()})
     spans = [_span(len(sequence), longest, padding_side) for sequence in sequences]
     found = [states[row, first:last].clone() for row, (first, last) in enumerate(spans)]
     for span in found:

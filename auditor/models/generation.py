@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal
 
 from auditor.models.forward import check_fit, padded
+from auditor.models.offloaded import input_device
 from auditor.models.quiet import quiet
 from auditor.models.sampling import processors, sample_stream
 from auditor.types import Decoding, Sample
@@ -53,8 +54,8 @@ def generate_batch(
     with torch.inference_mode(), quiet(), _plain_generation(module, ends, decoding):
         generator: Any = module
         output = generator.generate(
-            input_ids=ids.to(module.device),
-            attention_mask=mask.to(module.device),
+            input_ids=ids.to(input_device(module)),
+            attention_mask=mask.to(input_device(module)),
             logits_processor=LogitsProcessorList(steps),
         )
     replies = output[:, longest:].tolist()

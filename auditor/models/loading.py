@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from auditor.errors import SubjectError
+from auditor.models.placement import Placement, placed_modules, placement_of, spread_map
 from auditor.models.quiet import quiet
 from auditor.models.source import Source, locate
 from auditor.models.specifier import Specifier, parse
@@ -32,15 +33,22 @@ class Loaded:
     module: "PreTrainedModel"
     tokenizer: "PreTrainedTokenizerFast"
     source: Source
+    placement: dict[str, str] | None = None
+    """The device of each module, where it was spread; ``disk`` for what lies in files."""
 
 
 def load_transformers(
-    spec: str | Specifier, *, device: str | None = None, dtype: str | None = None
+    spec: str | Specifier,
+    *,
+    device: str | None = None,
+    dtype: str | None = None,
+    spread: bool = False,
 ) -> Loaded:
     """Return the module and the tokenizer of a local subject; `save_pretrained` accepts both.
 
     A GGUF file is dequantised. Nothing is cached on disk; no code of the subject's own is run.
-    Devices and types as `auditor.models.open_model`.
+    Devices and types as `auditor.models.open_model`; a specifier's own ``device_map`` goes before
+    `device`. Without `spread` one is refused: the weights are to be read or changed in place.
 
     Raises:
         SubjectError: it cannot be found or read, lacks tensors that its config asks for, or is
@@ -48,9 +56,15 @@ def load_transformers(
         MissingExtraError: the package that carries or reads it is not installed.
     """
     specifier = parse(spec) if isinstance(spec, str) else spec
+    asked = placement_of(specifier.options)
+    if asked is not None and not spread:
+        raise SubjectError(
+            f"{specifier.planned}: device_map is for models that are audited",
+            hint="leave device_map out here",
+        )
     source = locate(specifier)
     where = device or _default_device()
-    kind = torch_dtype(dtype, where)
+    kind = torch_dtype(dtype, where) if asked is None else _spread_type(dtype, asked)
     if source.is_gguf:
         from auditor.models.gguf import load_gguf
 
@@ -58,9 +72,10 @@ def load_transformers(
         placed = _on(module, _checked_device(where))
     else:
         tokenizer = load_tokenizer(source)
-        placed = _load_folder(source.path, where, kind)
+        placed = _load_folder(source.path, where, kind, asked)
     placed.eval()
-    return Loaded(module=placed, tokenizer=tokenizer, source=source)
+    recorded = placed_modules(placed) if asked is not None or where == AUTO_DEVICE else None
+    return Loaded(module=placed, tokenizer=tokenizer, source=source, placement=recorded)
 
 
 def load_tokenizer(source: Source) -> "PreTrainedTokenizerFast":
@@ -129,6 +144,10 @@ def torch_dtype(dtype: str | None, device: str) -> "torch.dtype":
     return found
 
 
+def _spread_type(dtype: str | None, placement: Placement) -> "torch.dtype":
+    return torch_dtype(dtype, "cuda" if placement.uses_gpu else "cpu")
+
+
 def _default_device() -> str:
     import torch
 
@@ -150,11 +169,15 @@ def _checked_device(device: str) -> str:
     return device
 
 
-def _load_folder(folder: Path, device: str, dtype: "torch.dtype") -> "PreTrainedModel":
+def _load_folder(
+    folder: Path, device: str, dtype: "torch.dtype", asked: Placement | None
+) -> "PreTrainedModel":
     import transformers
 
-    placement = {"device_map": AUTO_DEVICE} if device == AUTO_DEVICE and _gpus() else {}
-    target = None if placement else _checked_device(device)
+    if asked is None and device == AUTO_DEVICE and _gpus():
+        asked = Placement(device_map=AUTO_DEVICE)
+    target = _checked_device(device) if asked is None else None
+    placement = {} if asked is None else _arguments(folder, asked)
     with quiet(), subject_errors(f"the model in {folder}"):
         models: Any = transformers.AutoModelForCausalLM
         module, info = models.from_pretrained(
@@ -168,6 +191,24 @@ def _load_folder(folder: Path, device: str, dtype: "torch.dtype") -> "PreTrained
         )
     _refuse_incomplete(folder, info)
     return module if target is None else _on(module, target)
+
+
+def _arguments(folder: Path, placement: Placement) -> dict[str, Any]:
+    """Return the arguments of `from_pretrained` that spread a model."""
+    import torch
+    import transformers
+
+    automatic: Any = transformers
+    with quiet(), subject_errors(f"the config of {folder}"), torch.device("meta"):
+        config = automatic.AutoConfig.from_pretrained(
+            str(folder), local_files_only=True, trust_remote_code=False
+        )
+        shape = automatic.AutoModelForCausalLM.from_config(config, trust_remote_code=False)
+    return {
+        "device_map": spread_map(shape, placement),
+        "max_memory": placement.max_memory,
+        "offload_folder": placement.offload_folder,
+    }
 
 
 def _on(module: Any, device: str) -> Any:

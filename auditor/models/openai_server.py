@@ -3,16 +3,17 @@
 What the server does before the model (chat template, start token) is not visible from here.
 """
 
+import contextlib
 import hashlib
 import threading
 from collections.abc import Collection, Iterator, Sequence
-from concurrent.futures import FIRST_COMPLETED, CancelledError, Future, ThreadPoolExecutor, wait
-from itertools import islice
+from concurrent.futures import CancelledError, Future, ThreadPoolExecutor
 from typing import TYPE_CHECKING, Any
 
 from auditor.canon import json_digest
 from auditor.errors import AccessError, SubjectError
 from auditor.exchanges import reply_usage
+from auditor.models.crew import worked_off
 from auditor.models.echoes import Echoes
 from auditor.models.exchange_log import ExchangeLog
 from auditor.models.openai_replies import Reply, read_reply, request_body
@@ -187,19 +188,10 @@ class OpenAIServer(RepliesOnly):
         )
 
         def ask(job: tuple[Probe, int]) -> None:
-            try:
+            with contextlib.suppress(SubjectError):  # kept by the client
                 self.reply(*job, decoding, seed)
-            except SubjectError:  # kept by the client
-                return
 
-        with ThreadPoolExecutor(self._workers) as pool:
-            under_way = {pool.submit(ask, job) for job in islice(lacking, self._workers)}
-            while under_way:
-                done, under_way = wait(under_way, return_when=FIRST_COMPLETED)
-                for future in done:
-                    future.result()
-                under_way |= {pool.submit(ask, job) for job in islice(lacking, len(done))}
-                yield len(done)
+        yield from worked_off(lacking, self._workers, ask)
 
     def reply(self, probe: Probe, repeat: int, decoding: Decoding, seed: int) -> Reply:
         """Return one reply; from the log, without a call, where it was had before.
@@ -268,9 +260,10 @@ class OpenAIServer(RepliesOnly):
 def _threads(at_once: int) -> int:
     """Return the threads that keep `at_once` requests under way while some replies are recorded.
 
-    Their number is the client's to limit. One at a time stays in order.
+    Their number is the client's to limit. Recording ends on the disk, which may take as long as a
+    short reply: then half of the threads wait for it. One at a time stays in order.
     """
-    return at_once if at_once == 1 else at_once + max(2, at_once // 4)
+    return at_once if at_once == 1 else 2 * at_once
 
 
 def _jobs(probes: Sequence[Probe], n: int) -> Iterator[tuple[Probe, int]]:

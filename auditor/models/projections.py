@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal
 
 from auditor.errors import AccessError
+from auditor.models.offloaded import real_weight
 
 if TYPE_CHECKING:
     import torch
@@ -36,7 +37,7 @@ class Projection:
     @property
     def outputs(self) -> int:
         """Number of outputs."""
-        return int(self.weight.shape[0])
+        return int(self._part(_structure(self.layer), 0).shape[0])
 
     def of_output(self, output: "torch.Tensor") -> "torch.Tensor":
         """Return the part of what the layer computed, (..., all outputs), that is its own."""
@@ -115,8 +116,7 @@ def final_norm(module: "PreTrainedModel", width: int) -> FinalNorm:
     ]
     if not norms:
         return FinalNorm(gain=None, centres=False)
-    weight: Any = norms[-1].weight
-    return FinalNorm(gain=weight.detach(), centres=isinstance(norms[-1], torch.nn.LayerNorm))
+    return FinalNorm(gain=real_weight(norms[-1]), centres=isinstance(norms[-1], torch.nn.LayerNorm))
 
 
 def _layer_lists(module: "PreTrainedModel") -> "Iterator[torch.nn.ModuleList]":
@@ -178,6 +178,12 @@ def _is_linear(layer: "torch.nn.Module") -> bool:
 
 
 def _matrix(layer: "torch.nn.Module") -> "torch.Tensor":
+    weight = real_weight(layer)
+    return weight.T if _conv1d(layer) else weight
+
+
+def _structure(layer: "torch.nn.Module") -> "torch.Tensor":
+    """Return (outputs, inputs), of which the shape alone may be looked at."""
     weight: Any = layer.weight
     tensor: torch.Tensor = weight.detach()
     return tensor.T if _conv1d(layer) else tensor

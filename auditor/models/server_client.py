@@ -21,12 +21,13 @@ from auditor.models.openai_replies import is_reply
 from auditor.models.server_address import ServerAddress
 from auditor.models.server_budget import Budget, Limits
 from auditor.models.server_pace import Pace, asked_wait, exhausted_wait
-from auditor.models.server_refusals import refusal, server_words
+from auditor.models.server_refusals import listed_models, refusal, server_words
 from auditor.spellings import SHORTEST, without
 
 if TYPE_CHECKING:
     import httpx
 
+    Ready = httpx.Request | httpx.InvalidURL
     Received = httpx.Response | httpx.TransportError | httpx.InvalidURL
 
 PASSING = (408, 409, 429, 500, 502, 503, 504, 529)
@@ -172,28 +173,36 @@ class ServerClient:
 
     def _attempt(self, request: dict[str, Any], about: dict[str, Any] | None) -> dict[str, Any]:
         entry: dict[str, Any] = {"request": request, "answered": False, "about": about}
+        # Ready before its turn comes, and recorded after it: meanwhile others are under way.
+        ready = self._ready(request)
         with ExitStack() as stack:
-            # While an exchange is recorded it is not under way: another one is.
             with self._under_way:
                 self._pace.wait()
                 reserved = self._budget.reserve(request["body"])
                 stack.callback(self._budget.settle, reserved, entry)
-                received = self._exchange(request, entry)
+                received = self._exchange(ready, entry)
             return self._recorded(request, entry, received)
 
-    def _exchange(self, request: dict[str, Any], entry: dict[str, Any]) -> "Received":
+    def _ready(self, request: dict[str, Any]) -> "Ready":
+        import httpx
+
+        url, content = self._address.base_url + request["path"], canonical_json(request["body"])
+        headers = {"content-type": "application/json"}
+        try:
+            return self._http.build_request("POST", url, content=content, headers=headers)
+        except httpx.InvalidURL as error:
+            return error
+
+    def _exchange(self, ready: "Ready", entry: dict[str, Any]) -> "Received":
         """Send a request once; return the response, or the failure to get one."""
         import httpx
 
-        content = canonical_json(request["body"])
         start = time.monotonic()
         entry["sent"] = datetime.datetime.now(datetime.UTC).isoformat()
         try:
-            response = self._http.post(
-                self._address.base_url + request["path"],
-                content=content,
-                headers={"content-type": "application/json"},
-            )
+            if isinstance(ready, httpx.InvalidURL):
+                raise ready
+            response = self._http.send(ready)
         except (httpx.TransportError, httpx.InvalidURL) as error:
             entry["seconds"] = _seconds(start)
             return error
@@ -276,15 +285,7 @@ class ServerClient:
         raise _PassingError(failure, wait)
 
     def _models(self) -> list[str]:
-        """Return the models that the server lists; empty where it lists none."""
-        import httpx
-
-        try:
-            reply = self._http.get(self._address.base_url + "/models")
-            found = json.loads(without(reply.content, self._key))
-            return [str(entry["id"]) for entry in found["data"]]
-        except (httpx.HTTPError, ValueError, KeyError, TypeError):
-            return []
+        return listed_models(self._http, self._address.base_url, self._key)
 
 
 def _seconds(start: float) -> float:

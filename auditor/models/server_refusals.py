@@ -2,10 +2,15 @@
 
 import json
 from collections.abc import Callable
+from typing import TYPE_CHECKING
 
 from auditor.canon import whole_json
 from auditor.errors import AuditorError, EndpointError, ServerError, SubjectError
 from auditor.models.server_address import DEFAULT_KEY, ServerAddress
+from auditor.spellings import without
+
+if TYPE_CHECKING:
+    import httpx
 
 _SHOWN = 300
 """Characters of a server's own words."""
@@ -53,3 +58,15 @@ def refusal(
             said, hint="check base_url: for most servers it ends with /v1, without /chat/..."
         )
     return SubjectError(said, hint="the server does not accept this request; its words say why")
+
+
+def listed_models(http: "httpx.Client", base_url: str, key: str | None) -> list[str]:
+    """Return the models that a server lists; empty where it lists none."""
+    import httpx
+
+    try:
+        reply = http.get(base_url + "/models")
+        found = json.loads(without(reply.content, key))
+        return [str(entry["id"]) for entry in found["data"]]
+    except (httpx.HTTPError, ValueError, KeyError, TypeError):
+        return []

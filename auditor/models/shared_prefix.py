@@ -9,6 +9,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from auditor.models.forward import check_fit, last_states, padded, refuse_overflow
+from auditor.models.offloaded import input_device
 
 if TYPE_CHECKING:
     import torch
@@ -55,7 +56,7 @@ def shares_prefixes(module: "PreTrainedModel", vocabulary: int) -> bool:
 
     ids = [index % vocabulary for index in range(6)]
     with torch.inference_mode():
-        whole = last_states(module, {"input_ids": torch.tensor([ids], device=module.device)})
+        whole = last_states(module, {"input_ids": torch.tensor([ids], device=input_device(module))})
         try:
             # Of two lengths, so that padding is tried as well.
             parts = _batch_states(module, _cache(module, ids[:3]), [ids[3:], ids[3:5]])
@@ -70,7 +71,7 @@ def shares_prefixes(module: "PreTrainedModel", vocabulary: int) -> bool:
 def _cache(module: "PreTrainedModel", prefix: Sequence[int]) -> Any:
     import torch
 
-    ids = torch.tensor([list(prefix)], device=module.device)
+    ids = torch.tensor([list(prefix)], device=input_device(module))
     return getattr(module.base_model(input_ids=ids, use_cache=True), cache_name(module))
 
 
@@ -87,7 +88,7 @@ def _batch_states(
     cache.batch_repeat_interleave(len(endings))
     # Padding comes last, where nothing attends to it, so no mask is needed.
     ids, _ = padded(endings, max(map(len, endings)), left=False)
-    inputs: dict[str, Any] = {"input_ids": ids.to(module.device), cache_name(module): cache}
+    inputs: dict[str, Any] = {"input_ids": ids.to(input_device(module)), cache_name(module): cache}
     states = module.base_model(**inputs, use_cache=True).last_hidden_state
     found = [states[row, : len(ending)].clone() for row, ending in enumerate(endings)]
     for span in found:

@@ -1,7 +1,7 @@
 """Specifiers: the short texts that name a subject, and what they open.
 
-``scheme:rest[@revision][?option=value]``. A bare path is a folder (``local:``), a GGUF file or a
-file of recorded outputs; a bare ``org/name`` is a hub id. A scheme's own word wins over a file of
+``scheme:rest[@revision][?option=value&...]``. A bare path is a folder (``local:``), a GGUF file or
+a file of recorded outputs; a bare ``org/name`` is a hub id. A scheme's own word wins over a file of
 that name: write ``./smollm2`` for a folder called so.
 """
 
@@ -15,6 +15,8 @@ from urllib.parse import parse_qsl, quote, urlencode
 
 from auditor.canon import canonical_json
 from auditor.errors import SubjectError
+from auditor.models.placement import OPTIONS as PLACES
+from auditor.models.placement import placement_options
 from auditor.types import ModelRef
 
 if TYPE_CHECKING:
@@ -22,11 +24,14 @@ if TYPE_CHECKING:
 
 SCHEMES = ("local", "gguf", "hf", "smollm2", "tiny", "records", "openai")
 _PATHS = ("local", "gguf", "records")
+_SPREAD = ("local", "hf", "tiny")
+"""Schemes of folders, whose modules can be spread over devices."""
+_WHOLE = ("gguf:", "smollm2?")
 _RECORDS = (".jsonl", ".eval", ".json", ".parquet")
 """How files of recorded outputs end; ``records:FILE`` takes any."""
 _JSON = '{":,}'
 """Left readable in a specifier."""
-_KEYS = ("key_env", "key_file")
+_KEYS = ("key_env", "key_file", *PLACES)
 _LATER = {
     "case": "subjects of another case are not available yet",
     "fingerprint": "fingerprints are compared with each other: auditor fingerprint compare A B",
@@ -53,7 +58,8 @@ class Specifier:
         """The form that enters files; it parses to an equal specifier.
 
         Of a model on a server: its name, address, demanded log-probabilities and what is added to
-        every request, not how many requests or whose key to use.
+        every request, not how many requests or whose key to use. Of a folder: not on which devices
+        it is spread.
         """
         if self.scheme == "openai":
             base = f"openai:{self.rest}?base_url={quote(self.options['base_url'], safe='/:')}"
@@ -71,12 +77,17 @@ class Specifier:
 
     @property
     def planned(self) -> str:
-        """The canonical form, and of a model on a server where its key is: what a plan keeps.
+        """The canonical form, and how it is reached: what a plan keeps.
 
-        Without it a later stage would send the key of one server to another.
+        Of a model on a server where its key is: else a later stage would send the key of one server
+        to another. Of a folder on which devices it is spread.
         """
         places = {name: self.options[name] for name in _KEYS if name in self.options}
-        return self.canonical + "".join(f"&{k}={quote(v, safe='/')}" for k, v in places.items())
+        text = self.canonical
+        for name, value in places.items():
+            safe = "/:," if name in PLACES else "/"
+            text += f"{'&' if '?' in text else '?'}{name}={quote(value, safe=safe)}"
+        return text
 
     @property
     def path(self) -> Path:
@@ -95,6 +106,11 @@ def parse(spec: str) -> Specifier:
     if not text:
         raise SubjectError("an empty text names no model", hint=f"give {_FORMS}")
     scheme, colon, rest = text.partition(":")
+    if text.startswith(_WHOLE) and "?device_map=" in text:
+        raise SubjectError(
+            f"{text}: device_map spreads the modules of a folder; a GGUF file is loaded whole",
+            hint="leave device_map out, or convert the model to a transformers folder",
+        )
     if scheme in _LATER and colon:
         raise SubjectError(f"{text}: {_LATER[scheme]}", hint=f"give {_FORMS}")
     if scheme in SCHEMES and (colon or scheme == "smollm2"):
@@ -112,6 +128,8 @@ def beside(spec: str, folder: Path) -> str:
     if scheme == "records" and colon:
         parsed = _of_records(rest, folder)
         return parsed.canonical
+    if scheme in _SPREAD and colon and "device_map=" in rest:
+        return _of_spread(scheme, rest, folder).planned
     if colon and scheme in _PATHS:
         return f"{scheme}:{folder / Path(rest).expanduser()}"
     # A scheme's own word wins over a file of that name, as everywhere else.
@@ -129,24 +147,26 @@ def _of_scheme(text: str, scheme: str, rest: str) -> Specifier:
         raise SubjectError(f"{text!r} names nothing after {scheme}:", hint=f"give {_FORMS}")
     if scheme == "records":
         return _of_records(rest, Path())
+    if scheme in _SPREAD:
+        return _of_spread(scheme, rest, Path())
     if scheme in _PATHS:
         return Specifier(scheme=scheme, rest=str(Path(rest).expanduser().resolve()))
-    if scheme == "hf":
-        return _of_hub(rest)
-    if scheme == "openai":
-        return _of_server(rest)
-    return Specifier(scheme=scheme, rest=rest)
+    return _of_server(rest)
 
 
-def _of_hub(text: str) -> Specifier:
-    name, _, query = text.partition("?")
-    name, _, revision = name.partition("@")
+def _of_spread(scheme: str, text: str, folder: Path) -> Specifier:
+    """Return the parts of a folder's specifier, ``rest[?device_map=...]``."""
+    whole = scheme == "local" and _exists(str(folder / text))
+    rest, mark, query = (text, "", "") if whole else text.partition("?")
+    options = placement_options(query, folder) if mark else {}
+    if scheme == "local":
+        return Specifier(scheme=scheme, rest=_resolved(folder, rest), options=options)
+    if scheme == "tiny":
+        return Specifier(scheme=scheme, rest=rest, options=options)
+    name, _, revision = rest.partition("@")
     if not _HUB_ID.fullmatch(name):
         raise SubjectError(f"{name!r} is not a hub id", hint="write hf:org/name or hf:org/name@rev")
-    options = dict(parse_qsl(query))
-    if options:
-        raise SubjectError(f"hf: takes no option, got {query!r}")
-    return Specifier(scheme="hf", rest=name, revision=revision or None)
+    return Specifier(scheme=scheme, rest=name, revision=revision or None, options=options)
 
 
 def _of_records(text: str, folder: Path) -> Specifier:
@@ -203,8 +223,11 @@ def _of_path(path: Path) -> Specifier:
 
 def _of_missing(text: str) -> Specifier:
     looks_like_path = text.startswith((".", "/", "~")) or text.endswith((".gguf", *_RECORDS))
-    if not looks_like_path and _HUB_ID.fullmatch(text.partition("@")[0]):
-        return _of_hub(text)
+    place, mark, _ = text.partition("?")
+    if mark and Path(place).is_dir():
+        return _of_spread("local", text, Path())
+    if not looks_like_path and _HUB_ID.fullmatch(place.partition("@")[0]):
+        return _of_spread("hf", text, Path())
     raise SubjectError(f"{text} does not exist", hint=f"give an existing path, or {_FORMS}")
 
 

@@ -13,6 +13,7 @@ from auditor.models.digest import reference
 from auditor.models.forward import embedding_rows, final_states, learned_positions
 from auditor.models.generation import Job, generate_batch
 from auditor.models.loading import Loaded, load_transformers
+from auditor.models.offloaded import real_parameters
 from auditor.models.shared_prefix import ending_states, shares_prefixes
 from auditor.models.specifier import Specifier
 from auditor.models.text_encoding import TextEncoder
@@ -48,6 +49,12 @@ class TransformersModel:
     def ref(self) -> ModelRef:
         """Identity; the type is the one the forward passes run in."""
         return self._ref
+
+    @property
+    def placement(self) -> dict[str, str] | None:
+        """The device of each module, where the specifier or ``--device auto`` spread them."""
+        placement = self._open().placement
+        return None if placement is None else dict(placement)
 
     @property
     def module(self) -> "PreTrainedModel":
@@ -246,9 +253,8 @@ class TransformersModel:
 
     def tensors(self) -> Iterable[tuple[str, Array]]:
         """Yield (name, array) of every weight in float32, sorted by name; tied ones once."""
-        weights = dict(self.module.named_parameters())
-        for name in sorted(weights):
-            yield name, weights[name].detach().float().cpu().numpy().copy()
+        for name, weight in real_parameters(self.module):
+            yield name, weight.float().cpu().numpy().copy()
 
     def close(self) -> None:
         """Free the memory of the weights."""
@@ -272,7 +278,7 @@ def open_transformers(
     specifier: Specifier, *, device: str | None, dtype: str | None, batch_tokens: int
 ) -> TransformersModel:
     """Return the model of a specifier whose weights are at hand; see `open_model`."""
-    loaded = load_transformers(specifier, device=device, dtype=dtype)
+    loaded = load_transformers(specifier, device=device, dtype=dtype, spread=True)
     ref = reference(specifier, source=loaded.source, tokenizer=loaded.tokenizer)
     ran_in = str(loaded.module.dtype).removeprefix("torch.")
     return TransformersModel(loaded, replace(ref, dtype=ran_in), batch_tokens=batch_tokens)

@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING, Any
 from auditor.errors import AccessError
 from auditor.models.base import Head
 from auditor.models.forward import last_states
+from auditor.models.offloaded import input_device, real_weight
 
 if TYPE_CHECKING:
     import torch
@@ -25,12 +26,13 @@ def head_of(module: "PreTrainedModel", vocabulary: int) -> Head:
     layer = owner.get_output_embeddings()
     if layer is None or getattr(layer, "weight", None) is None:
         raise _unknown(module)
-    bias = getattr(layer, "bias", None)
+    weight = real_weight(layer)[:vocabulary]
+    bias = None if getattr(layer, "bias", None) is None else real_weight(layer, "bias")
     softcap = getattr(module.config.get_text_config(), "final_logit_softcapping", None)
     for scale in _scales(module):
         head = Head(
-            weight=layer.weight.detach()[:vocabulary],
-            bias=None if bias is None else bias.detach()[:vocabulary],
+            weight=weight,
+            bias=None if bias is None else bias[:vocabulary],
             softcap=None if softcap is None else float(softcap),
             scale=scale,
         )
@@ -65,7 +67,7 @@ def _scales(module: "PreTrainedModel") -> list[float]:
 def _reproduces(head: Head, module: "PreTrainedModel") -> bool:
     import torch
 
-    ids = torch.arange(min(4, head.vocabulary), device=module.device)[None, :]  # (1, 4)
+    ids = torch.arange(min(4, head.vocabulary), device=input_device(module))[None, :]  # (1, 4)
     with torch.inference_mode():
         hidden = last_states(module, {"input_ids": ids})[0]
         expected = module(input_ids=ids, use_cache=False).logits[0, :, : head.vocabulary].float()

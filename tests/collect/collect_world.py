@@ -49,14 +49,14 @@ def plan_of(subjects: dict[str, Path | str], **changes) -> dict:
     selected = select_probes(suites, changes.pop("probes", PROBES), 0)
     rows = []
     for name, spec in subjects.items():
-        canonical = parse(str(spec)).canonical
+        planned = parse(str(spec)).planned
         rows.append(
             {
                 "name": name,
                 "role": "suspect" if rows else "reference",
                 "family": name,
-                "spec": canonical,
-                "digest": identify(canonical).digest,
+                "spec": planned,
+                "digest": identify(planned).digest,
             }
         )
     plan = {

@@ -6,6 +6,7 @@ import pytest
 
 from auditor.errors import SubjectError
 from auditor.models import parse
+from auditor.models.specifier import beside
 
 
 @pytest.mark.parametrize(
@@ -76,7 +77,7 @@ def test_the_canonical_form_parses_to_the_same(text):
         ("ftp:somewhere", "unknown scheme 'ftp'"),
         ("hf:name", "not a hub id"),
         ("hf:a/b/c", "not a hub id"),
-        ("hf:a/b?x=1", "takes no option"),
+        ("hf:a/b?x=1", "'x' is no option here"),
         ("./org/name", "does not exist"),
         ("a/b/c", "does not exist"),
         ("missing.gguf", "does not exist"),
@@ -88,6 +89,37 @@ def test_the_canonical_form_parses_to_the_same(text):
 def test_what_names_no_model_is_refused(text, said):
     with pytest.raises(SubjectError, match=said):
         parse(text)
+
+
+def test_how_a_folder_is_spread_stands_in_the_plan_and_is_no_part_of_its_name(tmp_path):
+    for text in ("tiny:a", "hf:o/n@r", f"local:{tmp_path}", str(tmp_path)):
+        options = "device_map=auto&max_memory=0:1GB,cpu:2GB"
+        parsed = parse(f"{text}?{options}")
+        assert parsed.options == {"device_map": "auto", "max_memory": "0:1GB,cpu:2GB"}
+        assert parsed.canonical == parse(text).canonical
+        assert parsed.planned == f"{parsed.canonical}?{options}"
+        assert parse(parsed.planned) == parsed
+
+
+def test_a_map_beside_a_plan_is_found_from_there(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    options = parse("tiny:a?device_map=map.json&offload_folder=off").options
+    assert options == {
+        "device_map": str(tmp_path / "map.json"),
+        "offload_folder": str(tmp_path / "off"),
+    }
+    found = parse(beside("local:model?device_map=map.json", tmp_path / "plans"))
+    assert found.rest == str(tmp_path / "plans" / "model")
+    assert found.options == {"device_map": str(tmp_path / "plans" / "map.json")}
+    found = parse(beside("tiny:a?device_map=map.json", tmp_path / "plans"))
+    assert found.options == {"device_map": str(tmp_path / "plans" / "map.json")}
+
+
+def test_a_folder_whose_name_holds_a_question_mark(tmp_path):
+    (tmp_path / "a?device_map=auto").mkdir()
+    parsed = parse(f"local:{tmp_path}/a?device_map=auto")
+    assert parsed.path.is_dir()
+    assert not parsed.options
 
 
 @pytest.mark.parametrize("text", ["case:dir#name"])
