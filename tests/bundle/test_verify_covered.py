@@ -181,6 +181,29 @@ def test_a_clock_that_was_set_back_is_named_with_its_line(signed, tmp_path):
     )
 
 
+@pytest.mark.parametrize(
+    ("sealed_by", "told"),
+    [
+        (None, "one build must do both again"),
+        ("sha256:" + "0" * 64, "another build sealed it, auditor"),
+    ],
+)
+def test_a_conclusion_in_the_words_of_another_build_names_the_remedy(
+    signed, tmp_path, sealed_by, told
+):
+    root = copied(signed.root, tmp_path / "case")
+    _suspect(lambda one: one.update(basis="in other words"))(root)
+    resealed(root)
+    if sealed_by is not None:
+        edit_json(root, "evidence.json", lambda c: c["tool"].update(source_digest=sealed_by))
+        manifest_again(root)
+    (check,) = (check for check in verify(root).checks if check.id == "V13")
+    assert check.outcome == "fail"
+    assert "independent: basis is not what the statistics give" in check.details[0]
+    assert told in check.details[-1]
+    assert "auditor judge" in check.remedy
+
+
 def test_an_index_that_was_not_made_anew_differs_from_the_manifest(signed, tmp_path):
     root = copied(signed.root, tmp_path / "case")
     edit_json(root, "conclusion.json", lambda content: content.update(rules="reading/9"))
