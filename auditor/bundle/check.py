@@ -31,7 +31,8 @@ REMEDIES = {
     "V03": "a file is not as it was sealed: ask whoever sealed the case for the files again",
     "V04": "take out what the manifests do not list, or ask for the case again",
     "V05": "check --key with the signer by another way; otherwise ask for the signed case again",
-    "V06": "ask for the time stamp again; --tsa-root is the root of the authority that stamped",
+    "V06": "ask for the time stamp again; --tsa-root is the root of the authority that stamped; a "
+    "log of events that goes back in time rests on a clock alone: ask the signer why",
     "V07": "a line is not as it was collected: ask for the case again",
     "V08": "something planned is missing or unplanned: ask for the whole case, or a new one",
     "V09": "the audit is not the planned one: ask for a case with its deviations stated, or a new "

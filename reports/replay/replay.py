@@ -30,6 +30,8 @@ import hashlib
 import itertools
 import json
 import math
+import multiprocessing
+import os
 import re
 import sys
 import tomllib
@@ -39,6 +41,10 @@ from fractions import Fraction
 from functools import cache, cached_property, lru_cache
 from pathlib import Path
 from statistics import NormalDist
+
+if __name__ == "__main__":
+    # Its processes share the cores; threads of the matrix products would wait for each other.
+    os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
 
 import numpy as np
 
@@ -235,6 +241,8 @@ class Case:
         self._answered = {}
         self._arrays = {}
         self._parts = {}
+        self._sides = {}
+        self._crossings = {}
         self.gaps = {}
         """Mean divergence by probe of two subjects, by names and probes: both ways are one."""
 
@@ -255,14 +263,16 @@ class Case:
         key = (kind, subject)
         if f"arrays/{kind}/{subject}.npy" in self.withheld:
             raise NotReplayableError(f"arrays/{kind}/{subject}.npy is withheld")
-        if key not in self._arrays:
-            path = self.data / "arrays" / kind / f"{subject}.npy"
-            try:
-                found = np.load(path, "r", allow_pickle=False) if path.is_file() else None
-            except ValueError as error:
-                raise UnreadableError(f"{path} is no array: {error}") from error
+        if key in self._arrays:
+            return self._arrays[key]
+        path = self.data / "arrays" / kind / f"{subject}.npy"
+        try:
+            found = np.load(path, "r", allow_pickle=False) if path.is_file() else None
+        except ValueError as error:
+            raise UnreadableError(f"{path} is no array: {error}") from error
+        if kind != "embeddings":  # the largest: mapped while they are in use only
             self._arrays[key] = found
-        return self._arrays[key]
+        return found
 
     def part(self, kind, subject, rows):
         """Return the rows of a stored array that are of the chosen probes; see `taken`."""
@@ -270,6 +280,31 @@ class Case:
         if key not in self._parts:
             self._parts[key] = taken(self.array(kind, subject), rows, len(self.probes))
         return self._parts[key]
+
+    def crossing(self, scorer):
+        """Return (A, P, N, G) log-likelihoods and (A, P, N) bytes, authors as in the plan.
+
+        NaN and -1 where the scorer has no row; None for both without a file.
+        """
+        if scorer not in self._crossings:
+            rows = self.array("crossing", scorer)
+            self._crossings[scorer] = (None, None) if rows is None else self._crossing_table(rows)
+        return self._crossings[scorer]
+
+    def _crossing_table(self, rows):
+        shape = (len(self.subjects), len(self.probes), self.plan["repeats"])
+        scored, length = np.full((*shape, len(TEMPERATURES)), np.nan), np.full(shape, -1.0)
+        rows = rows[np.isin(rows["author"], np.arange(len(self.subjects)))]
+        cells = rows["author"], rows["probe"], rows["repeat"]
+        scored[cells], length[cells] = rows["logprob"], rows["bytes"]
+        return scored, length
+
+    def side(self, name, rows):
+        """Return a subject on the chosen probes: one object for all pairs that it is in."""
+        key = (name, rows.tobytes())
+        if key not in self._sides:
+            self._sides[key] = Side(self, name, rows)
+        return self._sides[key]
 
     def missing(self, name):
         """Return {field: reason} of what a subject lacks."""
@@ -310,6 +345,10 @@ class Case:
         if not (self.data / "redaction.json").is_file():
             return frozenset()
         return frozenset(self.json("redaction.json")["files"])
+
+    def take_replies(self, found):
+        """Take {subject: what `answered` returns} that another process has read."""
+        self._answered.update(found)
 
     def answered(self, name):
         """Return the replies of a subject, (P)(N), None where withheld, and the probes answered."""
@@ -380,9 +419,9 @@ class Side:
 
     # Opened when asked for: one that is withheld is missed by the statistics that need it alone.
 
-    @cached_property
+    @property
     def embeddings(self):
-        """(P, N, E) of the replies."""
+        """(P, N, E) of the replies, read anew."""
         found = self._case.array("embeddings", self.name)
         if found is None:
             return None
@@ -400,12 +439,51 @@ class Side:
         """The lists of likeliest tokens, position by position, or None."""
         return self._case.part("topk", self.name, self._rows)
 
-    @property
+    @cached_property
     def texts(self):
         """(P)(N) replies; NotReplayableError where one is withheld."""
-        if any(text is None for replies in self._texts for text in replies):
+        if any(None in replies for replies in self._texts):
             raise NotReplayableError(f"replies of {self.name} are withheld")
         return self._texts
+
+    @cached_property
+    def said_once(self):
+        """(P, N) of all repeats: the reply is not one to another probe too."""
+        probes = Counter(text for replies in self.texts for text in set(replies))
+        once = np.ones((len(self.texts), self._case.plan["repeats"]), dtype=bool)
+        for p, replies in enumerate(self.texts):
+            once[p, : len(replies)] = [probes[text] == 1 for text in replies]
+        return once
+
+    @cached_property
+    def codes(self):
+        """(P, N, 100) int32: the first characters of the replies, -1 after their end."""
+        heads = [text[:_HEAD] for replies in self.texts for text in replies]
+        padded = "".join(head.ljust(_HEAD) for head in heads).encode("utf-32-le", "surrogatepass")
+        found = np.frombuffer(padded, dtype="<i4").reshape(len(heads), _HEAD)
+        ends = np.array([len(head) for head in heads], dtype=np.int64)
+        found = np.where(np.arange(_HEAD) < ends[:, None], found, np.int32(-1))
+        return found.reshape(len(self.texts), -1, _HEAD)
+
+    @cached_property
+    def given(self):
+        """(P)(N) canonical answers read out of the replies, None where there is none."""
+        probes = [self._case.probes[i] for i in self._rows]
+        return [[given_answer(p, text) for text in own] for p, own in zip(probes, self.texts)]
+
+    @cached_property
+    def wrong(self):
+        """(P)(N) the same where the answer is a wrong one, else None."""
+        probes = [self._case.probes[i] for i in self._rows]
+        rights = [None if probe.answer is None else right_answer(probe) for probe in probes]
+        return [
+            [None if one == right else one for one in own] for right, own in zip(rights, self.given)
+        ]
+
+    @cached_property
+    def word_grams(self):
+        """(P)(N) lists of word 3-grams."""
+        return [[_word_grams(text) for text in replies] for replies in self.texts]
 
 
 def taken(rows, index, total):
@@ -430,8 +508,8 @@ class Pair:
         self.suspect_name = suspect
         self.rows = np.asarray(rows, dtype=np.int64)
         self.probes = [case.probes[i] for i in rows]
-        self.ours = Side(case, case.reference, self.rows)
-        self.theirs = Side(case, suspect, self.rows)
+        self.ours = case.side(case.reference, self.rows)
+        self.theirs = case.side(suspect, self.rows)
         self.why = self._reasons()
         self.pool = pool_of(case, suspect)
 
@@ -580,12 +658,6 @@ def _expected_answer(kind, value):
     return _last_number(value) if kind == "number" else _normal(value)
 
 
-def wrong_answer(probe, text):
-    """Return the answer of a reply where it is a wrong one, else None."""
-    found = given_answer(probe, text)
-    return None if found is None or found == right_answer(probe) else found
-
-
 def _after_mark(text):
     for mark in reversed(list(_MARK.finditer(text))):
         rest = text[mark.end() :]
@@ -728,11 +800,11 @@ def _divergence(name):
     return column
 
 
-def reply_means(pair, score):
-    """Return (P,) the mean score of matching replies, NaN scores left out."""
+def reply_means(ours, theirs, score):
+    """Return (P,) the mean score of matching (P)(N) values of replies, NaN scores left out."""
     found = []
-    for probe, ours, theirs in zip(pair.probes, pair.ours.texts, pair.theirs.texts):
-        scores = [score(probe, a, b) for a, b in zip(ours, theirs)]
+    for both in zip(ours, theirs):
+        scores = [score(a, b) for a, b in zip(*both)]
         kept = [s for s in scores if not math.isnan(s)]
         found.append(math.fsum(kept) / len(kept) if kept else math.nan)
     return np.array(found, dtype=np.float64)
@@ -747,38 +819,31 @@ def answer_shared(pair):
     """Return (P,): both replies give one answer."""
     _checkable(pair)
 
-    def score(probe, a, b):
-        one, other = given_answer(probe, a), given_answer(probe, b)
+    def score(one, other):
         return math.nan if one is None and other is None else float(one == other)
 
-    return reply_means(pair, score)
+    return reply_means(pair.ours.given, pair.theirs.given, score)
 
 
 def answer_shared_error(pair):
     """Return (P,): both wrong replies give one answer."""
     _checkable(pair)
 
-    def score(probe, a, b):
-        if probe.answer is None:
-            return math.nan
-        one, other = wrong_answer(probe, a), wrong_answer(probe, b)
+    def score(one, other):
         return math.nan if one is None or other is None else float(one == other)
 
-    values = reply_means(pair, score)
+    values = reply_means(pair.ours.wrong, pair.theirs.wrong, score)
     if np.isnan(values).all():
         raise UndefinedError("no common error")
     return values
 
 
-def _pool_texts(pair):
-    """Return {family: [replies on the pair's probes of each control]}."""
+def _pool_errors(pair):
+    """Return {family: [wrong answers on the pair's probes of each control]}."""
     families = {}
     for control in pair.pool:
-        texts, _ = pair.case.answered(control["name"])
-        chosen = [texts[i] for i in pair.rows]
-        if any(text is None for replies in chosen for text in replies):
-            raise NotReplayableError(f"replies of {control['name']} are withheld")
-        families.setdefault(control["family"], []).append(chosen)
+        own = pair.case.side(control["name"], pair.rows).wrong
+        families.setdefault(control["family"], []).append(own)
     return families
 
 
@@ -788,17 +853,16 @@ def _adjusted_parts(pair):
     Both wrong, with one answer, expected of the controls, left open by them; the controls' wrong
     replies where the reference is wrong, and those with its answer.
     """
-    families = _pool_texts(pair).values()
+    families = _pool_errors(pair).values()
     parts = np.zeros((len(pair.probes), 6))
-    both = zip(pair.ours.texts, pair.theirs.texts)
-    for i, (probe, replies) in enumerate(zip(pair.probes, both)):
-        pairs = list(zip(*replies))
+    both = zip(pair.ours.wrong, pair.theirs.wrong)
+    for i, (probe, answers) in enumerate(zip(pair.probes, both)):
+        pairs = list(zip(*answers))
         if probe.answer is None or not pairs:
             continue
-        errors = _usual_errors(probe, [[model[i] for model in models] for models in families])
+        errors = _usual_errors([[model[i] for model in models] for models in families])
         wrong = sum(errors.values())
-        for a, b in pairs:
-            ours, theirs = wrong_answer(probe, a), wrong_answer(probe, b)
+        for ours, theirs in pairs:
             if ours is None:
                 continue
             own = errors.get(ours, 0.0)
@@ -809,14 +873,14 @@ def _adjusted_parts(pair):
     return parts
 
 
-def _usual_errors(probe, families):
+def _usual_errors(families):
     """Return {wrong answer: how many control families give it}, models and repeats as shares."""
     errors = defaultdict(float)
     for models in families:
-        for replies in models:
-            for answer in (wrong_answer(probe, text) for text in replies):
+        for answers in models:
+            for answer in answers:
                 if answer is not None:
-                    errors[answer] += 1.0 / (len(models) * len(replies))
+                    errors[answer] += 1.0 / (len(models) * len(answers))
     return errors
 
 
@@ -845,23 +909,26 @@ _WORD = re.compile(rf"[{_WORDS}]|[^\W{_WORDS}]+")
 def text_ngram_overlap(pair):
     """Return (P,): Dice overlap of word 3-grams."""
 
-    def grams(text):
-        words = _WORD.findall(text.lower())
-        return Counter(zip(words, words[1:], words[2:]))
+    def score(one, other):
+        total = len(one) + len(other)
+        if not total or set(one).isdisjoint(other):
+            return 0.0 if total else math.nan
+        return 2.0 * sum((Counter(one) & Counter(other)).values()) / total
 
-    def score(_, a, b):
-        one, other = grams(a), grams(b)
-        total = sum(one.values()) + sum(other.values())
-        return 2.0 * sum((one & other).values()) / total if total else math.nan
+    return reply_means(pair.ours.word_grams, pair.theirs.word_grams, score)
 
-    return reply_means(pair, score)
+
+def _word_grams(text):
+    words = _WORD.findall(text.lower())
+    return list(zip(words, words[1:], words[2:]))
 
 
 def text_chrf(pair):
     """Return (P,): chrF2 (Popovic 2015), mean precision and recall over the orders both have."""
-    replies = [both for two in zip(pair.ours.texts, pair.theirs.texts) for both in zip(*two)]
+    ours, theirs = pair.ours.texts, pair.theirs.texts
+    replies = [both for two in zip(ours, theirs) for both in zip(*two)]
     scores = iter(_chrf_scores(replies))
-    return reply_means(pair, lambda *_: next(scores))
+    return reply_means(ours, theirs, lambda *_: next(scores))
 
 
 _CHRF_ORDERS = 6
@@ -1016,19 +1083,26 @@ def _js_term(x, y):
 # Representations.
 
 
+@lru_cache(maxsize=2)  # the reference's, which every pair has, and those of a suspect
+def _unit_replies(side):
+    rows = np.array(side.embeddings, dtype=np.float64)
+    length = np.sqrt(np.einsum("pne,pne->pn", rows, rows))[:, :, None]
+    return np.divide(rows, length, out=np.zeros_like(rows), where=length > 0)
+
+
+@lru_cache(maxsize=3)
+def _probe_vectors(side):
+    return _unit_replies(side).mean(axis=1)
+
+
 def unit_replies(pair):
     """Return the reply embeddings of both sides, (P, N, E), of unit length."""
-    found = []
-    for side in (pair.ours, pair.theirs):
-        rows = np.asarray(side.embeddings, dtype=np.float64)
-        length = np.sqrt(np.square(rows).sum(axis=-1, keepdims=True))
-        found.append(np.divide(rows, length, out=np.zeros_like(rows), where=length > 0))
-    return found
+    return [_unit_replies(side) for side in (pair.ours, pair.theirs)]
 
 
 def probe_vectors(pair):
     """Return one embedding a probe of both sides."""
-    return [rows.mean(axis=1) for rows in unit_replies(pair)]
+    return [_probe_vectors(side) for side in (pair.ours, pair.theirs)]
 
 
 def hidden_states(pair):
@@ -1040,7 +1114,8 @@ def embedding_cosine(pair):
     """Return (P,): mean cosine of matching replies."""
     x, y = unit_replies(pair)
     n = min(x.shape[1], y.shape[1])
-    away = np.square(x[:, :n] - y[:, :n]).sum(axis=2)
+    away = x[:, :n] - y[:, :n]
+    away = np.einsum("pne,pne->pn", away, away)
     return np.clip(1.0 - away / 2.0, -1.0, 1.0).mean(axis=1)
 
 
@@ -1109,22 +1184,41 @@ def mutual_knn(vectors, k=10):
     return value
 
 
-def _mmd_blocks(pair):
-    """Yield (rows, (b, P) H of these rows): the replies' Gaussian kernel, zero at i = j."""
-    x, y = unit_replies(pair)
+_KERNEL_CELLS = 1 << 20
+"""Of the replies' kernel that are held at a time."""
 
-    def kernel(a, b):
-        flat = b.reshape(-1, b.shape[2]).T
-        k = np.exp(np.minimum(a.reshape(-1, a.shape[2]) @ flat, 1.0) - 1.0)
-        return k.reshape(len(a), a.shape[1], len(b), b.shape[1]).mean(axis=(1, 3))
 
-    step = max(1, (1 << 22) // (len(x) * max(x.shape[1], y.shape[1]) ** 2))
+def _kernel(a, b):
+    """Return (P, Q): the Gaussian kernel of unit replies (P, N, E), (Q, M, E), averaged."""
+    k = a.reshape(-1, a.shape[2]) @ b.reshape(-1, b.shape[2]).T
+    np.minimum(k, 1.0, out=k)
+    np.exp(np.subtract(k, 1.0, out=k), out=k)
+    rows = k.reshape(len(a), a.shape[1], -1).sum(axis=1)
+    return rows.reshape(len(a), len(b), b.shape[1]).sum(axis=2) / (a.shape[1] * b.shape[1])
+
+
+def _kernel_sums(x, y, weight):
+    """Return (B,) the sums of w_i w_j k(x_i, y_j) over all i != j, for (P, B) weights.
+
+    The kernel of a side with itself is symmetric: what is right of the diagonal counts twice.
+    """
+    total, one = np.zeros(weight.shape[1]), x is y
+    step = max(1, _KERNEL_CELLS // (len(y) * x.shape[1] * y.shape[1]))
     for start in range(0, len(x), step):
-        rows = np.arange(start, min(start + step, len(x)))
-        a, b = x[rows], y[rows]
-        table = kernel(a, x) + kernel(b, y) - kernel(a, y) - kernel(b, x)
-        table[rows - start, rows] = 0.0
-        yield rows, table
+        a, first = x[start : start + step], start if one else 0
+        k = _kernel(a, y[first:])
+        if one:
+            k[:, len(a) :] *= 2.0
+        own = np.arange(len(a))
+        k[own, own + start - first] = 0.0
+        total += (weight[start : start + len(a)] * (k @ weight[first:])).sum(axis=0)
+    return total
+
+
+@lru_cache(maxsize=32)
+def _own_kernel_sum(side):
+    x = _unit_replies(side)
+    return float(_kernel_sums(x, x, np.ones((len(x), 1)))[0])
 
 
 def embedding_mmd(pair):
@@ -1132,13 +1226,17 @@ def embedding_mmd(pair):
     count = len(pair.probes)
     if count < 2:
         raise UndefinedError("1 probe")
-    return math.fsum(float(t.sum()) for _, t in _mmd_blocks(pair)) / (count * (count - 1))
+    own = [_own_kernel_sum(side) for side in (pair.ours, pair.theirs)]
+    both = float(_kernel_sums(*unit_replies(pair), np.ones((count, 1)))[0])
+    return (math.fsum(own) - 2.0 * both) / (count * (count - 1))
 
 
 def embedding_mmd_subsets(pair, chosen):
     """Return (B,) the same on subsets of the probes."""
     weight = chosen.astype(np.float64).T
-    total = sum((weight[rows] * (table @ weight)).sum(axis=0) for rows, table in _mmd_blocks(pair))
+    x, y = unit_replies(pair)
+    total = _kernel_sums(x, x, weight) + _kernel_sums(y, y, weight)
+    total -= 2.0 * _kernel_sums(x, y, weight)
     size = weight.sum(axis=0)
     return total / (size * (size - 1))
 
@@ -1147,7 +1245,8 @@ def embedding_mmd_subsets(pair, chosen):
 
 
 _RELABELLINGS = 9999
-
+_HEAD = 100
+"""Characters of a reply that are compared."""
 
 _MOST_PATTERNS = 1 << 12
 
@@ -1172,13 +1271,12 @@ def _sign_patterns(repeats):
     return 1 - 2 * (numbers[:, None] >> np.arange(repeats)[::-1] & 1)
 
 
-def _swap_patterns(probe, repeats):
-    """Return signs, and which of them each of the (B,) draws takes: few repeats, few patterns."""
-    if 1 << repeats > _MOST_PATTERNS:
-        return _swaps(probe, repeats), slice(None)
+@cache
+def _drawn_pattern(probe, repeats):
+    """Return (B,) the row of `_sign_patterns` that each draw takes."""
     bits = _swapped_bits(probe, repeats).astype(np.int64)
     number = bits @ (1 << 8 * np.arange(bits.shape[1])[::-1])
-    return _sign_patterns(repeats), number >> -repeats % 8
+    return (number >> -repeats % 8).astype(np.uint16)
 
 
 def _stream(probe, test):
@@ -1228,25 +1326,51 @@ def equality_mmd(pair):
     repeats = min(len(replies) for side in sides for replies in side)
     if not repeats:
         raise UndefinedError("a probe has no reply")
-
-    def codes(text):
-        head = [ord(c) for c in text[:100]]
-        return head + [-1] * (100 - len(head))
-
-    x, y = (
-        np.array([[codes(text) for text in replies[:repeats]] for replies in side], np.int32)
-        for side in sides
-    )
+    x, y = pair.ours.codes[:, :repeats], pair.theirs.codes[:, :repeats]
+    names = [probe.id for probe in pair.probes]
     if repeats == 1:
-        signs = np.concatenate([_swaps(p.id, 1) for p in pair.probes], axis=1)
+        signs = np.concatenate([_swaps(name, 1) for name in names], axis=1)
         return _permutation_p(*_swapped(x[:, 0], y[:, 0], signs))
+    if 1 << repeats <= _MOST_PATTERNS:
+        return _permutation_p(*_swapped_patterns(names, x, y))
     observed, null = 0.0, np.zeros(_RELABELLINGS)
-    for probe, a, b in zip(pair.probes, x, y):
-        patterns, drawn = _swap_patterns(probe.id, repeats)
-        own, swapped = _swapped(a, b, patterns)
+    for name, a, b in zip(names, x, y):
+        own, swapped = _swapped(a, b, _swaps(name, repeats))
         observed += own
-        null += swapped[drawn]
+        null += swapped
     return _permutation_p(observed, null)
+
+
+def _swapped_patterns(names, x, y):
+    """Return what `_swapped` does, summed over the probes: few repeats, few patterns of signs.
+
+    e' H e of all patterns is one product: of their e e' with the H of some probes.
+    """
+    repeats = x.shape[1]
+    signs = _sign_patterns(repeats).astype(float)
+    outer = (signs[:, :, None] * signs[:, None, :]).reshape(len(signs), -1)
+    observed, null = 0.0, np.zeros(_RELABELLINGS)
+    for start in range(0, len(x), 64):
+        a, b = x[start : start + 64], y[start : start + 64]
+        table = _equal_replies(a, b)
+        observed += float(table.sum())
+        sums = table.reshape(len(a), -1) @ outer.T
+        for name, own in zip(names[start : start + 64], sums):
+            null += own[_drawn_pattern(name, repeats)]
+    return observed, null
+
+
+def _equal_replies(x, y):
+    """Return (P, N, N) of H of the Hamming kernel of (P, N, L) code points; H_ii = 0."""
+
+    def equal(a, b):
+        return (a[:, :, None] == b[:, None]).sum(axis=3)
+
+    crossed = equal(x, y)
+    table = equal(x, x) + equal(y, y) - crossed - crossed.transpose(0, 2, 1)
+    own = np.arange(x.shape[1])
+    table[:, own, own] = 0
+    return table
 
 
 def _enough_probes(count):
@@ -1254,9 +1378,16 @@ def _enough_probes(count):
         raise UndefinedError("fewer than 8 probes")
 
 
+@cache
+def _drawn_reply(probe, count):
+    """Return (B,) which of a probe's replies each draw takes for the suspect's."""
+    drawn = _stream(probe, "equality-rank").randint(0, count, size=_RELABELLINGS)
+    return drawn.astype(np.min_scalar_type(count))
+
+
 def equality_rank(pair):
     """Return log10 p that the suspect's replies rank as the reference's own."""
-    crossing = Crossing(pair)
+    crossing = Crossing(pair, ())
     scores = crossing.logprob[0, :, :, :, TEMPERATURES.index(1.0)]  # (A, P, N)
     own = scores[1]
     own = own[:, np.isfinite(own).any(axis=0)]
@@ -1273,8 +1404,7 @@ def equality_rank(pair):
     shares = np.clip((cells - below[:, :, None]) / equal[:, :, None], 0.0, 1.0)
     drawn = np.zeros((_RELABELLINGS, rows.shape[1] - 1))
     for place, share in zip(whole, shares):
-        stream = _stream(pair.probes[place].id, "equality-rank")
-        drawn += share[stream.randint(0, len(share), size=_RELABELLINGS)]
+        drawn += share[_drawn_reply(pair.probes[place].id, len(share))]
 
     def discrepancy(cumulated):
         expected = len(whole) * cells / rows.shape[1]
@@ -1614,24 +1744,18 @@ def merge_interval(pair, value, seed, resamples):
 class Crossing:
     """(S, A, P, N, G) log-likelihoods: scorers, then authors: suspect, reference, controls."""
 
-    def __init__(self, pair):
-        case, pool = pair.case, [control["name"] for control in pair.pool]
+    def __init__(self, pair, pool):
+        case, pool = pair.case, [control["name"] for control in pool]
         names = [case.reference, *pool]
-        files = {name: case.array("crossing", name) for name in names}
-        self.scorers = [name for name in names if files[name] is not None]
+        self.scorers = [name for name in names if case.crossing(name)[0] is not None]
         self.authors = [pair.suspect_name, case.reference, *pool]
         number = {s["name"]: i for i, s in enumerate(case.subjects)}
-        place = {number[name]: i for i, name in enumerate(self.authors)}
-        shape = (len(case.probes), case.plan["repeats"])
-        scored = np.full((len(self.scorers), len(self.authors), *shape, len(TEMPERATURES)), np.nan)
-        length = np.zeros((len(self.authors), *shape))
-        for s, name in enumerate(self.scorers):
-            rows = files[name]
-            rows = rows[np.isin(rows["author"], list(place))]
-            author = np.array([place[i] for i in rows["author"].tolist()], dtype=int)
-            scored[s, author, rows["probe"], rows["repeat"]] = rows["logprob"]
-            length[author, rows["probe"], rows["repeat"]] = rows["bytes"]
-        self.logprob, self.bytes = scored[:, :, pair.rows], length[:, pair.rows]
+        cells = np.ix_([number[name] for name in self.authors], pair.rows)
+        tables = [case.crossing(name) for name in self.scorers]
+        self.logprob = np.stack([scored[cells] for scored, _ in tables])
+        self.bytes = np.zeros(self.logprob.shape[1:4])
+        for _, length in tables:
+            self.bytes = np.where(length[cells] >= 0, length[cells], self.bytes)
 
 
 def _divided(above, below):
@@ -1649,10 +1773,11 @@ class Replies:
     def __init__(self, pair):
         for field in ("pool", "crossing"):
             pair.require(field)
-        crossing = Crossing(pair)
+        crossing = Crossing(pair, pair.pool)
         kept = [0, *range(2, len(crossing.authors))]  # not the reference's own
         names = [crossing.authors[i] for i in kept]
         values = np.moveaxis(crossing.logprob[:, kept], 0, -1).copy()  # (A, P, N, G, F)
+        del crossing.logprob  # as large as the values
         values[~np.isfinite(values)] = np.nan
         values[crossing.bytes[kept] <= 0] = np.nan
         values[np.broadcast_to(np.isnan(values).any(axis=3, keepdims=True), values.shape)] = np.nan
@@ -1663,7 +1788,8 @@ class Replies:
         known = np.isfinite(values)
         number = known[..., 1:].sum(axis=-1)
         mean = np.where(known, values, 0.0)[..., 1:].sum(axis=-1) / np.maximum(number, 1)
-        counts = known[..., 0, 0] & (number[..., 0] >= 2) & self._said_once(pair, names)
+        once = np.stack([pair.case.side(name, pair.rows).said_once for name in names])
+        counts = known[..., 0, 0] & (number[..., 0] >= 2) & once
         self.z = np.where(known & counts[..., None, None], values - mean[..., None], 0.0)
         self.level = np.where(counts[..., None], mean, 0.0).sum(axis=2)  # (A, P, G)
         self.bytes = np.where(counts, crossing.bytes[kept], 0.0)  # (A, P, N)
@@ -1680,19 +1806,11 @@ class Replies:
         if heard[0, 1:].sum() < 3 or heard[1:, 0].sum() < 3:
             raise UndefinedError("fewer than 3 controls score, or were scored")
 
-    def _said_once(self, pair, names):
-        repeats = pair.case.plan["repeats"]
-        once = np.ones((len(names), len(pair.probes), repeats), dtype=bool)
-        for author, name in enumerate(names):
-            texts, _ = pair.case.answered(name)
-            said = [texts[i] for i in pair.rows]
-            if any(text is None for replies in said for text in replies):
-                raise NotReplayableError(f"replies of {name} are withheld")
-            probes = Counter(text for replies in said for text in set(replies))
-            for p, replies in enumerate(said):
-                for n, text in enumerate(replies[:repeats]):
-                    once[author, p, n] = probes[text] == 1
-        return once
+
+@lru_cache(maxsize=1)
+def unexplained_replies(pair):
+    """Return the `Replies` of a pair; its value, subsets and categories ask for the same."""
+    return Replies(pair)
 
 
 def _temperature_grid():
@@ -1921,7 +2039,7 @@ def sample_ratios(found, chosen):
 
 def sample_llr(pair):
     """Return the log-likelihood ratio of the suspect's own replies, in nats a byte."""
-    found = Replies(pair)
+    found = unexplained_replies(pair)
     value = float(sample_ratios(found, np.ones((1, len(found.stratum)), bool))[0])
     if math.isnan(value):
         raise UndefinedError("less than half was answered")
@@ -1930,7 +2048,7 @@ def sample_llr(pair):
 
 def sample_subsets(pair, chosen):
     """Return (B,) the same on subsets of the probes."""
-    found = Replies(pair)
+    found = unexplained_replies(pair)
     return np.concatenate(
         [sample_ratios(found, chosen[i : i + 250]) for i in range(0, len(chosen), 250)]
     )
@@ -1938,7 +2056,7 @@ def sample_subsets(pair, chosen):
 
 def sample_categories(pair):
     """Return [{name, value, pool, probes}]: the ratio by probe category."""
-    found = Replies(pair)
+    found = unexplained_replies(pair)
     everything = np.ones((1, len(found.stratum)), dtype=bool)
     candidate = relative_temperatures(found, everything & found.answered)
     weights = synthetic_weights(Sums(found, everything, candidate))
@@ -2253,17 +2371,57 @@ class Replay:
             self._pairs[subject] = load_pair(self.case, subject)
         return self._pairs[subject]
 
+    def usable(self, measure, subject):
+        """Return the pair of a subject that a measure is computed on, one for equal needs."""
+        key = (*measure.needs, subject)
+        if key not in self._usable:
+            self._usable[key] = usable_pair(measure, self.pair(subject))
+        return self._usable[key]
+
     def value(self, name, subject):
         """Return (value, probes, values) of a measure on a subject, or the exception it gave."""
         key = (name, subject)
         if key not in self._values:
             measure = MEASURES[name]
             try:
-                pair = usable_pair(measure, self.pair(subject))
-                self._values[key] = measured(measure, pair)
+                self._values[key] = measured(measure, self.usable(measure, subject))
             except (UndefinedError, NotReplayableError) as error:
                 self._values[key] = error
         return self._values[key]
+
+    def interval(self, measure_id, suspect, draws):
+        """Return the interval of a measure that has a value on a suspect, drawn once."""
+        key = ("interval", measure_id, suspect, draws)
+        if key not in self._values:
+            name = measure_id.partition("@")[0]
+            measure, seed = MEASURES[name], derived_seed(self.case.plan["seed"], measure_id)
+            pair, result = self.usable(measure, suspect), self.value(name, suspect)
+            self._values[key] = drawn_interval(measure, pair, result, seed, draws)
+        return self._values[key]
+
+    def take_values(self, found):
+        """Take what `computed` returned in another process."""
+        self._values.update(found)
+
+    def computed(self, task):
+        """Return what is to be known of (measures, subjects), as `_values` holds it."""
+        names, subjects = task
+        before = set(self._values)
+        for subject in subjects:
+            for name in names:
+                # A fault is found again, and told, where the statistic is checked.
+                with contextlib.suppress(NotReplayableError, *_MALFORMED):
+                    self._compute(name, subject)
+        return {key: self._values[key] for key in self._values.keys() - before}
+
+    def _compute(self, name, subject):
+        found = self.value(name, subject)
+        for row in self.statistics["suspects"].get(subject, ()):
+            draws = _draws_of(row) if row["measure"].partition("@")[0] == name else None
+            if isinstance(found, tuple) and draws and int(draws[1]) <= MOST_DRAWS:
+                self.interval(row["measure"], subject, int(draws[1]))
+        if name in DECISIVE and "without" in self.statistics:
+            self._less(name, subject)
 
     def rows(self):
         """Yield (suspect, row, outcome, detail) of every statistic."""
@@ -2323,11 +2481,10 @@ class Replay:
             return
         if row["probes"] != probes:
             yield f"probes {row['probes']} stated, {probes} found"
-        yield from self._interval_faults(suspect, row, found, tolerance)
+        yield from self._interval_faults(suspect, row, tolerance)
 
-    def _interval_faults(self, suspect, row, result, tolerance):
-        name = row["measure"].partition("@")[0]
-        drawn = re.search(r"; (\d+) ", row["implementation"] or "")
+    def _interval_faults(self, suspect, row, tolerance):
+        drawn = _draws_of(row)
         if (row["interval"] is None) != (drawn is None):
             yield "an interval without its number of draws, or draws without an interval"
         if row["interval"] is None or drawn is None:
@@ -2335,10 +2492,7 @@ class Replay:
         if int(drawn[1]) > MOST_DRAWS:
             yield f"an interval of {drawn[1]} draws; at most {MOST_DRAWS} are made again"
             return
-        measure = MEASURES[name]
-        seed = derived_seed(self.case.plan["seed"], row["measure"])
-        pair = usable_pair(measure, self.pair(suspect))
-        found = drawn_interval(measure, pair, result, seed, int(drawn[1]))
+        found = self.interval(row["measure"], suspect, int(drawn[1]))
         ends = found or (None, None)
         if not all(close(a, b, tolerance) for a, b in zip(row["interval"], ends)):
             yield f"interval {row['interval']} stated, {found and list(found)} found"
@@ -2404,7 +2558,7 @@ class Replay:
 
     def _computed_less(self, measure, subject):
         try:
-            pair = usable_pair(measure, self.pair(subject))
+            pair = self.usable(measure, subject)
             own = np.array([probe.category for probe in pair.probes])
             categories = sorted(set(own.tolist()))
             if len(categories) < 2:
@@ -2417,6 +2571,11 @@ class Replay:
 
 
 DECISIVE = ("sample-llr", "idiosyncratic-agreement")
+
+
+def _draws_of(row):
+    """Return the match whose group 1 is the number of draws of a statistic's interval, or None."""
+    return re.search(r"; (\d+) ", row["implementation"] or "")
 
 
 def _layers(pair):
@@ -2450,6 +2609,82 @@ def _same(stated, found, tolerance):
 
 def _number(value):
     return isinstance(value, (int, float)) and not isinstance(value, bool)
+
+
+# On several cores. --------------------------------------------------------------------------------
+
+
+MOST_WORKERS = 4
+"""Processes: with more, each would wait for the longest of the tasks."""
+
+
+def available_cores():
+    """Return the number of cores that this process may use."""
+    return len(os.sched_getaffinity(0)) if sys.platform == "linux" else 1
+
+
+def compute_beside(replay, workers):
+    """Compute most of what a replay asks for in `workers` processes, this one among them.
+
+    They are forks, which have read the case; only of Linux it is known that this is safe. What one
+    of them cannot compute is missing from what it sends, and computed where it is asked for.
+    """
+    if workers < 2 or sys.platform != "linux":
+        return
+    case = replay.case
+    names = [subject["name"] for subject in case.subjects]
+    case.take_replies(in_forks(case.answered, names, workers))
+    for found in in_forks(replay.computed, _tasks(replay), workers).values():
+        replay.take_values(found)
+
+
+def _tasks(replay):
+    """Return (measures, subjects): measures of equal needs share much of what they compute.
+
+    Embeddings take longest, and no subject's need another's: one subject each, to fill the ends.
+    """
+    rows = itertools.chain.from_iterable(replay.statistics["suspects"].values())
+    stated = {row["measure"].partition("@")[0] for row in rows}
+    groups = defaultdict(list)
+    for name in MEASURES:
+        if name in stated:
+            groups[tuple(MEASURES[name].needs)].append(name)
+    controls = [control["name"] for control in replay.subjects.controls]
+    subjects = (*replay.subjects.suspects, *controls)
+    embedded = tuple(groups.pop(("embeddings",), ()))
+    tasks = [(tuple(names), subjects) for names in groups.values()]
+    return tasks + [(embedded, (subject,)) for subject in subjects if embedded]
+
+
+def in_forks(compute, tasks, workers):
+    """Return {task: result}, each task computed by the next of the processes that is free."""
+    fork = multiprocessing.get_context("fork")
+    waiting, numbers = os.pipe()
+    os.write(numbers, b"".join(number.to_bytes(2, "big") for number in range(len(tasks))))
+    os.close(numbers)
+
+    def work():
+        found = {}
+        while number := os.read(waiting, 2):
+            task = tasks[int.from_bytes(number, "big")]
+            with contextlib.suppress(UnreadableError, *_MALFORMED):
+                found[task] = compute(task)
+        return found
+
+    others = []
+    for _ in range(min(workers, len(tasks)) - 1):
+        ours, theirs = fork.Pipe(duplex=False)
+        process = fork.Process(target=lambda pipe=theirs: pipe.send(work()), daemon=True)
+        process.start()
+        theirs.close()
+        others.append((process, ours))
+    found = work()
+    os.close(waiting)
+    for process, pipe in others:
+        with contextlib.suppress(EOFError):
+            found |= pipe.recv()
+        process.join()
+    return found
 
 
 # The rules of the reading, version 3. -------------------------------------------------------------
@@ -3764,8 +3999,8 @@ _OF_FITS = {"relative": 1e-9, "absolute": 1e-9}
 # The command. -------------------------------------------------------------------------------------
 
 
-def replayed(folder):
-    """Return the result of a replay as JSON values."""
+def replayed(folder, workers=1):
+    """Return the result of a replay as JSON values; `workers` processes compute it."""
     data = folder / "data" if (folder / "data" / "plan.json").is_file() else folder
     if not (data / "plan.json").is_file():
         raise UnreadableError(f"{folder} holds no case: there is no data/plan.json")
@@ -3773,6 +4008,7 @@ def replayed(folder):
         replay = Replay(Case(data))
         if set(replay.statistics["suspects"]) != set(replay.subjects.suspects):
             raise UnreadableError("statistics.json is on other suspects than the plan")
+        compute_beside(replay, workers)
     except _MALFORMED as error:
         raise UnreadableError(f"{data} is malformed: {error!r}") from error
     lines = [
@@ -3855,7 +4091,7 @@ def main(arguments=None):
     parser.add_argument("--json", action="store_true", help="print one JSON object")
     options = parser.parse_args(arguments)
     try:
-        result = replayed(options.folder)
+        result = replayed(options.folder, min(available_cores(), MOST_WORKERS))
     except (UnreadableError, *_MALFORMED) as error:
         print(printable(f"{options.folder} cannot be replayed: {error}"), file=sys.stderr)
         return 2

@@ -58,9 +58,42 @@ def test_lone_surrogates_are_letters_that_differ():
 @pytest.mark.parametrize("repeats", [2, 8, 9, 12, 13, 17])
 def test_patterns_of_swaps_are_the_draws(repeats):
     uniform = replay._stream("probe", "equality-mmd").random_sample((9999, repeats))
-    signs, drawn = replay._swap_patterns("probe", repeats)
-    assert np.array_equal(signs[drawn], np.where(uniform < 0.5, -1, 1))
-    assert np.array_equal(replay._swaps("probe", repeats), np.where(uniform < 0.5, -1, 1))
+    drawn = np.where(uniform < 0.5, -1, 1)
+    if 1 << repeats <= replay._MOST_PATTERNS:
+        patterns = replay._sign_patterns(repeats)
+        assert np.array_equal(patterns[replay._drawn_pattern("probe", repeats)], drawn)
+    assert np.array_equal(replay._swaps("probe", repeats), drawn)
+
+
+@pytest.mark.parametrize("repeats", [2, 5, 12])
+def test_sums_by_pattern_are_those_of_each_probe_alone(repeats):
+    draws = np.random.RandomState(repeats)
+    x, y = draws.randint(0, 3, (2, 70, repeats, 100)).astype(np.int32)
+    names = [f"probe-{i}" for i in range(len(x))]
+    observed, null = replay._swapped_patterns(names, x, y)
+    alone = [replay._swapped(*one) for one in zip(x, y, map(swaps_of(repeats), names), strict=True)]
+    assert observed == sum(own for own, _ in alone)
+    assert np.array_equal(null, sum(swapped for _, swapped in alone))
+
+
+def swaps_of(repeats):
+    return lambda name: replay._swaps(name, repeats)
+
+
+@pytest.mark.parametrize("cells", [1, 700, 1 << 20])
+@pytest.mark.parametrize("itself", [True, False])
+def test_sums_of_the_replies_kernel_are_those_of_the_definition(monkeypatch, cells, itself):
+    monkeypatch.setattr(replay, "_KERNEL_CELLS", cells)
+    draws = np.random.RandomState(0)
+    x, y = draws.normal(size=(13, 3, 8)), draws.normal(size=(13, 2, 8))
+    x, y = (rows / np.linalg.norm(rows, axis=2, keepdims=True) for rows in (x, y))
+    y = x if itself else y
+    weight = np.stack([np.ones(13), draws.randint(0, 2, 13), draws.random_sample(13)], axis=1)
+    wanted = np.zeros(3)
+    for i, j in permutations(range(13), 2):
+        k = [math.exp(-sum((a - b) ** 2) / 2) for a in x[i] for b in y[j]]
+        wanted += weight[i] * weight[j] * sum(k) / len(k)
+    assert replay._kernel_sums(x, y, weight) == pytest.approx(wanted, rel=1e-12)
 
 
 @pytest.mark.parametrize("count", [3, 300])

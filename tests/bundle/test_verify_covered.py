@@ -2,6 +2,7 @@
 
 import base64
 import json
+from datetime import datetime, timedelta
 
 import pytest
 from verify_world import (
@@ -14,6 +15,7 @@ from verify_world import (
     rows_of,
 )
 
+from auditor.bundle.verify import verify
 from auditor.case import Case
 from auditor.report.render import write_reports
 
@@ -159,6 +161,47 @@ def test_a_changed_custody_log_is_out_of_order(signed, tmp_path, change):
     _custody(change)(root)
     resealed(root)
     assert "V06" in failed(root)
+
+
+def test_a_clock_that_was_set_back_is_named_with_its_line(signed, tmp_path):
+    root = copied(signed.root, tmp_path / "case")
+
+    def change(rows):
+        back = datetime.fromisoformat(rows[1]["time"]) - timedelta(hours=1, seconds=5)
+        return [*rows[:2], {**rows[2], "time": back.isoformat(timespec="milliseconds")}, *rows[3:]]
+
+    _custody(change)(root)
+    resealed(root)
+    (check,) = (check for check in verify(root).checks if check.id == "V06")
+    (fault,) = [detail for detail in check.details if "set back" in detail]
+    assert check.outcome == "fail"
+    assert (
+        f"line 3 ({rows_of(root / 'data/custody.jsonl')[2]['event']}) is dated 1:00:05 before"
+        in fault
+    )
+
+
+@pytest.mark.parametrize(
+    ("sealed_by", "told"),
+    [
+        (None, "one build must do both again"),
+        ("sha256:" + "0" * 64, "another build sealed it, auditor"),
+    ],
+)
+def test_a_conclusion_in_the_words_of_another_build_names_the_remedy(
+    signed, tmp_path, sealed_by, told
+):
+    root = copied(signed.root, tmp_path / "case")
+    _suspect(lambda one: one.update(basis="in other words"))(root)
+    resealed(root)
+    if sealed_by is not None:
+        edit_json(root, "evidence.json", lambda c: c["tool"].update(source_digest=sealed_by))
+        manifest_again(root)
+    (check,) = (check for check in verify(root).checks if check.id == "V13")
+    assert check.outcome == "fail"
+    assert "independent: basis is not what the statistics give" in check.details[0]
+    assert told in check.details[-1]
+    assert "auditor judge" in check.remedy
 
 
 def test_an_index_that_was_not_made_anew_differs_from_the_manifest(signed, tmp_path):
