@@ -16,6 +16,7 @@ import numpy as np
 
 from auditor.canon import canonical_json, json_digest
 from auditor.case import storage_errors
+from auditor.case_watch import FILE
 from auditor.collect.first_answers import drawn_answers
 from auditor.enrolment.baseline import LOG10_ALARM, QUERIES, SCHEMA
 from auditor.errors import InputError
@@ -25,7 +26,7 @@ from auditor.progress import Progress
 from auditor.types import Message, Probe
 
 RESULT, LOG = "auditor/watch/2", "auditor/watch-log/1"
-IN_A_CASE = Path("data", "watch-baseline.json")
+IN_A_CASE = Path("data", FILE)
 _LIMITS = (
     "A deployment that answers otherwise than those of every group of the baseline is called "
     "changed, also where the weights are the same: another system message or template is another "
