@@ -10,18 +10,9 @@ from auditor.case import Case
 from auditor.errors import CaseError, InputError
 from auditor.progress import Progress
 from auditor.types import WATCHED, Access
+from auditor.watched import FILE, watched_subject
 
-FILE = "watch-baseline.json"
 _BY_HAND = "leave it out, and make a baseline with: auditor watch SPEC --enrol FILE"
-
-
-def watched_subject(plan: dict[str, Any]) -> dict[str, Any] | None:
-    """Return the subject of a case's plan that a baseline is made of; None where none is."""
-    wanted = plan.get("watch")
-    if wanted is None:
-        return None
-    subject: dict[str, Any] = next(s for s in plan["subjects"] if s["role"] == wanted["role"])
-    return subject
 
 
 def check_watch(role: str, access: Access, subjects: list[dict[str, Any]]) -> None:

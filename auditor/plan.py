@@ -123,9 +123,7 @@ def plan_audit(request: AuditRequest) -> dict[str, Any]:
         "access": request.access.name,
         "repeats": request.repeats,
         "decoding": request.decoding.as_json(),
-        # Left out where there is none, so that cases begun before there was such a key go on.
-        **({} if request.system is None else {"system": request.system}),
-        **({} if request.watch is None else {"watch": asdict(request.watch)}),
+        **_stated(request),
         "seed": request.seed,
         "device": request.device,
         "dtype": request.dtype,
@@ -133,6 +131,13 @@ def plan_audit(request: AuditRequest) -> dict[str, Any]:
         "encoder": request.encoder,
         "rules": Thresholds().as_json(),
     }
+
+
+def _stated(request: AuditRequest) -> dict[str, Any]:
+    """Return keys that are left out where unstated, so that cases begun before them go on."""
+    watch = None if request.watch is None else asdict(request.watch)
+    found = {"system": request.system, "watch": watch}
+    return {key: value for key, value in found.items() if value is not None}
 
 
 def _check_recorded(subjects: Sequence[dict[str, Any]], probes: Sequence[Probe]) -> None:

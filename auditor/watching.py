@@ -16,7 +16,6 @@ import numpy as np
 
 from auditor.canon import canonical_json, json_digest
 from auditor.case import storage_errors
-from auditor.case_watch import FILE
 from auditor.collect.first_answers import drawn_answers
 from auditor.enrolment.baseline import LOG10_ALARM, QUERIES, SCHEMA
 from auditor.errors import InputError
@@ -24,6 +23,7 @@ from auditor.judge.betting import Cell, Wagers
 from auditor.models.base import Model
 from auditor.progress import Progress
 from auditor.types import Message, Probe
+from auditor.watched import FILE
 
 RESULT, LOG = "auditor/watch/2", "auditor/watch-log/1"
 IN_A_CASE = Path("data", FILE)

@@ -9,10 +9,10 @@ from auditor.bundle.evidence import changed_since
 from auditor.bundle.planned_replies import planned_replies
 from auditor.bundle.scan import NOTHING, Scanned
 from auditor.case import Case
-from auditor.case_watch import FILE as WATCH
-from auditor.case_watch import watched_subject
 from auditor.exchanges import exchange_path, is_served, log_owner, read_exchanges, server_row
 from auditor.stored import iterate_records
+from auditor.watched import FILE as WATCH
+from auditor.watched import watched_subject
 from auditor.withheld import redaction
 
 _OWNED = ("arrays/", "exchanges/")

@@ -12,10 +12,10 @@ from auditor.bundle.replies import Replies
 from auditor.bundle.scan import NOTHING, Scanned
 from auditor.canon import digest, file_digest, json_digest, tree_digest
 from auditor.case import Case
-from auditor.case_watch import FILE as WATCH
-from auditor.case_watch import watched_subject
 from auditor.errors import CaseError
 from auditor.stored import iterate_records, planned_suites, probe_digest
+from auditor.watched import FILE as WATCH
+from auditor.watched import watched_subject
 
 _BARE = 0
 """Version of a suite that is one file of items, whose digest is the suite's."""

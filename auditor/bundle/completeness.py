@@ -8,10 +8,10 @@ from typing import Any
 from auditor.bundle.planned_replies import planned_replies
 from auditor.bundle.scan import NOTHING, Scanned
 from auditor.case import Case
-from auditor.case_watch import FILE as WATCH
 from auditor.errors import CaseError
 from auditor.exchanges import exchange_path, failed_attempts
 from auditor.stored import iterate_records
+from auditor.watched import FILE as WATCH
 from auditor.withheld import redaction, withheld_names
 
 _STAGES = {

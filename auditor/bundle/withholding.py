@@ -9,10 +9,10 @@ import numpy as np
 
 from auditor.bundle.rules import Rule, Selection, occurs, pattern, strings_of
 from auditor.case import Case
-from auditor.case_watch import FILE as WATCH
-from auditor.case_watch import watched_subject
 from auditor.errors import CaseError
 from auditor.exchanges import log_owner
+from auditor.watched import FILE as WATCH
+from auditor.watched import watched_subject
 
 OF_WEIGHTS = frozenset({"span", "weight_cka", "merge", "rederivation", "neurons", "transcript"})
 """Kinds of arrays that hold nothing of a single reply: of weights, of neurons over all positions,

@@ -15,12 +15,12 @@ from auditor.bundle.completeness import check_complete
 from auditor.bundle.evidence import FILE as INDEX
 from auditor.bundle.verify import verify
 from auditor.case import Case
-from auditor.case_watch import FILE
 from auditor.cli.main import run
 from auditor.errors import CaseError, InputError
 from auditor.plan import AuditRequest, Watched, plan_audit
 from auditor.sealing import seal_case
 from auditor.types import Access
+from auditor.watched import FILE
 
 WANTED = dataclasses.replace(
     REQUEST, watch=Watched(role="suspect", candidates=60), access=Access.WEIGHTS
