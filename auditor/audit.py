@@ -103,19 +103,24 @@ def collect(
     terms: "ServerTerms | None" = None,
     executor: "Executor | None" = None,
 ) -> None:
-    """Ask the models everything that the plan asks for and the case lacks, marks included.
+    """Ask the models everything that the plan asks for and the case lacks.
+
+    The marks of a run and the baseline of a watch are part of it.
 
     Raises:
         CaseError: a model, a suite, a run or a file is not the one that was planned or written.
+        InputError: a baseline for `auditor watch` cannot be made of the model.
         StorageError: the disk is full; repeat the call to continue.
         ServerError, BudgetError: a server or a limit ended it; repeat the call to continue.
         ExecutorError: the executor cannot be reached, or loses its workers; likewise.
     """
     from auditor.case_marks import look_for_marks
+    from auditor.case_watch import enrol_watched
     from auditor.collect.run import collect_case
 
     collect_case(case, progress, terms, executor)
     look_for_marks(case, progress, terms)
+    enrol_watched(case, progress)
 
 
 def default_folder(plan: dict[str, Any]) -> Path:

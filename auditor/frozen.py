@@ -80,5 +80,6 @@ def asked(declared: dict[str, Any]) -> dict[str, Any]:
         "decoding": sampling,
         "seed": declared["seed"],
         "encoder": declared["encoder"],
+        "watch": declared.get("watch"),
         **{key: compute[key] for key in ("device", "dtype", "batch_tokens")},
     }

@@ -6,7 +6,7 @@ The plan is the identity of a case: repeating a command gives the same plan and 
 import re
 import shlex
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from typing import Any
 
 from auditor.case import FORMATS
@@ -33,6 +33,16 @@ class ControlSpec:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Watched:
+    """The model of which a case holds a baseline for `auditor watch`."""
+
+    role: str
+    """``reference`` or ``suspect``."""
+    candidates: int = 400
+    """Questions to choose from."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class AuditRequest:
     """One audit as a person asks for it."""
 
@@ -54,6 +64,8 @@ class AuditRequest:
     dtype: str | None = None
     batch_tokens: int = 2048
     encoder: str | None = "all-MiniLM-L6-v2"
+    watch: Watched | None = None
+    """The baseline for `auditor watch` that is made besides."""
 
 
 def parse_control(text: str) -> ControlSpec:
@@ -80,6 +92,7 @@ def plan_audit(request: AuditRequest) -> dict[str, Any]:
     Raises:
         InputError: a model, a suite or a number of the request cannot be used.
     """
+    from auditor.case_watch import check_watch
     from auditor.collect import suite
     from auditor.collect.conditions import conditioned
 
@@ -91,6 +104,8 @@ def plan_audit(request: AuditRequest) -> dict[str, Any]:
     subjects = _subjects(request)
     asked = [conditioned(probe, request.system) for _, probes in selected for probe in probes]
     _check_recorded(subjects, asked)
+    if request.watch is not None:
+        check_watch(request.watch.role, request.access, subjects)
     return {
         "schema": SCHEMA,
         "command": request.command,
@@ -108,8 +123,7 @@ def plan_audit(request: AuditRequest) -> dict[str, Any]:
         "access": request.access.name,
         "repeats": request.repeats,
         "decoding": request.decoding.as_json(),
-        # Left out where there is none, so that cases begun before there was such a key go on.
-        **({} if request.system is None else {"system": request.system}),
+        **_stated(request),
         "seed": request.seed,
         "device": request.device,
         "dtype": request.dtype,
@@ -117,6 +131,13 @@ def plan_audit(request: AuditRequest) -> dict[str, Any]:
         "encoder": request.encoder,
         "rules": Thresholds().as_json(),
     }
+
+
+def _stated(request: AuditRequest) -> dict[str, Any]:
+    """Return keys that are left out where unstated, so that cases begun before them go on."""
+    watch = None if request.watch is None else asdict(request.watch)
+    found = {"system": request.system, "watch": watch}
+    return {key: value for key, value in found.items() if value is not None}
 
 
 def _check_recorded(subjects: Sequence[dict[str, Any]], probes: Sequence[Probe]) -> None:

@@ -14,11 +14,11 @@ from auditor.distill.recipe_errors import read_yaml, recipe_error
 from auditor.distill.recipe_part import Count, Names, Part
 from auditor.errors import InputError, PlanError, RecipeError
 from auditor.models.specifier import beside
-from auditor.plan import PACK, AuditRequest, ControlSpec
+from auditor.plan import PACK, AuditRequest, ControlSpec, Watched
+from auditor.plan_parts import Compute, Matter, Outputs, Sampling, Text, Watch
 from auditor.types import Access, Decoding
 
 SCHEMA = "auditor/audit-plan/1"
-Text = Annotated[str, Field(min_length=1)]
 Profile = Literal["eu-gpai"]
 ControlRole = Literal["independent", "sibling", "base", "imitation", "replication"]
 
@@ -74,53 +74,6 @@ class Population(Part):
     """Fewest control families of a role; fewer are a deviation."""
 
 
-class Party(Part):
-    """Somebody whom the matter is about."""
-
-    name: Text
-    role: Text
-    """For example ``claimant``, ``provider of the suspect``."""
-
-
-class Matter(Part):
-    """Who asks whom for what: shown in the report as stated, and used for nothing else."""
-
-    number: Text | None = None
-    """File number."""
-    parties: list[Party] = Field(default_factory=list)
-    examiner: Text | None = None
-    instructed_by: Text | None = None
-    instructions: Text | None = None
-    """As received."""
-
-
-class Sampling(Part):
-    """How replies are drawn."""
-
-    repeats: Count = 1
-    temperature: Annotated[float, Field(ge=0)] = 1.0
-    top_p: Annotated[float, Field(gt=0, le=1)] = 1.0
-    top_k: Annotated[int, Field(ge=0)] = 0
-    max_new_tokens: Count = 48
-    system: Text | None = None
-    """Message before every chat that brings none of its own."""
-
-
-class Compute(Part):
-    """What the models run on; changes rounding, and on a GPU the drawn replies."""
-
-    device: Text | None = None
-    dtype: Literal["float32", "bfloat16", "float16"] | None = None
-    batch_tokens: Count = 2048
-
-
-class Outputs(Part):
-    """Where the case goes."""
-
-    folder: Text | None = None
-    """Relative to the plan; --out replaces it."""
-
-
 class AuditPlan(Part):
     """One audit, declared before any output is seen."""
 
@@ -151,6 +104,8 @@ class AuditPlan(Part):
     decision: Text | None = None
     """Version of the reading rules, for example ``reading/3``."""
     encoder: Text | None = "all-MiniLM-L6-v2"
+    watch: Watch | None = None
+    """The baseline for `auditor watch` that is made besides."""
     compute: Compute = Compute()
     outputs: Outputs = Outputs()
     profile: Profile | None = None
@@ -184,8 +139,8 @@ class AuditPlan(Part):
     def as_json(self) -> dict[str, Any]:
         """Return the plan with every default filled in; its digest is what a lock freezes.
 
-        ``matter``, ``profile`` and ``sampling.system`` are left out where they are not stated, so
-        that plans locked before there were such keys keep their digest.
+        ``matter``, ``profile``, ``watch`` and ``sampling.system`` are left out where they are not
+        stated, so that plans locked before there were such keys keep their digest.
         """
         content = self.model_dump(mode="json", by_alias=True)
         if content["sampling"]["system"] is None:
@@ -193,7 +148,7 @@ class AuditPlan(Part):
         return {
             key: value
             for key, value in content.items()
-            if value is not None or key not in ("matter", "profile")
+            if value is not None or key not in ("matter", "profile", "watch")
         }
 
     def request(self) -> AuditRequest:
@@ -222,6 +177,7 @@ class AuditPlan(Part):
             dtype=self.compute.dtype,
             batch_tokens=self.compute.batch_tokens,
             encoder=self.encoder,
+            watch=None if self.watch is None else Watched(**self.watch.model_dump()),
         )
 
 

@@ -15,6 +15,8 @@ import numpy.typing as npt
 Array = npt.NDArray[Any]
 Role = Literal["reference", "suspect", "independent", "sibling", "base", "imitation", "replication"]
 CONTROL_ROLES: tuple[Role, ...] = ("independent", "sibling", "base", "imitation", "replication")
+WATCHED: tuple[Role, ...] = ("reference", "suspect")
+"""Roles of which an audit makes a baseline for `auditor watch`."""
 
 
 class Access(IntEnum):

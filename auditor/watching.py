@@ -23,9 +23,10 @@ from auditor.judge.betting import Cell, Wagers
 from auditor.models.base import Model
 from auditor.progress import Progress
 from auditor.types import Message, Probe
+from auditor.watched import FILE
 
 RESULT, LOG = "auditor/watch/2", "auditor/watch-log/1"
-IN_A_CASE = Path("data", "watch-baseline.json")
+IN_A_CASE = Path("data", FILE)
 _LIMITS = (
     "A deployment that answers otherwise than those of every group of the baseline is called "
     "changed, also where the weights are the same: another system message or template is another "

@@ -27,6 +27,7 @@ CORE = {
     "progress",
     "spellings",
     "withheld",
+    "watched",
 }
 # package -> packages of ours it may import (DESIGN, section 3); core is allowed everywhere.
 ALLOWED = {
@@ -51,7 +52,7 @@ ALLOWED = {
     "registry": {"kernels", "models"},
     "bundle": {"measures", "judge", "report", "deviations", "frozen"},
     # The two modules that chain the stages, and the demonstration.
-    "plan": {"collect", "judge", "models"},
+    "plan": {"case_watch", "collect", "judge", "models"},
     "measuring": {"measures", "judge"},
     "audit": {
         "collect",
@@ -61,15 +62,18 @@ ALLOWED = {
         "models",
         "plan",
         "case_marks",
+        "case_watch",
         "deviations",
     },
     "sealing": {"bundle", "collect", "models", "report"},
     # The plan as people write it, its lock, what departs from it, and the marks that it names.
-    "plan_file": {"distill", "measures", "models", "plan"},
+    "plan_file": {"distill", "measures", "models", "plan", "plan_parts"},
+    "plan_parts": {"distill"},
     "plan_lock": {"judge", "plan", "plan_file", "case_marks", "deviations", "frozen"},
     "frozen": set(),
     "deviations": set(),
     "case_marks": {"collect", "judge", "models", "mark_tests", "plan_file"},
+    "case_watch": {"enrolment", "models"},
     "demo": {"audit", "bundle", "plan", "controls", "distill", "models", "report", "sealing"},
     "mark_tests": {"distill", "kernels", "models"},
     "measured_lineage": {"audit", "distill", "models", "plan"},

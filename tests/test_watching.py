@@ -107,6 +107,8 @@ def test_another_number_type_is_the_same_model(baseline: dict[str, Any]) -> None
         validator("watch-2").validate(result)
         assert result["outcome"] == "no change seen"
         assert result["queries"] == sum(sum(cell["given"]) for cell in result["cells"]) == 60
+        # each question is drawn anew: a near tie is not always answered alike
+        assert any(sum(count > 0 for count in cell["given"]) > 1 for cell in result["cells"])
 
 
 def test_another_model_is_seen_and_the_watch_ends(baseline: dict[str, Any]) -> None:
@@ -123,7 +125,7 @@ def test_a_watch_goes_on_where_its_log_ends(baseline: dict[str, Any], tmp_path: 
     watched(SPEC, baseline, queries=8, log=log)
     with log.open("ab") as stream:
         stream.write(b'{"cell":0,"ans')  # killed while it wrote
-    again = watched(SPEC, baseline, queries=12, log=log)
+    again = watched(SPEC, baseline, queries=12, log=log, seed=9)  # that of the log is gone on with
     assert again == whole
     assert len(log.read_bytes().splitlines()) == 21
 
@@ -132,6 +134,52 @@ def test_a_seen_change_asks_nothing_more(baseline: dict[str, Any], tmp_path: Pat
     log = tmp_path / "watch.jsonl"
     first = watched(OTHER, baseline, log=log)
     assert watched(OTHER, baseline, log=log) == first
+
+
+def test_an_answer_that_has_no_name_is_any_other(baseline: dict[str, Any], tmp_path: Path) -> None:
+    log = tmp_path / "watch.jsonl"
+    watched(OTHER, baseline, log=log)
+    lines = [json.loads(line) for line in log.read_bytes().splitlines()[1:]]
+    named = [baseline["cells"][line["cell"]]["answers"] for line in lines]
+    places = [
+        names.index(line["text"]) if line["text"] in names else len(names)
+        for names, line in zip(named, lines, strict=True)
+    ]
+    assert [line["answer"] for line in lines] == places
+    assert any(place == len(names) for place, names in zip(places, named, strict=True))
+
+
+def test_an_alarm_is_not_taken_back(baseline: dict[str, Any], tmp_path: Path) -> None:
+    # A log whose answers are any other until the alarm, then the usual ones until it is passed.
+    log, groups = tmp_path / "watch.jsonl", groups_of(baseline)
+    watched(SPEC, baseline, queries=1, log=log)
+    head = log.read_bytes().splitlines()[0]
+    wagers, lines, highest = Wagers(groups), [], 0.0
+    while not (highest >= 2.0 and wagers.log10_wealth < 1.9):
+        cell = wagers.next_cell()
+        usual = groups[0][cell].usual
+        answer = int(usual.argmax()) if highest >= 2.0 else len(usual) - 1
+        highest = max(highest, wagers.add(cell, answer))
+        lines.append({"cell": cell, "answer": answer, "text": "", "time": ""})
+        assert len(lines) < 500
+    log.write_bytes(b"\n".join([head, *(json.dumps(line).encode() for line in lines), b""]))
+    found = watched(SPEC, baseline, queries=5, log=log)
+    assert (found["outcome"], found["queries"]) == ("changed", len(lines))
+    assert found["highest_log10_wealth"] == pytest.approx(highest)
+    assert found["p"] == pytest.approx(10.0**-highest)
+    assert found["log10_wealth"] == pytest.approx(wagers.log10_wealth)
+
+
+def test_the_log_of_another_baseline_or_form_is_refused(
+    baseline: dict[str, Any], tmp_path: Path
+) -> None:
+    log = tmp_path / "watch.jsonl"
+    watched(SPEC, baseline, queries=1, log=log)
+    with pytest.raises(InputError, match="or baseline"):
+        watched(SPEC, {**baseline, "noise": 0.5}, queries=1, log=log)
+    log.write_bytes(log.read_bytes().replace(b"auditor/watch-log/1", b"auditor/watch-log/9"))
+    with pytest.raises(InputError, match="another subject or baseline"):
+        watched(SPEC, baseline, queries=1, log=log)
 
 
 def test_the_log_of_another_subject_is_refused(baseline: dict[str, Any], tmp_path: Path) -> None:
@@ -161,6 +209,12 @@ def test_exit_codes_say_what_was_seen(
     words = ["--baseline", str(stored), "--seed", "3"]
     assert run(["watch", SPEC, *words, "--queries", "20"]) == 0
     assert "would have been seen" in capsys.readouterr().out
+    log = tmp_path / "watch.jsonl"
+    shown = ["--queries", "7", "--alpha", "0.2", "--log", str(log), "--json"]
+    assert run(["watch", SPEC, *words, *shown]) in (0, 3)
+    found = json.loads(capsys.readouterr().out)
+    assert found["log10_alarm"] == pytest.approx(0.69897)  # log10 of 5
+    assert found["queries"] == len(log.read_bytes().splitlines()) - 1 <= 7
     assert run(["watch", OTHER, *words, "--json"]) == 3
     assert json.loads(capsys.readouterr().out)["outcome"] == "changed"
     case = tmp_path / "case"
@@ -204,6 +258,24 @@ def test_a_broken_baseline_is_named(stored: Path, capsys: pytest.CaptureFixture[
     stored.write_text(json.dumps(content))
     assert run(["watch", SPEC, "--baseline", str(stored), "--json"]) == 2
     assert "broken" in json.loads(capsys.readouterr().out)["error"]["message"]
+
+
+def test_a_watch_without_queries_is_refused(
+    stored: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert run(["watch", SPEC, "--baseline", str(stored), "--queries", "0"]) == 2
+    assert "0 queries" in capsys.readouterr().err
+
+
+def test_another_deployment_is_enrolled_with_the_subject(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path, also = tmp_path / "both.json", f"local:{tiny_folder('zoo/reference-00')}"
+    words = ["--candidates", "80", "--cells", "8", "--also", also]
+    assert run(["watch", SPEC, "--enrol", str(path), *words]) == 0
+    assert "8 deployments in 4 groups" in capsys.readouterr().out
+    groups = json.loads(path.read_bytes())["groups"]
+    assert [group["spec"] for group in groups] == [SPEC, SPEC, also, also]
 
 
 def test_an_impossible_alpha_is_refused(stored: Path, capsys: pytest.CaptureFixture[str]) -> None:

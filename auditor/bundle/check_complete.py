@@ -11,6 +11,8 @@ from auditor.bundle.scan import NOTHING, Scanned
 from auditor.case import Case
 from auditor.exchanges import exchange_path, is_served, log_owner, read_exchanges, server_row
 from auditor.stored import iterate_records
+from auditor.watched import FILE as WATCH
+from auditor.watched import watched_subject
 from auditor.withheld import redaction
 
 _OWNED = ("arrays/", "exchanges/")
@@ -21,7 +23,12 @@ _OF_MARKS = "exchanges/marks/"
 def check_completeness(case: Case, scanned: Mapping[str, Scanned] = NOTHING) -> Check:
     """V08: every planned reply is recorded or listed as failed; arrays are the collected ones."""
     check_complete(case, scanned)
-    faults = [*_collected_faults(case), *_exchange_faults(case, scanned), *absence_faults(case)]
+    faults = [
+        *_collected_faults(case),
+        *_baseline_faults(case),
+        *_exchange_faults(case, scanned),
+        *absence_faults(case),
+    ]
     return judged("V08", faults, _notes(case))
 
 
@@ -49,6 +56,11 @@ def _exchange_faults(case: Case, scanned: Mapping[str, Scanned]) -> Iterator[str
             if record["outcome"] not in ("error", "withheld") and call not in answered:
                 yield f"a reply of {name} to {record['probe_id']} stands in no exchange"
                 break
+
+
+def _baseline_faults(case: Case) -> Iterator[str]:
+    if (case.data / WATCH).is_file() and watched_subject(case.read_json("plan.json")) is None:
+        yield f"data/{WATCH} was not planned"
 
 
 def _notes(case: Case) -> Iterator[str]:

@@ -19,7 +19,7 @@ from auditor.case import Case
 from auditor.errors import CaseError
 from auditor.withheld import PARENT, REDACTION, redaction, rows_resting_on, withheld_names
 
-_LEFT_OUT = ("array", "marks", "exchanges")
+_LEFT_OUT = ("array", "marks", "exchanges", "watch")
 _REWRITTEN = ("report", "errors")
 _TREE = ("lines", "merkle_root", "last")
 

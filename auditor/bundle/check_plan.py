@@ -14,6 +14,8 @@ from auditor.canon import digest, file_digest, json_digest, tree_digest
 from auditor.case import Case
 from auditor.errors import CaseError
 from auditor.stored import iterate_records, planned_suites, probe_digest
+from auditor.watched import FILE as WATCH
+from auditor.watched import watched_subject
 
 _BARE = 0
 """Version of a suite that is one file of items, whose digest is the suite's."""
@@ -31,6 +33,7 @@ def check_plan(case: Case, scanned: Mapping[str, Scanned] = NOTHING) -> Check:
         *_custody_faults(case, plan),
         *_model_faults(case, plan),
         *_suite_faults(case, plan),
+        *_watch_faults(case, plan),
         *declared_faults(case, plan),
         *_record_faults(case, plan, scanned),
     ]
@@ -68,6 +71,15 @@ def _suite_faults(case: Case, plan: dict[str, Any]) -> Iterator[str]:
                 yield f"data/probes/{folder.name}/SHA256SUMS is not that of the suite's files"
         if not whole:
             yield f"data/probes/{folder.name} is not the suite of the planned digest"
+
+
+def _watch_faults(case: Case, plan: dict[str, Any]) -> Iterator[str]:
+    subject = watched_subject(plan)
+    if subject is None or not (case.data / WATCH).is_file():  # missing: V08 says so
+        return
+    baseline = case.read_json(WATCH)
+    if any(baseline[key] != subject[key] for key in ("spec", "digest")):
+        yield f"data/{WATCH} is not of {subject['name']}, whose baseline was planned"
 
 
 def _record_faults(

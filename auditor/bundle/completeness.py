@@ -11,7 +11,8 @@ from auditor.case import Case
 from auditor.errors import CaseError
 from auditor.exchanges import exchange_path, failed_attempts
 from auditor.stored import iterate_records
-from auditor.withheld import redaction
+from auditor.watched import FILE as WATCH
+from auditor.withheld import redaction, withheld_names
 
 _STAGES = {
     "subjects.json": "collect",
@@ -39,7 +40,7 @@ def check_complete(case: Case, scanned: Mapping[str, Scanned] = NOTHING) -> None
     """
     plan = case.read_json("plan.json")
     for name, stage in _expected(plan):
-        if not (case.data / name).is_file():
+        if not (case.data / name).is_file() and name not in withheld_names(case):
             raise CaseError(
                 f"the case is incomplete: data/{name} is missing",
                 hint=f"`auditor {stage} {case.root}` writes it",
@@ -54,6 +55,8 @@ def _expected(plan: dict[str, Any]) -> Iterator[tuple[str, str]]:
         yield f"collected/{subject['name']}.json", "collect"
     if plan.get("marks"):
         yield "marks.json", "collect"
+    if plan.get("watch") is not None:
+        yield WATCH, "collect"
     if plan.get("declared") is not None:
         yield "deviations.json", "judge"
 

@@ -41,6 +41,7 @@ _ROLES = {
     "conclusion": "conclusion",
     "deviations": "deviations",
     "prefilter": "prefilter",
+    "watch-baseline": "watch",
     "custody": "custody",
     "replay": "replay",
     "redaction": "redaction",

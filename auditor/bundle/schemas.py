@@ -28,9 +28,12 @@ _DOCUMENTS = {
     "calibration.json": "calibration",
     "marks.json": "case-marks",
     "prefilter.json": "prefilter",
+    "watch-baseline.json": "watch-baseline",
     "redaction.json": "redaction",
     f"{PARENT}/evidence.json": "evidence",
 }
+_VERSIONS = {"watch-baseline": 2}
+"""Of schemas whose version is not 1."""
 _DOCUMENTS_IN = {"collected": "collected", "marks": "case-mark-tests"}
 """By folder."""
 _LINES = {"custody.jsonl": "custody", "errors.jsonl": "errors"}
@@ -80,7 +83,7 @@ def title(schema: str) -> str:
 
 
 def _file(schema: str) -> str:
-    return f"{schema}-1.json"
+    return f"{schema}-{_VERSIONS.get(schema, 1)}.json"
 
 
 @cache

@@ -11,6 +11,8 @@ from auditor.bundle.rules import Rule, Selection, occurs, pattern, strings_of
 from auditor.case import Case
 from auditor.errors import CaseError
 from auditor.exchanges import log_owner
+from auditor.watched import FILE as WATCH
+from auditor.watched import watched_subject
 
 OF_WEIGHTS = frozenset({"span", "weight_cka", "merge", "rederivation", "neurons", "transcript"})
 """Kinds of arrays that hold nothing of a single reply: of weights, of neurons over all positions,
@@ -30,6 +32,8 @@ class Hidden:
     """Places of these subjects in the plan."""
     logs: frozenset[str] = frozenset()
     """Names of the exchange logs with servers that hold replies of these subjects."""
+    watched: str | None = None
+    """Of which subject the case holds a baseline for `auditor watch`."""
 
 
 def hidden(case: Case, lines: Iterable[str]) -> Hidden:
@@ -37,6 +41,7 @@ def hidden(case: Case, lines: Iterable[str]) -> Hidden:
     plan = case.read_json("plan.json")
     names = [subject["name"] for subject in plan["subjects"]]
     chosen = frozenset(PurePosixPath(name).parts[1] for name in lines)
+    watched = watched_subject(plan)
     return Hidden(
         subjects=chosen,
         reference=names[0],
@@ -46,6 +51,7 @@ def hidden(case: Case, lines: Iterable[str]) -> Hidden:
             for subject in plan["subjects"]
             if subject["name"] in chosen
         ),
+        watched=None if watched is None else watched["name"],
     )
 
 
@@ -65,6 +71,9 @@ def files_to_withhold(
             reason = _array_reason(case, name, told)
         elif kind == "marks" and rest:
             reason = _marks_reason(case, name, rules)
+        elif name == WATCH and may_tell(name, told):
+            # Some of its questions are those of the suites.
+            reason = f"first words of replies of {told.watched}"
         elif kind == "exchanges":
             reason = _exchange_reason(case, name, told, rules)
         else:
@@ -89,6 +98,8 @@ def _array_reason(case: Case, name: str, told: Hidden) -> str | None:
 def may_tell(name: str, told: Hidden) -> bool:
     """Say whether a file below data/ may tell of a withheld reply, as far as its name shows."""
     path = PurePosixPath(name)
+    if name == WATCH:
+        return told.watched in told.subjects
     if path.parts[0] == "exchanges" and path.parts[1] != _OF_MARKS:
         return path.stem in told.logs
     kind = path.parts[1] if path.parts[0] == "arrays" else None

@@ -9,8 +9,8 @@ import click
 from auditor.cli import output
 from auditor.cli.executing import executor_of, executor_options
 from auditor.cli.spending import limits_of, show_forecast, spending_options
-from auditor.plan import DEFAULT_PROBES, AuditRequest, parse_control
-from auditor.types import Access, Decoding
+from auditor.plan import DEFAULT_PROBES, AuditRequest, Watched, parse_control
+from auditor.types import WATCHED, Access, Decoding
 
 if TYPE_CHECKING:
     from auditor.cli.gate import Gate
@@ -91,6 +91,11 @@ _OPTIONS = (
         default=2048,
         show_default=True,
         help="Tokens in one forward pass.",
+    ),
+    click.option(
+        "--watch",
+        type=click.Choice(WATCHED),
+        help="Make a baseline of this model besides, for `auditor watch --baseline CASE`.",
     ),
     click.option(
         "--seed", type=int, default=0, show_default=True, help="Seed of every random choice."
@@ -196,4 +201,5 @@ def _request(
         device=options["device"],
         dtype=options["dtype"],
         batch_tokens=options["batch_tokens"],
+        watch=None if options["watch"] is None else Watched(role=options["watch"]),
     )

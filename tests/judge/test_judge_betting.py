@@ -126,7 +126,8 @@ def test_a_deployment_of_any_group_is_honest():
     for answer, place in ((0, 0), (1, 1)):
         wagers = Wagers([one, other])
         for _ in range(40):
-            wagers.add(wagers.next_cell(), answer)
+            least = wagers.add(wagers.next_cell(), answer)
+            assert least == wagers.log10_wealth
         assert wagers.log10_wealth <= 0.0
         assert wagers.nearest == place
         assert max(group.log10_wealth for group in wagers.groups) > 2.0
@@ -145,6 +146,9 @@ def test_ceilings_are_the_largest_pass_and_a_margin():
     # 60 of 100 drawn: the Clopper-Pearson limit of 99.9 %
     drawn = ceilings(np.array([[0.6, 0.4]]), [100])
     assert drawn == pytest.approx([beta.ppf(0.999, 61, 40) + 0.02, beta.ppf(0.999, 41, 60) + 0.02])
+    # two drawn passes that lie 0.1 apart, which is more than the floor
+    apart = ceilings(np.array([[0.6, 0.4], [0.5, 0.5]]), [100, 100])
+    assert apart == pytest.approx([beta.ppf(0.999, 61, 40) + 0.1, beta.ppf(0.999, 51, 50) + 0.1])
     # an answer that was always given may always be given
     assert ceilings(np.array([[1.0, 0.0]]), [50])[0] == 1.0
 

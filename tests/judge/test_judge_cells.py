@@ -44,6 +44,24 @@ def test_noise_is_the_difference_of_log_odds_where_they_tell():
     assert honest_noise([({"a": 0.5}, {"b": 0.5})]) == 0.0
 
 
+def test_noise_leaves_out_one_of_a_hundred_differences():
+    # differences of 0.01, 0.02, ... 1.00 nats, each of both answers: of 200 values the one at
+    # 0.99 x 199 = 197.01, between the second 0.99 and the first 1.00
+    even = {"a": 0.5, "b": 0.5}
+    shares = [1.0 / (1.0 + math.exp(-0.01 * k)) for k in range(1, 101)]
+    pairs = [(even, {"a": share, "b": 1.0 - share}) for share in shares]
+    assert honest_noise(pairs) == pytest.approx(0.9901)
+
+
+def test_copies_of_any_group_are_bet_on_in_all():
+    bare = Group(passes=[{"a": 0.5, "b": 0.5}], draws=[None])
+    other = Group(passes=[{"a": 0.5, "b": 0.5}], draws=[None], copies=[{"a": 0.8, "b": 0.2}])
+    cells = cells_of([bare, other], ["a", "b"], 0.0)
+    for cell in cells:
+        assert cell.changed[0] == pytest.approx([0.8, 0.2, 0.0])
+        assert cell.weights == pytest.approx([0.7, 0.3])
+
+
 def test_a_question_that_a_copy_answers_otherwise_scores_most():
     def group(copied: float) -> Group:
         copy = {"a": copied, "b": 1.0 - copied}

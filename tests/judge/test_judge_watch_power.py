@@ -43,5 +43,9 @@ def test_a_watch_of_certain_answers_takes_as_long_as_the_bets_need() -> None:
     draw = np.random.RandomState(0)
     assert watched(fresh, rows, log10_alarm=2.0, queries=150, draw=draw) == asked
     assert watched(fresh, rows, log10_alarm=2.0, queries=asked - 1, draw=draw) is None
+    # the alarm itself is one, and no watch leaves its bets to the next
+    just = wagers.log10_wealth
+    assert watched(fresh, rows, log10_alarm=just, queries=asked, draw=draw) == asked
+    assert fresh.log10_wealth == 0.0
     seen = power([cells()], always(rows), log10_alarm=2.0, queries=150, runs=5)
     assert (seen.share, seen.queries) == (1.0, asked)
