@@ -24,6 +24,7 @@ CORE = {
     "stored",
     "answers",
     "exchanges",
+    "failed",
     "progress",
     "spellings",
     "withheld",

@@ -27,6 +27,7 @@ _DOCUMENTS = {
     "deviations.json": "deviations",
     "calibration.json": "calibration",
     "marks.json": "case-marks",
+    "failed.json": "failed",
     "prefilter.json": "prefilter",
     "redaction.json": "redaction",
     f"{PARENT}/evidence.json": "evidence",

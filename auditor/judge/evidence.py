@@ -6,6 +6,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from auditor.case import Case
+from auditor.failed import standing as standing_subjects
 from auditor.judge.findings import RULES, Decisive, Evidence, Thresholds
 from auditor.judge.multiplicity import holm
 from auditor.judge.null import Standing, family_values, standing
@@ -55,7 +56,7 @@ class Subjects:
 
 def subjects_of(case: Case) -> Subjects:
     """Return who is who, from the plan and subjects.json."""
-    planned = case.kept_json("plan.json")["subjects"]
+    planned = standing_subjects(case)
     refs = {s["name"]: s["ref"] for s in case.kept_json("subjects.json")["subjects"]}
     return Subjects(
         suspects=tuple(s["name"] for s in planned if s["role"] == "suspect"),

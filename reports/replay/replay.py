@@ -225,7 +225,8 @@ class Case:
     def __init__(self, data):
         self.data = data
         self.plan = self.json("plan.json")
-        self.subjects = self.plan["subjects"]
+        self.planned = self.plan["subjects"]
+        self.subjects = self._standing()
         rows = self.json("subjects.json")["subjects"]
         self.refs = {s["name"]: s["ref"] for s in rows}
         self.server_limits = {s["name"]: s.get("server", {}).get("limits", []) for s in rows}
@@ -237,6 +238,13 @@ class Case:
         self._parts = {}
         self.gaps = {}
         """Mean divergence by probe of two subjects, by names and probes: both ways are one."""
+
+    def _standing(self):
+        """Return the planned subjects without the suspects that could not be loaded."""
+        failed = set()
+        if (self.data / "failed.json").is_file():
+            failed = {row["name"] for row in self.json("failed.json")["suspects"]}
+        return [subject for subject in self.planned if subject["name"] not in failed]
 
     @property
     def reference(self):
@@ -1620,7 +1628,7 @@ class Crossing:
         files = {name: case.array("crossing", name) for name in names}
         self.scorers = [name for name in names if files[name] is not None]
         self.authors = [pair.suspect_name, case.reference, *pool]
-        number = {s["name"]: i for i, s in enumerate(case.subjects)}
+        number = {s["name"]: i for i, s in enumerate(case.planned)}
         place = {number[name]: i for i, name in enumerate(self.authors)}
         shape = (len(case.probes), case.plan["repeats"])
         scored = np.full((len(self.scorers), len(self.authors), *shape, len(TEMPERATURES)), np.nan)
