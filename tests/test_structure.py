@@ -77,6 +77,7 @@ ALLOWED = {
     "reproduction": {"collect"},
     "enrolment": {"collect", "judge", "models"},
     "watch_rates": {"collect", "enrolment", "judge", "kernels", "models", "watching"},
+    "fingerprint_rates": {"controls", "fingerprint", "judge", "models"},
     "watching": {"collect", "enrolment", "judge", "models"},
     "exercise": {"controls", "distill", "judge", "models"},
     "error_table": {"judge", "kernels"},
