@@ -13,12 +13,16 @@ class Ceilings:
     copy_bytes_per_s: float
     """Read and written bytes of a copy too large for a cache."""
     gemm_flop_per_s: float
-    """Of a square float32 matrix product."""
+    """Of a square float32 matrix product by torch."""
+    product_flop_per_s: float
+    """Of the same by `auditor.kernels.products`."""
 
 
 def measured_ceilings(settings: Settings) -> Ceilings:
     """Measure on the device with the threads that are set."""
     import torch
+
+    from auditor.kernels.products import Products
 
     gpu = torch.device(settings.device).type == "cuda"
     words = 1 << 16 if settings.small else 1 << (30 if gpu else 26)
@@ -36,11 +40,16 @@ def measured_ceilings(settings: Settings) -> Ceilings:
         torch.mm(a, a, out=product)
         return {}
 
+    def multiply_ours() -> dict[str, torch.Tensor]:
+        Products(a).into(product, a)
+        return {}
+
     seconds = {}
-    for name, run in (("copy", copy), ("gemm", multiply)):
+    for name, run in (("copy", copy), ("gemm", multiply), ("product", multiply_ours)):
         run()
         seconds[name] = summary([timed(run, settings.device) for _ in range(settings.runs)]).median
     return Ceilings(
         copy_bytes_per_s=2 * 4 * words / seconds["copy"],
         gemm_flop_per_s=2 * size**3 / seconds["gemm"],
+        product_flop_per_s=2 * size**3 / seconds["product"],
     )

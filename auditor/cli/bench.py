@@ -76,7 +76,8 @@ def _show_start(where: dict[str, object], ceilings: "Ceilings") -> None:
     )
     output.echo(
         f"ceilings: copy {ceilings.copy_bytes_per_s / 1e9:.3g} GB/s, "
-        f"float32 product {ceilings.gemm_flop_per_s / 1e9:,.0f} GFLOP/s"
+        f"float32 product {ceilings.gemm_flop_per_s / 1e9:,.0f} GFLOP/s by torch, "
+        f"{ceilings.product_flop_per_s / 1e9:,.0f} by ours"
     )
 
 

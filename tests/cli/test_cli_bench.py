@@ -25,6 +25,7 @@ def test_the_json_object_holds_ceilings_rows_and_bars(monkeypatch, tmp_path):
     assert found["environment"]["threads"] == 1
     assert found["ceilings"]["copy_bytes_per_s"] > 0
     assert found["ceilings"]["gemm_flop_per_s"] > 0
+    assert found["ceilings"]["product_flop_per_s"] > 0
     (experiment,) = found["experiments"]
     row = experiment["rows"][0]
     assert (row["name"], row["status"], row["ratio"]) == ("auditor stream", "ok", 1.0)
