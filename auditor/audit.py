@@ -74,7 +74,11 @@ def carry_out(
         context: ``auditor/prefilter/1``: what a first look at the suspects' files found. It is
             kept beside the findings and shown as context; nothing is judged from it.
     """
-    case = open_case(out or default_folder(plan), plan)
+    from auditor.collect.failures import amend
+
+    root = out or default_folder(plan)
+    amend(root, plan)
+    case = open_case(root, plan)
     with locked(case):
         if context is not None:
             case.write_json("prefilter.json", context)

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from auditor.case import Case
 from auditor.errors import UndefinedError
+from auditor.failed import standing
 from auditor.judge.evidence import DECISIVE, Subjects, placed, subjects_of
 from auditor.outputs import Pair
 from auditor.pairing import Pairs
@@ -31,7 +32,7 @@ def measure_case(case: Case, progress: Progress, wanted: Measuring | None = None
     from auditor.measures._categories import without_categories
 
     wanted = wanted or Measuring()
-    subjects = case.read_json("plan.json")["subjects"]
+    subjects = standing(case)
     suspects = [s for s in subjects if s["role"] == "suspect"]
     controls = [s for s in subjects if s["role"] not in ("reference", "suspect")]
     with progress.task("measure", len(suspects) + len(controls)) as task:

@@ -10,7 +10,7 @@ from dataclasses import asdict, dataclass, field
 from typing import Any
 
 from auditor.case import FORMATS
-from auditor.errors import InputError, RecordsError
+from auditor.errors import InputError, MissingExtraError, RecordsError
 from auditor.judge.findings import Thresholds
 from auditor.panel import NULL_ROLES
 from auditor.types import CONTROL_ROLES, Access, Decoding, ModelRef, Probe, Role
@@ -66,6 +66,9 @@ class AuditRequest:
     encoder: str | None = "all-MiniLM-L6-v2"
     watch: Watched | None = None
     """The baseline for `auditor watch` that is made besides."""
+    unread: frozenset[str] = frozenset()
+    """Specifiers of suspects that may be unreadable: such a one is planned without a digest, and
+    fails when it is loaded."""
 
 
 def parse_control(text: str) -> ControlSpec:
@@ -103,7 +106,7 @@ def plan_audit(request: AuditRequest) -> dict[str, Any]:
     selected = suite.select_probes(suites, request.probes, request.seed)
     subjects = _subjects(request)
     asked = [conditioned(probe, request.system) for _, probes in selected for probe in probes]
-    _check_recorded(subjects, asked)
+    _check_recorded([s for s in subjects if s["spec"] not in request.unread], asked)
     if request.watch is not None:
         check_watch(request.watch.role, request.access, subjects)
     return {
@@ -180,7 +183,7 @@ def _check_numbers(request: AuditRequest) -> None:
 def _subjects(request: AuditRequest) -> list[dict[str, Any]]:
     examined = [ControlSpec(spec=spec) for spec in (request.reference, *request.suspects)]
     roles: list[str] = ["reference", *["suspect"] * len(request.suspects)]
-    listed = _Listed()
+    listed = _Listed(request.unread)
     for model, role in zip(examined, roles, strict=True):
         listed.add(model, role)
     for control in request.controls:
@@ -195,9 +198,10 @@ def _subjects(request: AuditRequest) -> list[dict[str, Any]]:
 class _Listed:
     """The subjects of a plan as they are added, each model identified once."""
 
-    def __init__(self) -> None:
+    def __init__(self, unread: frozenset[str]) -> None:
         self.subjects: list[dict[str, Any]] = []
         self._identified: dict[str, ModelRef] = {}
+        self._unread = unread
 
     def add(self, model: ControlSpec, role: str) -> None:
         from auditor.models.specifier import parse
@@ -211,9 +215,17 @@ class _Listed:
                 "role": role,
                 "family": model.family or name,
                 "spec": spec,
-                "digest": self._identify(spec).digest,
+                "digest": self._digest(spec, role),
             }
         )
+
+    def _digest(self, spec: str, role: str) -> str | None:
+        try:
+            return self._identify(spec).digest
+        except (InputError, MissingExtraError):
+            if role != "suspect" or spec not in self._unread:
+                raise
+            return None
 
     def add_pack(self, name: str) -> None:
         """Add the controls of a shipped pack, but for those that are examined themselves."""

@@ -14,6 +14,7 @@ import numpy as np
 
 from auditor.case import Case
 from auditor.errors import InputError, MissingExtraError, ServerError
+from auditor.failed import standing
 from auditor.progress import Progress
 from auditor.stored import iterate_records, planned_suites, read_array
 
@@ -77,8 +78,7 @@ def _check(wanted: Reproducing) -> None:
 
 def _drawn_records(case: Case, wanted: Reproducing) -> dict[str, list[dict[str, Any]]]:
     """Return the drawn records by subject, in plan order: some of those whose reply is shown."""
-    plan = case.read_json("plan.json")
-    names = [subject["name"] for subject in plan["subjects"]]
+    names = [subject["name"] for subject in standing(case)]
     places = [
         (name, number)
         for name in names

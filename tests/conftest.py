@@ -1,10 +1,16 @@
 """Cases of all tests have one key of salts and one number of threads: their bytes are compared."""
 
 import os
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+
+sys.path.insert(0, str(Path(__file__).parent / "models"))
+
+from proxy_process import Proxy, fault_proxy
+from server_process import ModelServer
 
 
 @pytest.fixture(scope="session", autouse=True)
@@ -31,6 +37,28 @@ def threads_as_before(usual_threads: int) -> Iterator[None]:
 
     yield
     torch.set_num_threads(usual_threads)
+
+
+@pytest.fixture
+def server(served: ModelServer) -> Iterator[ModelServer]:
+    """The server of a folder's tests (`served`), without faults and settings of another test."""
+    served.control()
+    yield served
+    served.control()
+
+
+@pytest.fixture(scope="module")
+def proxied(served: ModelServer, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Proxy]:
+    """A proxy process in front of `served`; of a module: `served` differs by folder."""
+    with fault_proxy(served.root, served.model, tmp_path_factory.mktemp("proxy")) as running:
+        yield running
+
+
+@pytest.fixture
+def proxy(proxied: Proxy, server: ModelServer) -> Proxy:
+    """The proxy, it and its server without faults and settings of another test."""
+    proxied.control()
+    return proxied
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

@@ -7,7 +7,7 @@ from typing import Any
 import jsonschema
 import numpy as np
 import pytest
-from models.server_process import model_server
+from server_process import model_server
 
 from auditor.cli.main import run
 from auditor.collect.coarse_copies import Coarseness, coarsen

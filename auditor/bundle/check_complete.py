@@ -10,6 +10,7 @@ from auditor.bundle.planned_replies import planned_replies
 from auditor.bundle.scan import NOTHING, Scanned
 from auditor.case import Case
 from auditor.exchanges import exchange_path, is_served, log_owner, read_exchanges, server_row
+from auditor.failed import standing
 from auditor.stored import iterate_records
 from auditor.watched import FILE as WATCH
 from auditor.watched import watched_subject
@@ -36,7 +37,7 @@ def _exchange_faults(case: Case, scanned: Mapping[str, Scanned]) -> Iterator[str
     """Yield where records, subjects.json and the exchanges with a server say different things."""
     plan = case.read_json("plan.json")
     rows = {row["name"]: row for row in case.read_json("subjects.json")["subjects"]}
-    for subject in plan["subjects"]:
+    for subject in standing(case):
         name = subject["name"]
         log = exchange_path(case, log_owner(plan, subject["spec"]))
         if is_served(subject["spec"]) and not log.is_file() and redaction(case) is not None:
@@ -76,7 +77,7 @@ def _notes(case: Case) -> Iterator[str]:
 def _collected_faults(case: Case) -> Iterator[str]:
     shown = case.read_json("evidence.json")["files"]
     files = origin_files(case)
-    planned = [subject["name"] for subject in case.read_json("plan.json")["subjects"]]
+    planned = [subject["name"] for subject in standing(case)]
     listed = [subject["name"] for subject in case.read_json("subjects.json")["subjects"]]
     if sorted(planned) != sorted(listed):
         yield "subjects.json does not list the planned subjects"

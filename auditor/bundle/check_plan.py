@@ -13,6 +13,7 @@ from auditor.bundle.scan import NOTHING, Scanned
 from auditor.canon import digest, file_digest, json_digest, tree_digest
 from auditor.case import Case
 from auditor.errors import CaseError
+from auditor.failed import AMENDED, before, standing
 from auditor.stored import iterate_records, planned_suites, probe_digest
 from auditor.watched import FILE as WATCH
 from auditor.watched import watched_subject
@@ -41,10 +42,34 @@ def check_plan(case: Case, scanned: Mapping[str, Scanned] = NOTHING) -> Check:
 
 
 def _custody_faults(case: Case, plan: dict[str, Any]) -> Iterator[str]:
-    digest = json_digest(plan)
-    for event in custody_events(case):
-        if "plan" in event and event["plan"] != digest:
+    """Yield the events that hold another plan than the case had then.
+
+    From the last event back: one that amended the plan says what it was before.
+    """
+    events = [event for event in custody_events(case) if "plan" in event]
+    later: dict[str, Any] = {}
+    for event in reversed(events):
+        if event["event"] == AMENDED and _same_change(event, later):
+            continue  # a kill between the event and the file: logged again
+        later = event
+        if event["plan"] != json_digest(plan):
             yield f"plan.json is not the plan at the event {event['event']!r} of custody.jsonl"
+        if event["event"] == AMENDED:
+            plan = before(plan, event["replaced"])
+            yield from _unfit(case, plan, event["replaced"])
+
+
+def _same_change(event: dict[str, Any], later: dict[str, Any]) -> bool:
+    return all(event[key] == later.get(key) for key in ("event", "plan", "replaced"))
+
+
+def _unfit(case: Case, old: dict[str, Any], replaced: list[dict[str, Any]]) -> Iterator[str]:
+    """Yield where an event replaced what a collection had begun with: not a failed suspect."""
+    suspects = [subject for subject in old["subjects"] if subject["role"] == "suspect"]
+    failed = {e["name"] for e in custody_events(case) if e["event"] == "failed"}
+    for subject in replaced:
+        if subject not in suspects or subject["name"] not in failed:
+            yield f"the plan was amended at {subject['name']}, which is no suspect that had failed"
 
 
 def _model_faults(case: Case, plan: dict[str, Any]) -> Iterator[str]:
@@ -99,7 +124,7 @@ def _answer_faults(
         for suite in planned_suites(case)
         for probe in suite.probes
     }
-    for subject in plan["subjects"]:
+    for subject in standing(case):
         known = planned_replies(case, subject["name"], scanned)
         if known is not None and all(_as_planned(one, asked, plan) for one in known):
             continue

@@ -10,6 +10,7 @@ from auditor.bundle.scan import NOTHING, Scanned
 from auditor.case import Case
 from auditor.errors import CaseError
 from auditor.exchanges import exchange_path, failed_attempts
+from auditor.failed import standing
 from auditor.stored import iterate_records
 from auditor.watched import FILE as WATCH
 from auditor.withheld import redaction, withheld_names
@@ -39,7 +40,7 @@ def check_complete(case: Case, scanned: Mapping[str, Scanned] = NOTHING) -> None
             something unplanned is there, or a hub model is not pinned to a commit.
     """
     plan = case.read_json("plan.json")
-    for name, stage in _expected(plan):
+    for name, stage in _expected(plan, standing(case)):
         if not (case.data / name).is_file() and name not in withheld_names(case):
             raise CaseError(
                 f"the case is incomplete: data/{name} is missing",
@@ -49,9 +50,9 @@ def check_complete(case: Case, scanned: Mapping[str, Scanned] = NOTHING) -> None
     _check_replies(case, plan, scanned)
 
 
-def _expected(plan: dict[str, Any]) -> Iterator[tuple[str, str]]:
+def _expected(plan: dict[str, Any], subjects: list[dict[str, Any]]) -> Iterator[tuple[str, str]]:
     yield from _STAGES.items()
-    for subject in plan["subjects"]:
+    for subject in subjects:
         yield f"collected/{subject['name']}.json", "collect"
     if plan.get("marks"):
         yield "marks.json", "collect"
@@ -73,7 +74,7 @@ def _check_pinned(plan: dict[str, Any]) -> None:
 
 def _check_replies(case: Case, plan: dict[str, Any], scanned: Mapping[str, Scanned]) -> None:
     """Compare the planned replies with the records, and the failed ones with errors.jsonl."""
-    names = [subject["name"] for subject in plan["subjects"]]
+    names = [subject["name"] for subject in standing(case)]
     records = case.data / "records"
     planned = {
         f"{name}/{suite['name']}@{suite['version']}.jsonl"

@@ -40,6 +40,7 @@ _ROLES = {
     "statistics": "statistics",
     "conclusion": "conclusion",
     "deviations": "deviations",
+    "failed": "failed",
     "prefilter": "prefilter",
     "watch-baseline": "watch",
     "custody": "custody",

@@ -27,6 +27,7 @@ _DOCUMENTS = {
     "deviations.json": "deviations",
     "calibration.json": "calibration",
     "marks.json": "case-marks",
+    "failed.json": "failed",
     "prefilter.json": "prefilter",
     "watch-baseline.json": "watch-baseline",
     "redaction.json": "redaction",

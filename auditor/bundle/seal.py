@@ -20,6 +20,7 @@ from auditor.canon import pretty_json
 from auditor.case import Case, atomic_write, storage_errors
 from auditor.data import data_dir
 from auditor.errors import CaseError
+from auditor.failed import standing
 
 _OURS = {"data", *TAG_FILES, *(f"{name}.part" for name in TAG_FILES)}
 
@@ -126,7 +127,7 @@ def publish(copy: Case, target: Path, evidence: Mapping[str, Any]) -> None:
 
 
 def _check_collected(copy: Case, evidence: dict[str, Any]) -> None:
-    for subject in copy.read_json("plan.json")["subjects"]:
+    for subject in standing(copy):
         collected = copy.read_json(f"collected/{subject['name']}.json")["digests"]
         changed = changed_since(collected, evidence["files"])
         if changed:

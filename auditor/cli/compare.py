@@ -1,6 +1,7 @@
 """`auditor compare`, and the options that it shares with `auditor scan`."""
 
 from collections.abc import Callable
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -132,12 +133,22 @@ def compare(suspect: str, reference: str, **options: Any) -> int:
     return run_audit("compare", reference, (suspect,), options)
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Looked:
+    """What a look at the files of many suspects gave."""
+
+    content: dict[str, Any] | None = None
+    """``auditor/prefilter/1``."""
+    unread: frozenset[str] = frozenset()
+    """Specifiers of those that could not be read."""
+
+
 def run_audit(
     command: str,
     reference: str,
     suspects: tuple[str, ...],
     options: dict[str, Any],
-    context: dict[str, Any] | None = None,
+    looked: Looked | None = None,
 ) -> int:
     """Carry out the audit of a command line and print what it found; return the exit code.
 
@@ -146,7 +157,7 @@ def run_audit(
         reference: specifier.
         suspects: specifiers.
         options: of `audit_options`, by name.
-        context: ``auditor/prefilter/1``, where the suspects were looked at before.
+        looked: what was found, where the suspects were looked at before.
     """
     from auditor.audit import carry_out, default_folder, server_terms
     from auditor.cli.findings import finish
@@ -154,13 +165,14 @@ def run_audit(
 
     gate = gate_of(options)
     executor = executor_of(options, options["device"])
-    request = _request(command, reference, suspects, options)
+    looked = looked or Looked()
+    request = replace(_request(command, reference, suspects, options), unread=looked.unread)
     limits = limits_of(options["max_requests"], options["max_cost"], options["prices"])
     plan, terms = plan_audit(request), server_terms(request, limits)
     if options["dry_run"]:
         root = options["out"] or default_folder(plan)
         return show_forecast(plan, root, terms, as_json=options["as_json"])
-    case = carry_out(plan, options["out"], output.progress(), terms, executor, context)
+    case = carry_out(plan, options["out"], output.progress(), terms, executor, looked.content)
     return finish(case, gate, as_json=options["as_json"])
 
 

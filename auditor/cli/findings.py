@@ -13,10 +13,12 @@ if TYPE_CHECKING:
 
 def finish(case: Case, gate: "Gate | None", *, as_json: bool) -> int:
     """Print the results of a finished case and return the exit code of the gate."""
+    from auditor.failed import failed_rows
+    from auditor.report.findings import suspects
     from auditor.report.result import result_json, scan_json
 
     plan = case.read_json("plan.json")
-    names = [s["name"] for s in plan["subjects"] if s["role"] == "suspect"]
+    names, failed = suspects(case), failed_rows(case)
     if plan["command"] == "compare":
         results = [result_json(case, names[0])]
         whole = results[0]
@@ -27,7 +29,17 @@ def finish(case: Case, gate: "Gate | None", *, as_json: bool) -> int:
         output.emit_json(whole)
     else:
         show_results(dict(zip(names, results, strict=True)))
-    return gate_code(results, gate)
+        _show_failed(failed)
+    code = gate_code(results, gate)
+    # Nothing that was not examined passes a gate.
+    return output.INCONCLUSIVE if code == output.DONE and gate is not None and failed else code
+
+
+def _show_failed(rows: list[dict[str, Any]]) -> None:
+    for row in rows:
+        output.echo(f"{row['name']}: failed, {row['spec']} could not be loaded: {row['error']}")
+        if row["hint"]:
+            output.echo(f"  remedy: {row['hint']}; the same command with the same --out goes on")
 
 
 def gate_code(results: list[dict[str, Any]], gate: "Gate | None") -> int:

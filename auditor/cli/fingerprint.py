@@ -127,7 +127,8 @@ def make(
 def compare(suspect: Path, reference: Path, as_json: bool, **given: Any) -> int:
     """Run the measures on two fingerprints; each value comes with what the sketch costs it.
 
-    There is no verdict: no error rates were measured for readings from sketches.
+    A reading follows an audit's rules, as far as its error rate was measured on sketches to be
+    small: equal tensors are replication; what behaviour alone shows stays inconclusive.
     """
     from auditor.canon import pretty_json
     from auditor.case import atomic_write

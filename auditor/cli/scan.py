@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from auditor.cli import output
-from auditor.cli.compare import audit_options, gate_of, run_audit
+from auditor.cli.compare import Looked, audit_options, gate_of, run_audit
 from auditor.errors import InputError
 
 if TYPE_CHECKING:
@@ -66,7 +66,8 @@ def scan(reference: str, suspects: tuple[str, ...], **options: Any) -> int:
     _report_refused(found.content)
     if own["prefilter_only"]:
         return _show(found.content, as_json=options["as_json"])
-    code = run_audit("scan", reference, found.kept, options, found.content)
+    look = Looked(content=found.content, unread=frozenset(found.unread))
+    code = run_audit("scan", reference, found.planned, options, look)
     return _gated(code, found.content, options)
 
 

@@ -11,6 +11,7 @@ from typing import Any
 from auditor.collect.collection import Collection
 from auditor.collect.executors import Executor, Job, Outcome, carry_out
 from auditor.collect.executors.memory import model_memory
+from auditor.collect.failures import Failure
 from auditor.collect.salt import case_key
 from auditor.collect.task_merge import merge_result
 from auditor.collect.tasks import Task
@@ -34,20 +35,24 @@ class FanOut:
         case_key(run.case)  # before any worker needs it
 
     def collect(
-        self, pending: Mapping[str, list[Subject]], here: Callable[[list[Subject]], None]
+        self,
+        pending: Mapping[str, list[Subject]],
+        here: Callable[[list[Subject]], None],
+        failed: Callable[[list[Subject], Failure], None],
     ) -> None:
         """Collect the subjects, by specifier, the reference first.
 
         Args:
             pending: whose model is still needed.
             here: collects, in this process, the subjects of one model.
+            failed: is told of subjects whose model cannot be loaded, where the run goes on.
         """
         served = [subjects for spec, subjects in pending.items() if is_served(spec)]
         others = [subjects for spec, subjects in pending.items() if not is_served(spec)]
         if served and served[0][0]["name"] == self._run.reference:
             here(served.pop(0))
         if others:
-            self._collect(others)
+            self._collect(others, failed)
         for subjects in served:
             here(subjects)
 
@@ -58,7 +63,9 @@ class FanOut:
         self._carry_out("cross", jobs, lambda value: failed.update(value or {}))
         return failed
 
-    def _collect(self, models: Sequence[list[Subject]]) -> None:
+    def _collect(
+        self, models: Sequence[list[Subject]], failed: Callable[[list[Subject], Failure], None]
+    ) -> None:
         jobs: dict[str, tuple[Task, Job]] = {}
         before: frozenset[str] = frozenset()
         for subjects in models:
@@ -74,7 +81,13 @@ class FanOut:
             jobs[task.id] = (task, self._job(task, subjects[0], before | own, memory))
             if first:
                 before = frozenset({task.id})
-        self._carry_out("collect", jobs, lambda value: None)
+        by_name = {subject["name"]: subject for subjects in models for subject in subjects}
+
+        def use(value: Any) -> None:
+            if value:
+                failed([by_name[name] for name in value["names"]], value["failure"])
+
+        self._carry_out("collect", jobs, use)
 
     def _parts(self, models: int, subjects: list[Subject], *, first: bool) -> int:
         """Return in how many parts a model is sampled; 1 where that is no task of its own."""

@@ -15,6 +15,7 @@ from pathlib import Path
 import numpy as np
 
 from auditor.case import Case, storage_errors
+from auditor.failed import failed_names
 from auditor.stored import iterate_records
 from auditor.types import Array
 
@@ -66,7 +67,7 @@ class _Unnamed:
 
 
 def read_replies(case: Case) -> Replies:
-    """Return the replies in the records of every subject of the plan.
+    """Return the replies in the records of every subject of the plan; one that failed gave none.
 
     Raises:
         CaseError: a file is missing or was changed.
@@ -82,7 +83,7 @@ def read_replies(case: Case) -> Replies:
         case.work.mkdir(parents=True, exist_ok=True)
         file = _Unnamed(case.work)
         with os.fdopen(file.descriptor, "wb", closefd=False) as stream:
-            for row, text in enumerate(_texts(case, names)):
+            for row, text in enumerate(_texts(case, names, shape[1] * shape[2])):
                 digests[row] = int.from_bytes(hashlib.sha256(text).digest()[:_DIGEST], "big")
                 ends[row + 1] = ends[row] + stream.write(text)
     said, counts, firsts = _distinct(digests.reshape(shape), np.diff(ends).reshape(shape) > 0)
@@ -90,9 +91,13 @@ def read_replies(case: Case) -> Replies:
     return Replies(said, counts, starts, firsts, ends, file)
 
 
-def _texts(case: Case, names: list[str]) -> Iterator[bytes]:
-    """Yield the text of every reply, by author; empty where there is none."""
+def _texts(case: Case, names: list[str], planned: int) -> Iterator[bytes]:
+    """Yield the text of every planned reply, by author; empty where there is none."""
+    failed = failed_names(case)
     for name in names:
+        if name in failed:
+            yield from [b""] * planned
+            continue
         for record in iterate_records(case, name):
             given = record["text"] if record["outcome"] == "ok" else ""
             yield given.encode("utf-8", "surrogatepass")

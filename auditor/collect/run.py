@@ -5,6 +5,7 @@ bytes in ``data/`` as one that was not, but for custody.jsonl, which holds the t
 """
 
 import shutil
+from contextlib import ExitStack
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -18,12 +19,14 @@ from auditor.collect.crossing import collect_crossing, scorers
 from auditor.collect.custody import Custody
 from auditor.collect.embedding import distinct_texts, embed_texts, place_embeddings
 from auditor.collect.environment import environment
+from auditor.collect.failures import Failures, lent
 from auditor.collect.servers import Servers, ServerTerms
 from auditor.collect.shelf import Shelf
 from auditor.collect.subject import collect_subject, read_stage
 from auditor.collect.suite import copy_suite, load_suite
 from auditor.errors import CaseError, MissingExtraError, SuiteError
 from auditor.exchanges import failed_attempts, is_served, server_row
+from auditor.failed import standing
 from auditor.progress import Progress
 from auditor.stored import iterate_records
 
@@ -53,7 +56,7 @@ def collect_case(
         ServerError: a server is not there, or goes on failing; repeat the call to continue.
         BudgetError: a limit of `terms` is reached; repeat the call with a larger one to continue.
         CaseError: a model, a suite or a file is not the one that was planned or written.
-        SubjectError: a model cannot be loaded any more.
+        SubjectError: a model cannot be loaded any more; of the suspects of a scan, none.
         StorageError: the disk is full; repeat the call to continue.
     """
     plan = case.read_json("plan.json")
@@ -74,16 +77,20 @@ def collect_case(
 
 def _run_models(run: Collection, shelf: Shelf, executor: "Executor | None") -> dict[str, str]:
     """Have the models say and score everything; return why the crossing lacks something."""
-    here = partial(_collect_model, run, shelf)
+    failures = Failures(run)
+    here = partial(_collect_model, run, shelf, failures)
+    pending = _pending(run, failures, shelf)
     if executor is None:
-        for subjects in _pending(run).values():
+        for subjects in pending.values():
             here(subjects)
+        failures.write()
         return collect_crossing(run, shelf)
     from auditor.collect.fan_out import FanOut
 
     with executor:
         workers = FanOut(run, executor)
-        workers.collect(_pending(run), here)
+        workers.collect(pending, here, failures.add)
+        failures.write()
         return collect_crossing(run, shelf, workers.cross)
 
 
@@ -124,23 +131,34 @@ def _write_environment(run: Collection) -> None:
         run.custody.log("environment changed", environment=found)
 
 
-def _pending(run: Collection) -> dict[str, list[dict[str, Any]]]:
+def _pending(run: Collection, failures: Failures, shelf: Shelf) -> dict[str, list[dict[str, Any]]]:
     """Return the subjects whose model is still needed, by specifier, the reference first."""
     case, subjects = run.case, run.plan["subjects"]
-    waiting = [s for s in subjects if _model_result(case, s["name"]) is None]
+    lacking = [s for s in subjects if _model_result(case, s["name"]) is None]
+    waiting = [s for found in failures.still(shelf, _by_spec(lacking)).values() for s in found]
     kept = states_path(case, run.reference).is_file() and has_head(case, run.reference)
     if waiting and not kept and subjects[0] not in waiting:
         # Its hidden states lay in work/ and are gone; the others need them again.
         waiting.insert(0, subjects[0])
+    return _by_spec(waiting)
+
+
+def _by_spec(subjects: list[dict[str, Any]]) -> dict[str, list[dict[str, Any]]]:
     by_spec: dict[str, list[dict[str, Any]]] = {}
-    for subject in waiting:
+    for subject in subjects:
         by_spec.setdefault(subject["spec"], []).append(subject)
     return by_spec
 
 
-def _collect_model(run: Collection, shelf: Shelf, subjects: list[dict[str, Any]]) -> None:
+def _collect_model(
+    run: Collection, shelf: Shelf, failures: Failures, subjects: list[dict[str, Any]]
+) -> None:
     """Ask one model everything, for each of the subjects that it is."""
-    with shelf.use(*subjects) as model:
+    with ExitStack() as stack:
+        model = lent(stack, shelf, run.plan, subjects)
+        if isinstance(model, dict):
+            failures.add(subjects, model)
+            return
         for subject in subjects:
             run.custody.log("subject", name=subject["name"], digest=model.ref.digest)
             collect_subject(run, model, subject)
@@ -162,7 +180,7 @@ def _finish(run: Collection, uncrossed: dict[str, str]) -> None:
         uncrossed: why the crossing lacks something, by subject.
     """
     encoder, reason = _embed(run)
-    names = [subject["name"] for subject in run.plan["subjects"]]
+    names = [subject["name"] for subject in standing(run.case)]
     _write_errors(run.case, names)
     _write_server_rows(run)
     for name in names:
@@ -206,7 +224,7 @@ def _embed(run: Collection) -> tuple[dict[str, Any] | None, str | None]:
         encoder: Encoder = open_encoder(name)
     except MissingExtraError as error:
         return None, error.message if error.hint is None else f"{error.message}: {error.hint}"
-    subjects = [subject["name"] for subject in run.plan["subjects"]]
+    subjects = [subject["name"] for subject in standing(run.case)]
     found = distinct_texts(run.case, subjects)
     run.show("embed replies", len(found.texts), embed_texts(run, found, encoder))
     for subject in subjects:

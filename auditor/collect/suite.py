@@ -61,6 +61,7 @@ DEFAULT_SUITES = (
 which a system prompt decides and which carry weight 0."""
 
 UNSTATED = "unstated"
+_BARE_COPY = "bare.jsonl"
 _NAME = re.compile(r"^([a-z][a-z0-9-]*)(?:@([0-9]+))?$")
 
 
@@ -122,7 +123,9 @@ def copy_suite(
 ) -> None:
     """Copy the files of a suite, byte for byte, into `folder`, for a case.
 
-    `load_suite(folder)` reads the copy back. A revealed sealed part is copied as `sealed.jsonl`.
+    `load_suite(folder)` reads the copy back. A revealed sealed part is copied as `sealed.jsonl`,
+    a bare file that is called as the items of a suite folder are as `bare.jsonl`: alone in a
+    folder, it would be a suite whose manifest is missing.
 
     Raises:
         SuiteError: as `load_suite`.
@@ -130,7 +133,7 @@ def copy_suite(
     """
     load_suite(spec, root, reveal)
     path = suite_path(spec, root)
-    sources = {path.name: path}
+    sources = {_BARE_COPY if path.name == ITEMS else path.name: path}
     if path.is_dir():
         sources = {name: path / name for name in (*SUITE_FILES, SUMS)}
     if reveal is not None:

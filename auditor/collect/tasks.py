@@ -10,7 +10,7 @@ import os
 import shutil
 import tempfile
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -22,12 +22,14 @@ from auditor.collect.crossing import score_alone
 from auditor.collect.custody import Custody
 from auditor.collect.drawing import draw, write_drawn
 from auditor.collect.environment import environment
+from auditor.collect.failures import lent
 from auditor.collect.replies import read_replies
 from auditor.collect.salt import key_path
 from auditor.collect.sampling import Sampling
 from auditor.collect.shelf import Shelf
 from auditor.collect.subject import collect_subject
 from auditor.errors import CaseError, ExecutorError
+from auditor.failed import FILE as FAILED
 from auditor.models.base import Model
 from auditor.progress import Silent
 from auditor.stored import planned_suites
@@ -113,7 +115,10 @@ def _work(own: Case, task: Task) -> Any:
         run = Collection(case=own, plan=plan, custody=custody, progress=Silent())
         if task.kind == "cross":
             return score_alone(run, shelf, subjects[0], read_replies(own))
-        with shelf.use(*subjects) as model:
+        with ExitStack() as stack:
+            model = lent(stack, shelf, plan, subjects)
+            if isinstance(model, dict):
+                return {"names": list(task.names), "failure": model}
             for subject in subjects:
                 if task.part is not None:
                     _draw(run, model, subject["name"], task.part)
@@ -136,7 +141,8 @@ def _link(case: Case, own: Case, task: Task) -> None:
 
     A file that is written anew replaces its link; unfinished files are not linked.
     """
-    for path in (case.data / "plan.json", case.data / "probes", key_path(case)):
+    own_plan = (case.data / "plan.json", case.data / FAILED)
+    for path in (*own_plan, case.data / "probes", key_path(case)):
         _link_one(case, own, path)
     if task.kind == "cross":
         _link_one(case, own, case.data / "records")

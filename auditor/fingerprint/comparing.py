@@ -1,4 +1,4 @@
-"""Run the measures on fingerprints: values, how much the projections matter, and no verdict."""
+"""Run the measures on fingerprints: values, how much the projections matter, the reading."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
@@ -8,12 +8,17 @@ import numpy as np
 
 from auditor.errors import InputError
 from auditor.fingerprint.file import Fingerprint
+from auditor.fingerprint.judging import (
+    judged,
+    measured_rates,
+    sketched_evidence,
+    subjects_among,
+)
 from auditor.fingerprint.pairs import Comparison, Member, labelled
 from auditor.fingerprint.plan import GROUPS, probes_of
-from auditor.judge.null import family_values, standing
+from auditor.judge.evidence import Subjects, placed
 from auditor.measures._run import measure_pair
-from auditor.panel import NULL_ROLES
-from auditor.progress import Progress
+from auditor.progress import Progress, Silent
 from auditor.types import Array, Conclusion, Measurement, Role
 
 SCHEMA = "auditor/fingerprint-comparison/1"
@@ -27,10 +32,6 @@ _LOSS = {
     "rederived-share": "lower limit",
     "merge-share": "sketched weights",
 }
-_BASIS = (
-    "fingerprints: the error rates of readings from sketched statistics were not measured, "
-    "so none is given"
-)
 _LIMITS = (
     "Nothing shows that a fingerprint was made of the model that it names: `auditor fingerprint "
     "check FILE SUBJECT` repeats it, by somebody whom both parties trust with the model.",
@@ -82,12 +83,16 @@ def compare_fingerprints(
         "suspect": _described(case.suspect),
         "controls": [_described(member) for member in others[1:]],
         "measurements": rows,
-        "conclusion": Conclusion(
-            reading="inconclusive",
-            basis=_BASIS,
-            limits=(_precision(reference), *_LIMITS),
-        ).as_json(),
+        "conclusion": _conclusion(rows, case, reference).as_json(),
     }
+
+
+def _conclusion(
+    rows: Sequence[dict[str, Any]], case: Comparison, reference: Fingerprint
+) -> Conclusion:
+    evidence = sketched_evidence(rows, subjects_among(case.suspect, case.controls))
+    found = judged(evidence, measured_rates())
+    return replace(found, limits=(*found.limits, _precision(reference), *_LIMITS))
 
 
 def _check_terms(reference: Fingerprint, other: Fingerprint) -> None:
@@ -123,45 +128,59 @@ def _described(member: Member) -> dict[str, Any]:
 
 
 def _rows(case: Comparison, progress: Progress, resamples: int) -> list[dict[str, Any]]:
+    rows = measurements(case, resamples=resamples, progress=progress)
+    names = [row["measure"].partition("@")[0] for row in rows]
+    values = dict(zip(names, (row["value"] for row in rows), strict=True))
+    errors = projection_errors(case, values)
+    return [
+        {
+            **row,
+            "inputs": [],
+            "loss": None if row["value"] is None else _LOSS.get(name),
+            "projection_error": None if row["value"] is None else errors.get(name),
+        }
+        for name, row in zip(names, rows, strict=True)
+    ]
+
+
+def measurements(
+    case: Comparison,
+    *,
+    names: tuple[str, ...] | None = None,
+    resamples: int = 0,
+    progress: Progress | None = None,
+) -> list[dict[str, Any]]:
+    """Return the measures on the suspect, each with its place among the controls.
+
+    Args:
+        case: the comparison.
+        names: of the measures; None for all.
+        resamples: of each interval; 0 for none.
+        progress: shows the subjects.
+    """
     seed = int(case.reference.file.content["terms"]["seed"])
     measured: dict[str, tuple[Measurement, ...]] = {}
-    with progress.task("measure", len(case.others)) as task:
+    with (progress or Silent()).task("measure", len(case.others)) as task:
         for member in case.others:
             drawn = resamples if member.role == "suspect" else 0
             measured[member.label] = measure_pair(
-                case.pair(member.label), seed=seed, resamples=drawn
+                case.pair(member.label), seed=seed, resamples=drawn, names=names
             )
             task.advance()
-    own = measured[case.suspect.label]
-    errors = projection_errors(case, {one.measure.partition("@")[0]: one.value for one in own})
-    controls = [member for member in case.others if member.role != "suspect"]
+    subjects = subjects_among(case.suspect, case.controls)
     rows = []
-    for index, one in enumerate(own):
-        values = tuple(measured[member.label][index].value for member in controls)
-        placed = _placed(replace(one, control_values=values), controls)
-        name = one.measure.partition("@")[0]
-        known = one.value is not None
-        rows.append(
-            {
-                **placed.as_json(),
-                "inputs": [],
-                "loss": _LOSS.get(name) if known else None,
-                "projection_error": errors.get(name) if known else None,
-            }
-        )
+    for index, one in enumerate(measured[case.suspect.label]):
+        values = tuple(measured[member.label][index].value for member in case.controls)
+        row = replace(one, control_values=values).as_json()
+        rows.append({**row, **_place(row, case.suspect.label, subjects)})
     return rows
 
 
-def _placed(one: Measurement, controls: Sequence[Member]) -> Measurement:
-    """Return a measurement with its place among the controls without a link to the reference."""
-    if one.value is None:
-        return one
-    null = [i for i, member in enumerate(controls) if member.role in NULL_ROLES]
-    values = [one.control_values[i] for i in null]
-    place = standing(
-        one.value, family_values(values, [controls[i].label for i in null], one.closer), one.closer
-    )
-    return replace(one, z=place.z, rank_p=place.rank_p, predictive_p=place.predictive_p)
+def _place(row: dict[str, Any], suspect: str, subjects: Subjects) -> dict[str, float | None]:
+    """Return where a value lies among the controls without a link, as an audit places it."""
+    place = placed(row, suspect, subjects)
+    names = ("z", "rank_p", "predictive_p")
+    return {name: None if place is None else getattr(place, name) for name in names}
 
 
 def projection_errors(case: Comparison, values: Mapping[str, float | None]) -> dict[str, float]:

@@ -4,7 +4,7 @@ A field that they cannot give is missing with its reason, as everywhere: missing
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 
 import numpy as np
@@ -59,6 +59,13 @@ class Member:
     """Unique among the members."""
     role: Role
     file: Fingerprint
+    kin: str | None = None
+    """Family that it shares with other members; None: one of its own."""
+
+    @property
+    def family(self) -> str:
+        """The family that it belongs to."""
+        return self.kin or self.label
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -69,11 +76,14 @@ class Comparison:
     others: tuple[Member, ...]
     """Suspect and controls."""
     probes: tuple[Probe, ...]
+    _kept: dict[str, Array | None] = field(default_factory=dict, init=False, repr=False)
+    """Positions with all projections, by label: every pair has all controls in its pool."""
 
     def pair(self, label: str) -> Pair:
         """Return the reference and one other, with all that fingerprints say.
 
-        The pool holds the controls without a link to the reference, but not the other itself.
+        The pool holds the controls without a link to the reference, but neither the other itself
+        nor its family.
         """
         other = self._other(label)
         pool = [m for m in self.others if m.role in NULL_ROLES and not _same(m, other)]
@@ -99,7 +109,7 @@ class Comparison:
         return Pair(
             reference=self._outputs(self.reference, without),
             suspect=self._outputs(other, without),
-            positions=self._positions(other, without),
+            positions=self._whole(other) if without is None else self._positions(other, without),
         )
 
     def _other(self, label: str) -> Member:
@@ -109,10 +119,15 @@ class Comparison:
         return Control(
             name=member.label,
             role=member.role,
-            family=member.label,
+            family=member.family,
             architecture=member.file.subject["architecture"],
-            positions=self._positions(member, None),
+            positions=self._whole(member),
         )
+
+    def _whole(self, other: Member) -> Array | None:
+        if other.label not in self._kept:
+            self._kept[other.label] = self._positions(other, None)
+        return self._kept[other.label]
 
     def _outputs(self, member: Member, without: int | None) -> OutputSet:
         hidden = member.file.arrays["hidden"]
@@ -145,6 +160,11 @@ class Comparison:
         return rows
 
     @cached_property
+    def controls(self) -> tuple[Member, ...]:
+        """All others but the suspect."""
+        return tuple(member for member in self.others if member.role != "suspect")
+
+    @cached_property
     def suspect(self) -> Member:
         """The one in question."""
         return next(member for member in self.others if member.role == "suspect")
@@ -173,7 +193,7 @@ def same_tokenizer(a: Member, b: Member) -> bool:
 
 def _same(a: Member, b: Member) -> bool:
     own = a.file.subject["digest"]
-    return a.label == b.label or (own is not None and own == b.file.subject["digest"])
+    return a.family == b.family or (own is not None and own == b.file.subject["digest"])
 
 
 def _lacking(a: Member, b: Member) -> dict[str, str]:

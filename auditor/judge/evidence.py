@@ -6,6 +6,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from auditor.case import Case
+from auditor.failed import standing as standing_subjects
 from auditor.judge.findings import RULES, Decisive, Evidence, Thresholds
 from auditor.judge.multiplicity import holm
 from auditor.judge.null import Standing, family_values, standing
@@ -55,7 +56,7 @@ class Subjects:
 
 def subjects_of(case: Case) -> Subjects:
     """Return who is who, from the plan and subjects.json."""
-    planned = case.kept_json("plan.json")["subjects"]
+    planned = standing_subjects(case)
     refs = {s["name"]: s["ref"] for s in case.kept_json("subjects.json")["subjects"]}
     return Subjects(
         suspects=tuple(s["name"] for s in planned if s["role"] == "suspect"),
@@ -135,7 +136,7 @@ def gather_alone(case: Case) -> dict[str, Evidence]:
     statistics, scopes = measured["suspects"], measured.get("scope", {})
     return {
         name: replace(
-            _evidence(name, {_stem(row): row for row in statistics[name]}, subjects, thresholds),
+            evidence_alone(name, statistics[name], subjects, thresholds),
             agreed=_agreed(scopes.get(name, {})),
         )
         for name in subjects.suspects
@@ -147,9 +148,21 @@ def _agreed(scope: dict[str, Any]) -> float | None:
     return max((float(layer["agreed"]) for layer in scope.get("layers", ())), default=None)
 
 
-def _evidence(
-    name: str, rows: dict[str, dict[str, Any]], subjects: Subjects, thresholds: Thresholds
+def evidence_alone(
+    name: str,
+    measured: Sequence[dict[str, Any]],
+    subjects: Subjects,
+    thresholds: Thresholds,
 ) -> Evidence:
+    """Return what the rules look at of one suspect, as if it were the only one.
+
+    Args:
+        name: of the suspect.
+        measured: its rows of statistics.json, or rows that say the same of a pair.
+        subjects: who is who.
+        thresholds: of the rules.
+    """
+    rows = {_stem(row): row for row in measured}
     places = _places(rows, name, subjects)
     neurons = rows.get(NEURONS)
     return Evidence(

@@ -4,7 +4,7 @@ Nothing here is evidence: no reading and no likelihood ratio rests on it. A stud
 reference's outputs, and a copy whose neurons were put in another order, look like strangers.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from auditor.errors import AuditorError, InputError
@@ -42,6 +42,10 @@ class Prefiltered:
     content: dict[str, Any]
     """``auditor/prefilter/1``."""
     kept: tuple[str, ...]
+    unread: tuple[str, ...] = ()
+    """Suspects that were named and cannot be read as they are now."""
+    planned: tuple[str, ...] = ()
+    """Both of them in the order given: what a scan tries to load."""
 
 
 def prefilter(look: Look, suspects: Listed, progress: Progress | None = None) -> Prefiltered:
@@ -54,19 +58,26 @@ def prefilter(look: Look, suspects: Listed, progress: Progress | None = None) ->
         InputError: no suspect can be.
     """
     first = fingerprint(look.reference, look.seed)
-    entries, found, refused = [], [], list(suspects.refused)
+    entries, found, refused, unread = [], [], list(suspects.refused), []
     with (progress or Silent()).task("prefilter", len(suspects.entries)) as task:
         for entry in suspects.entries:
             row = _examined(entry, look, first)
             if isinstance(row, Refused):
                 refused.append(row)
+                unread.append(entry.spec)
             else:
                 entries.append(entry)
                 found.append(row)
             task.advance()
     if not found:
         raise _nothing(refused)
-    return _content(look, first, entries, found, refused)
+    looked = _content(look, first, entries, found, refused)
+    chosen = {*looked.kept, *unread}
+    return replace(
+        looked,
+        unread=tuple(unread),
+        planned=tuple(entry.spec for entry in suspects.entries if entry.spec in chosen),
+    )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)

@@ -5,6 +5,7 @@ from typing import Any
 
 from auditor.case import Case
 from auditor.errors import CaseError
+from auditor.failed import standing
 from auditor.report.measure_titles import measure_title
 from auditor.report.outcomes import record_outcomes
 from auditor.report.words import GROUP_TITLES
@@ -111,7 +112,12 @@ class Findings:
 
 
 def suspects(case: Case) -> list[str]:
-    """Return the names of the case's suspects, in plan order."""
+    """Return the names of the case's suspects, in plan order, without those that failed."""
+    return [s["name"] for s in standing(case) if s["role"] == "suspect"]
+
+
+def planned_suspects(case: Case) -> list[str]:
+    """Return the names of all suspects that were to be examined, in plan order."""
     return [s["name"] for s in case.kept_json("plan.json")["subjects"] if s["role"] == "suspect"]
 
 

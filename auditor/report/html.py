@@ -3,9 +3,10 @@
 from collections.abc import Sequence
 
 from auditor.case import Case
+from auditor.failed import failed_rows
 from auditor.report import plates, words
 from auditor.report.declared import deviations_sentence
-from auditor.report.findings import Findings, read_findings, suspects
+from auditor.report.findings import Findings, planned_suspects, read_findings
 from auditor.report.integrity import ListedFile, checksum_lines
 from auditor.report.prefilter import stored_prefilter
 from auditor.report.result import report_name, result_name
@@ -26,7 +27,7 @@ def html_of(view: View, case: Case) -> str:
         .get_template("report.html.j2")
         .render(
             v=view,
-            overview=len(suspects(case)) > 1,
+            overview=len(planned_suspects(case)) > 1,
             result_file=result_name(case, view.suspect.name),
         )
     )
@@ -49,6 +50,7 @@ def overview_html(case: Case, all_findings: Sequence[Findings], files: Sequence[
             figure=plates.overview_plate("overview", all_findings),
             declared=deviations_sentence(case),
             withheld=withheld_notice(case),
+            failed=failed_rows(case),
             limits=list(all_findings[0].conclusion["limits"]),
             context=stored_prefilter(case),
             files=files,

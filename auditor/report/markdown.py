@@ -3,9 +3,10 @@
 from collections.abc import Sequence
 
 from auditor.case import Case
+from auditor.failed import failed_rows
 from auditor.report import plates
 from auditor.report.declared import deviations_sentence
-from auditor.report.findings import Findings, read_findings, suspects
+from auditor.report.findings import Findings, planned_suspects, read_findings
 from auditor.report.prefilter import stored_prefilter
 from auditor.report.result import report_name, result_name
 from auditor.report.templates import markdown_templates
@@ -25,7 +26,7 @@ def markdown_of(view: View, case: Case) -> str:
         .get_template("report.md.j2")
         .render(
             v=view,
-            overview=len(suspects(case)) > 1,
+            overview=len(planned_suspects(case)) > 1,
             result_file=result_name(case, view.suspect.name),
         )
     )
@@ -42,6 +43,7 @@ def overview_markdown(case: Case, all_findings: Sequence[Findings]) -> str:
             reference=all_findings[0].reference,
             declared=deviations_sentence(case),
             withheld=withheld_notice(case),
+            failed=failed_rows(case),
             context=stored_prefilter(case),
             titles=[next(r[name] for r in rows if name in r) for name in names],
             lines=[

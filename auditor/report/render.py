@@ -6,7 +6,7 @@ from pathlib import Path
 from auditor.canon import pretty_json
 from auditor.case import Case, atomic_write
 from auditor.report.compliance import declared_profile, profile_names, profile_pages
-from auditor.report.findings import read_findings, read_subjects, suspects
+from auditor.report.findings import planned_suspects, read_findings, read_subjects, suspects
 from auditor.report.html import html_of, overview_html
 from auditor.report.integrity import ListedFile, listed_files
 from auditor.report.markdown import markdown_of, overview_markdown
@@ -49,7 +49,7 @@ def rendered(case: Case, files: Sequence[ListedFile] | None = None) -> Iterator[
         yield report_name(case, name), html_of(view, case).encode()
         yield report_name(case, name, "md"), markdown_of(view, case).encode()
         yield result_name(case, name), pretty_json(stored_result(case, name))
-    if len(everything) > 1:
+    if len(planned_suspects(case)) > 1:
         yield "report.html", overview_html(case, everything, files).encode()
         yield "report.md", overview_markdown(case, everything).encode()
     profile = declared_profile(case)

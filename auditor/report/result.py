@@ -8,7 +8,8 @@ from typing import Any
 
 from auditor.case import Case
 from auditor.errors import CaseError
-from auditor.report.findings import suspects
+from auditor.failed import failed_rows
+from auditor.report.findings import planned_suspects, suspects
 
 _SUITE_FIELDS = ("name", "version", "digest")
 PREFILTER = "prefilter.json"
@@ -18,12 +19,12 @@ _MODEL_FIELDS = ("spec", "digest", "tokenizer_digest", "parameters", "access")
 
 def report_name(case: Case, suspect: str, suffix: str = "html") -> str:
     """Return the file name of a suspect's report; ``report.html`` where it is the only one."""
-    return f"report.{suffix}" if len(suspects(case)) == 1 else f"report-{suspect}.{suffix}"
+    return f"report.{suffix}" if len(planned_suspects(case)) == 1 else f"report-{suspect}.{suffix}"
 
 
 def result_name(case: Case, suspect: str) -> str:
     """Return the file name of a suspect's result."""
-    return "result.json" if len(suspects(case)) == 1 else f"result-{suspect}.json"
+    return "result.json" if len(planned_suspects(case)) == 1 else f"result-{suspect}.json"
 
 
 def result_json(case: Case, suspect: str) -> dict[str, Any]:
@@ -45,6 +46,9 @@ def scan_json(case: Case) -> dict[str, Any]:
     """Return the results of every suspect, in the order they were given."""
     results = [result_json(case, suspect) for suspect in suspects(case)]
     whole: dict[str, Any] = {"schema": "auditor/scan/1", "results": results}
+    failed = failed_rows(case)
+    if failed:
+        whole["failed"] = failed
     if (case.data / PREFILTER).is_file():
         whole["prefilter"] = case.read_json(PREFILTER)
     return whole

@@ -3,6 +3,7 @@
 from collections.abc import Iterator
 from typing import Any
 
+from auditor.failed import failed_rows
 from auditor.report.findings import Findings
 from auditor.report.measure_titles import measure_title
 from auditor.report.parts import Cell, Grid, Part
@@ -100,9 +101,13 @@ def _facts(findings: Findings) -> Iterator[tuple[str, str]]:
 
 
 def _tried(findings: Findings) -> str:
+    failed = [row["name"] for row in failed_rows(findings.case)]
     roles = [subject["role"] for subject in plan_subjects(findings)]
-    suspects = counted(roles.count("suspect"), "suspect")
-    return f"{suspects} and 1 reference, all of them listed below; others are not in this case"
+    suspects = counted(roles.count("suspect") - len(failed), "suspect")
+    tried = f"{suspects} and 1 reference, all of them listed below"
+    if failed:
+        tried += f"; {', '.join(failed)} could not be loaded"
+    return f"{tried}; others are not in this case"
 
 
 def plan_subjects(findings: Findings) -> list[dict[str, Any]]:

@@ -231,7 +231,8 @@ class Case:
     def __init__(self, data):
         self.data = data
         self.plan = self.json("plan.json")
-        self.subjects = self.plan["subjects"]
+        self.planned = self.plan["subjects"]
+        self.subjects = self._standing()
         rows = self.json("subjects.json")["subjects"]
         self.refs = {s["name"]: s["ref"] for s in rows}
         self.server_limits = {s["name"]: s.get("server", {}).get("limits", []) for s in rows}
@@ -245,6 +246,13 @@ class Case:
         self._crossings = {}
         self.gaps = {}
         """Mean divergence by probe of two subjects, by names and probes: both ways are one."""
+
+    def _standing(self):
+        """Return the planned subjects without the suspects that could not be loaded."""
+        failed = set()
+        if (self.data / "failed.json").is_file():
+            failed = {row["name"] for row in self.json("failed.json")["suspects"]}
+        return [subject for subject in self.planned if subject["name"] not in failed]
 
     @property
     def reference(self):
@@ -292,9 +300,9 @@ class Case:
         return self._crossings[scorer]
 
     def _crossing_table(self, rows):
-        shape = (len(self.subjects), len(self.probes), self.plan["repeats"])
+        shape = (len(self.planned), len(self.probes), self.plan["repeats"])
         scored, length = np.full((*shape, len(TEMPERATURES)), np.nan), np.full(shape, -1.0)
-        rows = rows[np.isin(rows["author"], np.arange(len(self.subjects)))]
+        rows = rows[np.isin(rows["author"], np.arange(len(self.planned)))]
         cells = rows["author"], rows["probe"], rows["repeat"]
         scored[cells], length[cells] = rows["logprob"], rows["bytes"]
         return scored, length
@@ -1749,7 +1757,7 @@ class Crossing:
         names = [case.reference, *pool]
         self.scorers = [name for name in names if case.crossing(name)[0] is not None]
         self.authors = [pair.suspect_name, case.reference, *pool]
-        number = {s["name"]: i for i, s in enumerate(case.subjects)}
+        number = {s["name"]: i for i, s in enumerate(case.planned)}
         cells = np.ix_([number[name] for name in self.authors], pair.rows)
         tables = [case.crossing(name) for name in self.scorers]
         self.logprob = np.stack([scored[cells] for scored, _ in tables])

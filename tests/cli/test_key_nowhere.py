@@ -3,16 +3,10 @@
 import base64
 import html
 import json
-import sys
-from pathlib import Path
 from urllib.parse import quote, quote_plus
 
 import pytest
-from command_line import TINY, auditor
-
-sys.path.insert(0, str(Path(__file__).parents[1] / "models"))
-
-from server_process import model_server
+from command_line import auditor
 
 KEY = 'Zq7+/Tr0ub4dor&<3>"x"=\\horse'
 DECOY = "sk-" + "decoy-1234567890abcdef"
@@ -27,13 +21,6 @@ def forms(key):
     coded = [base64.b64encode(before + raw).decode() for before in (b"", b"Bearer ", b"user:")]
     # The last letters depend on what follows.
     return {text.encode() for text in texts} | {one.rstrip("=")[-24:-2].encode() for one in coded}
-
-
-@pytest.fixture(scope="module")
-def server(tmp_path_factory):
-    """Return a server that wants the key and echoes it in every header and body."""
-    with model_server(TINY / "independent", tmp_path_factory.mktemp("server")) as found:
-        yield found
 
 
 def faulty(server, key):

@@ -7,20 +7,16 @@ shown here.
 """
 
 import json
-import sys
 import threading
 import time
 from pathlib import Path
 from types import SimpleNamespace
 from urllib.parse import quote
 
+import llama_process
 import numpy as np
 import pytest
 from command_line import auditor
-
-sys.path.insert(0, str(Path(__file__).parent.parent / "models"))
-
-import llama_process
 from llama_process import LlamaServer, write_gguf
 from proxy_process import fault_proxy
 

@@ -6,16 +6,12 @@ With a tiny model and with SmolLM2: read as the same model as the local one, an 
 import importlib.util
 import json
 import shutil
-import sys
 import threading
 import time
 from pathlib import Path
 
 import pytest
 from command_line import TINY, auditor
-
-sys.path.insert(0, str(Path(__file__).parent.parent / "models"))
-
 from proxy_process import TransformersServer, fault_proxy
 
 NEEDED = ("fastapi", "uvicorn", "openai")

@@ -8,10 +8,8 @@ from pathlib import Path
 import pytest
 from command_line import TINY, auditor, failure
 
-sys.path.insert(0, str(Path(__file__).parent.parent / "models"))
 sys.path.insert(0, str(Path(__file__).parent.parent / "bundle"))
 
-from proxy_process import fault_proxy
 from server_process import model_server
 from verify_world import edit_json, failed, rechained, resealed, rows_of
 
@@ -23,23 +21,14 @@ SECRET = "sk-0123456789abcdef-of-the-server"  # noqa: S105
 
 
 @pytest.fixture(scope="module")
-def upstream(tmp_path_factory):
+def served(tmp_path_factory):
     with model_server(TINY / "teacher", tmp_path_factory.mktemp("server")) as running:
         yield running
 
 
-@pytest.fixture(scope="module")
-def proxied(upstream, tmp_path_factory):
-    root = upstream.base_url.removesuffix("/v1")
-    with fault_proxy(root, "tiny-model", tmp_path_factory.mktemp("proxy")) as running:
-        yield running
-
-
-@pytest.fixture
-def proxy(proxied, upstream):
-    upstream.control(mute=True)  # scores no given text
-    proxied.control()
-    return proxied
+@pytest.fixture(autouse=True)
+def mute(server):
+    server.control(mute=True)  # scores no given text
 
 
 def compared(proxy, out, *words, **options):
@@ -51,9 +40,9 @@ def compared(proxy, out, *words, **options):
 
 
 @pytest.fixture(scope="module")
-def finished(proxied, upstream, tmp_path_factory):
+def finished(proxied, served, tmp_path_factory):
     """A finished case that met a refusal, a change of the fingerprint and a key."""
-    upstream.control(key=SECRET)
+    served.control(key=SECRET)
     fault = {"kind": "status", "status": 429, "headers": {"retry-after": "0.1"}}
     proxied.control(None, None, fault, fingerprint="fp_second", after=5)
     out = tmp_path_factory.mktemp("case") / "case"

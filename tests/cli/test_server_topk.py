@@ -1,15 +1,8 @@
 """Log-probabilities of a given text from a server, beside the same model run here."""
 
-import sys
-from pathlib import Path
-
 import numpy as np
 import pytest
-from command_line import TINY, auditor
-
-sys.path.insert(0, str(Path(__file__).parent.parent / "models"))
-
-from server_process import model_server
+from command_line import auditor
 
 CONTROLS = (
     "tiny:sibling",
@@ -17,12 +10,6 @@ CONTROLS = (
     "tiny:zoo/same-data-01",
     "tiny:zoo/other-stories-01",
 )
-
-
-@pytest.fixture(scope="module")
-def server(tmp_path_factory):
-    with model_server(TINY / "independent", tmp_path_factory.mktemp("server")) as running:
-        yield running
 
 
 def scanned(server, out, *suspects):

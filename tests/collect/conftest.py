@@ -5,6 +5,7 @@ from types import SimpleNamespace
 
 import pytest
 from collect_world import collected, plan_of, save_model
+from server_process import model_server
 
 
 @pytest.fixture(scope="session")
@@ -70,27 +71,7 @@ def case(plan, tmp_path_factory):
 
 
 @pytest.fixture(scope="session")
-def upstream(models, tmp_path_factory):
+def served(models, tmp_path_factory):
     """A server process with the model `other`."""
-    from served_world import model_server
-
     with model_server(models.other, tmp_path_factory.mktemp("server")) as running:
         yield running
-
-
-@pytest.fixture(scope="session")
-def proxied(upstream, tmp_path_factory):
-    """A proxy process in front of it."""
-    from served_world import fault_proxy
-
-    root = upstream.base_url.removesuffix("/v1")
-    with fault_proxy(root, "tiny-model", tmp_path_factory.mktemp("proxy")) as running:
-        yield running
-
-
-@pytest.fixture
-def proxy(proxied, upstream):
-    """The proxy, without faults and settings of another test."""
-    upstream.control()
-    proxied.control()
-    return proxied

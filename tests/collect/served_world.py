@@ -1,14 +1,9 @@
 """Small cases with a suspect behind a real server and a proxy that injects faults."""
 
 import json
-import sys
 from pathlib import Path
 
-sys.path.insert(0, str(Path(__file__).parent.parent / "models"))
-
-from collect_world import plan_of, save_model
-from proxy_process import Proxy, fault_proxy
-from server_process import ModelServer, model_server
+from collect_world import plan_of
 
 from auditor.case import Case, open_case
 from auditor.collect.run import collect_case
@@ -16,8 +11,6 @@ from auditor.collect.servers import ServerTerms
 from auditor.exchanges import exchange_path, read_exchanges
 from auditor.models.server_budget import Limits
 from auditor.progress import Silent
-
-__all__ = ["ModelServer", "Proxy", "fault_proxy", "model_server", "save_model"]
 
 
 def served_plan(reference: Path, spec: str, **changes) -> dict:

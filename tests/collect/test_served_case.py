@@ -31,8 +31,8 @@ def test_a_reply_names_the_call_that_gave_it(proxy, models, tmp_path):
 
 
 @pytest.mark.parametrize(("shown", "level"), [(7, "TOPK"), (0, "TEXT")])
-def test_the_access_is_what_the_server_shows(proxy, upstream, models, tmp_path, shown, level):
-    upstream.control(**({"most": shown} if shown else {"logprobs": "none"}))
+def test_the_access_is_what_the_server_shows(proxy, server, models, tmp_path, shown, level):
+    server.control(**({"most": shown} if shown else {"logprobs": "none"}))
     case = collect(tmp_path, served_plan(models.reference, proxy.spec(), access="TOPK"))
     assert read_refs(case)["suspect"].access.name == level
     asked = [row["request"]["body"].get("top_logprobs") for row in attempts(case)]
@@ -42,9 +42,9 @@ def test_the_access_is_what_the_server_shows(proxy, upstream, models, tmp_path, 
 
 
 def test_a_number_of_log_probabilities_that_is_refused_is_tried_once(
-    proxy, upstream, models, tmp_path
+    proxy, server, models, tmp_path
 ):
-    upstream.control(limit=5)
+    server.control(limit=5)
     plan = served_plan(models.reference, proxy.spec(), access="TOPK")
     with pytest.raises(BudgetError):
         collect(tmp_path, plan, requests=8)
@@ -65,9 +65,9 @@ def test_more_than_text_is_not_asked_where_the_plan_allows_text(proxy, models, t
 
 
 def test_log_probabilities_that_are_demanded_and_not_shown_are_refused(
-    proxy, upstream, models, tmp_path
+    proxy, server, models, tmp_path
 ):
-    upstream.control(logprobs="none")
+    server.control(logprobs="none")
     plan = served_plan(models.reference, proxy.spec(top_logprobs=5), access="TOPK")
     with pytest.raises(AccessError, match="5 log-probabilities were demanded") as caught:
         collect(tmp_path, plan)
@@ -75,14 +75,14 @@ def test_log_probabilities_that_are_demanded_and_not_shown_are_refused(
     assert len(proxy.received()) == 1
 
 
-def test_wrong_address_key_and_model_are_named(proxy, upstream, models, tmp_path, monkeypatch):
+def test_wrong_address_key_and_model_are_named(proxy, server, models, tmp_path, monkeypatch):
     wrong = proxy.spec().replace("/v1", "/v2")
     with pytest.raises(EndpointError, match="404") as caught:
         collect(tmp_path / "address", served_plan(models.reference, wrong))
     assert "base_url" in caught.value.hint
     with pytest.raises(ServerError, match="has no model 'other'"):
         collect(tmp_path / "model", served_plan(models.reference, proxy.spec("other")))
-    upstream.control(key="right")
+    server.control(key="right")
     monkeypatch.setenv("SERVER_KEY", "wrong-0123456789")
     spec = proxy.spec(key_env="SERVER_KEY")
     with pytest.raises(ServerError, match="401"):
@@ -90,10 +90,10 @@ def test_wrong_address_key_and_model_are_named(proxy, upstream, models, tmp_path
 
 
 def test_settings_of_the_server_outlive_a_run_and_the_key_is_written_nowhere(
-    proxy, upstream, models, tmp_path, monkeypatch
+    proxy, server, models, tmp_path, monkeypatch
 ):
     secret = "sk-0123456789abcdef-secret"  # noqa: S105
-    upstream.control(key=secret)
+    server.control(key=secret)
     monkeypatch.setenv("SERVER_KEY", secret)
     spec = proxy.spec(key_env="SERVER_KEY", concurrency=3)
     plan = served_plan(models.reference, proxy.spec())

@@ -2,8 +2,6 @@
 
 import contextlib
 import json
-import signal
-import socket
 import subprocess
 import sys
 import threading
@@ -11,7 +9,9 @@ import time
 from pathlib import Path
 
 import pytest
-from served_world import attempts, collect, errors, fault_proxy, records, served_plan
+from proxy_process import fault_proxy
+from served_world import attempts, collect, errors, records, served_plan
+from server_process import RestartedServer
 
 from auditor.errors import ServerError
 from auditor.exchanges import exchange_path
@@ -21,34 +21,10 @@ from auditor.models.openai_server import open_audited
 from auditor.models.server_budget import Budget, Limits
 from auditor.types import Access, Decoding, Probe
 
-MODELS = Path(__file__).parent.parent / "models"
-
-
-class Restarted:
-    """A model server on a port that it finds again after a SIGKILL."""
-
-    def __init__(self, folder, scratch):
-        with socket.socket() as free:
-            free.bind(("127.0.0.1", 0))
-            self.port = free.getsockname()[1]
-        self._words = [sys.executable, MODELS / "model_server.py", folder, scratch / "port"]
-        self._process = None
-
-    def start(self):
-        self._process = subprocess.Popen([*self._words, str(self.port)])
-        for _ in range(600):
-            with contextlib.suppress(OSError), socket.create_connection(("127.0.0.1", self.port)):
-                return
-            time.sleep(0.05)
-
-    def kill(self):
-        self._process.send_signal(signal.SIGKILL)
-        self._process.wait()
-
 
 @pytest.fixture
 def restarted(models, tmp_path):
-    server = Restarted(models.other, tmp_path)
+    server = RestartedServer(models.other, tmp_path)
     server.start()
     yield server
     server.kill()

@@ -3,6 +3,7 @@
 import json
 from pathlib import Path
 
+import pytest
 from suite_world import ITEMS, MANIFEST, json_lines, problem, write_suite
 
 from auditor.canon import digest
@@ -76,8 +77,12 @@ def test_a_copied_suite_loads_from_the_case(tmp_path: Path) -> None:
     assert load_suite(copy, reveal=copy / "sealed.jsonl") == whole
 
 
-def test_a_copied_bare_file_loads_from_the_case(tmp_path: Path) -> None:
-    path = tmp_path / "Mine.jsonl"
+@pytest.mark.parametrize("name", ["Mine.jsonl", "items.jsonl", "sealed.jsonl"])
+def test_a_copied_bare_file_loads_from_the_case(tmp_path: Path, name: str) -> None:
+    path = tmp_path / name
     path.write_text(json_lines(ITEMS))
     copy_suite(path, tmp_path / "case" / "mine@0")
-    assert load_suite(tmp_path / "case" / "mine@0") == load_suite(path)
+    (copied,) = (tmp_path / "case" / "mine@0").iterdir()
+    assert copied.read_bytes() == path.read_bytes()
+    loaded = load_suite(tmp_path / "case" / "mine@0")
+    assert (loaded.digest, loaded.probes) == (load_suite(path).digest, load_suite(path).probes)

@@ -1,15 +1,13 @@
 import sys
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 sys.path.insert(0, str(Path(__file__).parent))
-sys.path.insert(0, str(Path(__file__).parent.parent / "models"))
 
 from distill_world import make_teacher
-from server_process import ModelServer, model_server
+from server_process import model_server
 
 
 @pytest.fixture(scope="session")
@@ -25,11 +23,3 @@ def served(tmp_path_factory: pytest.TempPathFactory) -> Any:
 
     with model_server(tiny_folder("teacher"), tmp_path_factory.mktemp("server")) as running:
         yield running
-
-
-@pytest.fixture
-def server(served: ModelServer) -> Iterator[ModelServer]:
-    """The server, without faults and settings of another test."""
-    served.control()
-    yield served
-    served.control()

@@ -3,6 +3,7 @@
 import copy
 import hashlib
 import json
+import tracemalloc
 from pathlib import Path
 from typing import Any
 
@@ -210,5 +211,31 @@ def test_sequences_are_listed_with_key_length_and_targets(tmp_path: Path) -> Non
     expected = "sha256:" + hashlib.sha256(key + listed.keys[0]).hexdigest()
     assert batch_digest(listed.keys, [1, 0]) == expected
     path.write_text('{"inputs": 5}\n')
+    with pytest.raises(InputError, match="cannot be read"):
+        read_sequences(path)
+
+
+def test_reading_sequences_keeps_little_beside_what_it_returns(tmp_path):
+    path, rows = tmp_path / "sequences.jsonl", 20_000
+    with path.open("w") as lines:
+        for number in range(rows):
+            row = {"sequence": f"{number:064x}", "inputs": 7, "targets": 6}
+            lines.write(json.dumps(row) + "\n")
+        lines.write('{"sequence": "torn')
+    tracemalloc.start()
+    listed = read_sequences(path)
+    _, peak = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert len(listed.keys) == rows
+    assert listed.keys[-1] == (rows - 1).to_bytes(32, "big")
+    assert (listed.lengths.sum(), listed.targets.sum()) == (7 * rows, 6 * rows)
+    # A key takes 65 bytes and 8 in the list, two numbers 16, twice while they are copied.
+    assert peak < 150 * rows
+
+
+@pytest.mark.parametrize("number", [2**63, "many", None])
+def test_a_sequence_of_no_possible_length_is_refused(tmp_path, number):
+    path = tmp_path / "sequences.jsonl"
+    path.write_text(json.dumps({"sequence": "00", "inputs": number, "targets": 1}) + "\n")
     with pytest.raises(InputError, match="cannot be read"):
         read_sequences(path)

@@ -64,15 +64,6 @@ def test_what_fingerprints_do_not_hold_is_undefined_with_its_reason(files):
     assert "order of the tokens" in found["logit-rank"]["undefined"]
 
 
-def test_no_reading_is_given_and_the_reason_is(files):
-    conclusion = compared(files["teacher"], files["teacher"])["conclusion"]
-    assert conclusion["reading"] == "inconclusive"
-    assert conclusion["log10_lr"] is None
-    assert "error rates" in conclusion["basis"]
-    assert "not measured" in conclusion["basis"]
-    assert any("9 %" in limit or "8.8%" in limit for limit in conclusion["limits"])
-
-
 def test_controls_place_a_suspect_and_enter_the_pool(files, folder, made):
     few = ("--suite", "ood", "--probes", "12", "--positions", "16")
     numbers = ("00", "01", "02", "05", "07")

@@ -90,14 +90,6 @@ def served(folders: dict[str, Path], tmp_path_factory: pytest.TempPathFactory) -
 
 
 @pytest.fixture
-def server(served: ModelServer) -> Iterator[ModelServer]:
-    """The server, without faults and settings of another test."""
-    served.control()
-    yield served
-    served.control()
-
-
-@pytest.fixture
 def connect(server: ModelServer) -> Iterator[Callable[..., Any]]:
     """Opens models on the server, or of a specifier, and closes them again."""
     from auditor.models import parse

