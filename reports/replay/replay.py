@@ -1036,7 +1036,7 @@ def _gap(pair, kind, listed):
         if not len(rows) or float(rows["tail"].mean()) > 0.5:
             raise UndefinedError("the stored tokens say too little")
     controls = [one for one in lists.items() if np.array_equal(one[1]["probe"], theirs["probe"])]
-    if len(controls) < 3:
+    if len(controls) < 3 or not np.array_equal(ours["probe"], theirs["probe"]):
         raise UndefinedError("fewer than 3 controls list tokens at these positions")
 
     def means(name, rows):
