@@ -11,10 +11,9 @@ from auditor.types import Array
 
 
 def common_lists(pair: Pair) -> tuple[Array, Array, list[Array]]:
-    """Return the rows of the reference, of the suspect and of controls, of the same probes each.
+    """Return the rows of the reference, the suspect and the controls at the probes that count.
 
-    A probe counts that reference and suspect both list tokens for. A control without one of them
-    is left out.
+    A probe counts that reference and suspect both list tokens for. A control may lack some of them.
 
     Raises:
         UndefinedError: the lists of a side are missing.
@@ -24,11 +23,7 @@ def common_lists(pair: Pair) -> tuple[Array, Array, list[Array]]:
     if ours is None or theirs is None:  # `require` has raised
         raise TypeError("no answers")
     common = np.intersect1d(ours["probe"], theirs["probe"])
-    lists = [
-        control.answers
-        for control in pair.pool
-        if control.answers is not None and np.isin(common, control.answers["probe"]).all()
-    ]
+    lists = [control.answers for control in pair.pool if control.answers is not None]
     return _of(ours, common), _of(theirs, common), [_of(rows, common) for rows in lists]
 
 

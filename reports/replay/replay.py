@@ -1026,8 +1026,7 @@ def _first_tokens(pair):
         kept = rows[np.isin(rows["probe"], common)]
         return kept[np.argsort(kept["probe"], kind="stable")]
 
-    whole = {n: cut(r) for n, r in lists.items() if np.isin(common, r["probe"]).all()}
-    return cut(ours), cut(theirs), whole
+    return cut(ours), cut(theirs), {name: cut(rows) for name, rows in lists.items()}
 
 
 def _gap(pair, kind, listed):
