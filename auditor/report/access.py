@@ -61,7 +61,9 @@ _POWER = (
     "control family by a decisive test of that access, predictive p under 0.01; at WEIGHTS, read "
     "as linked. A linked family counts as seen where all of its models are, one without a link "
     "where any is. At TEXT, TOPK and LOGITS “seen” is a link: copy and imitation are told apart by "
-    "weights alone. The limits are exact for so many families (Clopper and Pearson, 95 %)."
+    "weights alone. TOPK is counted without given texts (echo): with them it has the decisive "
+    "tests, and sees the models, of LOGITS. The limits are exact for so many families (Clopper and "
+    "Pearson, 95 %)."
 )
 _ELSEWHERE = (
     "This case is not of the packs' population, so these are figures of other models and not the "
