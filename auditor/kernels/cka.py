@@ -20,6 +20,7 @@ import torch
 from torch import Tensor
 
 from auditor.errors import InputError, UndefinedError
+from auditor.kernels.products import product
 from auditor.types import Array
 
 Rows = Array | Tensor
@@ -101,7 +102,8 @@ def _moments(x: Tensor, y: Tensor) -> tuple[_Moments, _Moments, _Moments]:
     x2, y2, one = squares.double().unbind(1)  # (B,)
     # Columns: x |x|^2, x |y|^2, x summed over the batch
     along_x, along_y = (x.T @ squares).double().T, (y.T @ squares).double().T  # (3, D)
-    g = {"xy": x.T @ y, "xx": _gram(x), "yy": _gram(y)}
+    left, right = x.T.contiguous(), y.T.contiguous()
+    g = {"xy": product(left, right), "xx": _gram(left), "yy": _gram(right)}
     sides = {"x": (x2, along_x), "y": (y2, along_y)}
     found = []
     for name in ("xy", "xx", "yy"):
@@ -123,13 +125,10 @@ def _moments(x: Tensor, y: Tensor) -> tuple[_Moments, _Moments, _Moments]:
 
 
 def _gram(x: Tensor) -> Tensor:
-    """Return x' x: of its quarters, the two off the diagonal are one product."""
-    half = x.shape[1] // 2
-    left, right = x[:, :half], x[:, half:]
-    corner = left.T @ right
-    return torch.cat(
-        [torch.cat([left.T @ left, corner], 1), torch.cat([corner.T, right.T @ right], 1)]
-    )
+    """Return x x^T of x (D, B): of its quarters, the two off the diagonal are one product."""
+    first, last = x.chunk(2) if len(x) > 1 else (x[:0], x)
+    above, corner = product(first, x), product(last, last)
+    return torch.cat([above, torch.cat([above[:, len(first) :].T, corner], 1)])
 
 
 class CkaStream:

@@ -16,6 +16,7 @@ from torch.autograd.function import once_differentiable
 from auditor.errors import InputError, KernelUnavailableError
 from auditor.kernels.divergences import Mixture
 from auditor.kernels.loss_terms import cross_entropy, divergence, tempered, tempered_softmax
+from auditor.kernels.products import add_outer_products, add_product
 from auditor.kernels.projection import Projection
 from auditor.kernels.sparse import SparseTargets
 from auditor.kernels.sparse_terms import sparse_divergence
@@ -208,9 +209,9 @@ class _Accumulated:
         for start, tile in student.tiles():
             part = gradient[:, start : start + tile.shape[0]]  # (C, n)
             if d_hidden is not None:
-                d_hidden.addmm_(part, tile)
+                add_product(d_hidden, part, tile.T)
             if self.d_weight is not None and hidden is not None:
-                self.d_weight[start : start + tile.shape[0]].addmm_(part.T, hidden)
+                add_outer_products(self.d_weight[start : start + tile.shape[0]], part, hidden)
         if self.d_hidden is not None and d_hidden is not None:
             self.d_hidden[rows] = d_hidden
         if self.d_bias is not None:

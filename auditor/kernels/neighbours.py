@@ -8,6 +8,7 @@ from torch import Tensor
 
 from auditor.errors import InputError, UndefinedError
 from auditor.kernels.order import first_ids
+from auditor.kernels.products import product
 from auditor.types import Array
 
 _CHUNK = 512
@@ -50,7 +51,7 @@ def _shared(ids_a: Tensor, ids_b: Tensor) -> Tensor:
 
 def _neighbours(unit: Tensor, start: int, k: int) -> Tensor:
     """Return (R, k) ids of the nearest other rows for the chunk of rows from `start`."""
-    similarity = unit[start : start + _CHUNK] @ unit.T  # (R, n)
+    similarity = product(unit[start : start + _CHUNK], unit)  # (R, n)
     similarity.diagonal(offset=start).fill_(float("-inf"))
     return first_ids(similarity, k).ids
 

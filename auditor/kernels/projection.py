@@ -16,6 +16,7 @@ import torch
 from torch import Tensor
 
 from auditor.errors import InputError, VocabularyError
+from auditor.kernels.products import Products
 
 TILE = 4096
 """Vocabulary rows per matrix product, where a weight has to be converted."""
@@ -90,9 +91,9 @@ class Projection:
 
     def logits_into(self, out: Tensor, rows: Tensor | slice) -> Tensor:
         """Write the logits of the picked positions into `out` (R, V) and return it."""
-        hidden = self.hidden_rows(rows)  # (R, D)
+        hidden = Products(self.hidden_rows(rows))  # (R, D)
         for start, tile in self.tiles():
-            torch.mm(hidden, tile.T, out=out[:, start : start + tile.shape[0]])
+            hidden.into(out[:, start : start + tile.shape[0]], tile)
         if self.bias is not None:
             out.add_(self.bias.to(self.dtype))
         return self._shaped(out)
