@@ -50,10 +50,12 @@ def own_residual_correlation(pair: Pair) -> float:
     Degenerate: undefined with fewer than 4 control families that scored the replies, fewer than 8
     replies of which the suspect's own log-probability is known, or where a residual does not vary.
 
-    Pitfalls: sampled at a low temperature, replies differ little and the correlation is noise.
-    Servers show log-probabilities of the model (temperature 1) or of what they drew from; of the
-    latter the residual mixes both. It uses the replies of sample-llr, with which it is correlated:
-    the two are no independent findings.
+    Pitfalls: weak. Beside the shipped pack it showed copies, two of three tiny students by logits,
+    none by text, and one of 17 unlinked families; no reading rests on it. Sampled at a low
+    temperature, replies differ little and the correlation is noise. Servers show log-probabilities
+    of the model (temperature 1) or of what they drew from; of the latter the residual mixes both.
+    It uses the replies of sample-llr, with which it is correlated: the two are no independent
+    findings.
     """
     value = float(correlations(_moments(pair).sum(axis=0)[None])[0])
     if np.isnan(value):
