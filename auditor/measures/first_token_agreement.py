@@ -43,9 +43,10 @@ def first_token_agreement(pair: Pair) -> float:
     Degenerate: undefined with fewer than 3 controls of the reference's vocabulary, or where the
     reference never stands alone.
 
-    Pitfalls: one position a probe, of which the reference stands alone at a few: with 64 probes
-    no tiny student was told from unlinked models, with 256 four of six. No reading rests on it. The level depends on the pool, as that of idiosyncratic-agreement. A server's own chat
-    template or system prompt changes the first token of every reply.
+    Pitfalls: one position a probe, of which the reference stands alone at a few: with 64 probes no
+    tiny student was told from unlinked models, with 256 four of six. No reading rests on it. The
+    level depends on the pool, as that of idiosyncratic-agreement. A server's own chat template or
+    system prompt changes the first token of every reply.
     """
     return share_followed(_counts(pair))
 
