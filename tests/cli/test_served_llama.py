@@ -191,37 +191,3 @@ def test_a_killed_server_is_asked_the_rest_when_it_is_back(tmp_path):
     path = tmp_path / "case" / "data" / "exchanges" / "smollm2.jsonl"
     entries = [json.loads(line) for line in path.read_bytes().splitlines()]
     assert sum(entry["answered"] for entry in entries) == 13
-
-
-def test_first_tokens_of_the_server_are_those_of_the_model_without_any_given_text(scanned):
-    arrays = scanned.data / "arrays" / "answers"
-    here, there = (np.load(arrays / f"{n}.npy") for n in ("smollm2", "smollm2-2"))
-    here, there = (rows[np.argsort(rows["probe"])] for rows in (here, there))
-    np.testing.assert_array_equal(here["probe"], there["probe"])
-    for ours, theirs in zip(here, there, strict=True):
-        known = dict(zip(ours["ids"].tolist(), ours["logprobs"].tolist(), strict=True))
-        shown = zip(theirs["ids"].tolist(), theirs["logprobs"].tolist(), strict=True)
-        common = [(known[token], value) for token, value in shown if token in known]
-        # Weights of 4 and activations of 8 bits there; the likeliest tokens are the same ones.
-        assert len(common) >= 10
-        assert common[0][1] == pytest.approx(common[0][0], abs=0.5)
-    gaps = [row_of(result, "first-token-gap")["value"] for result in (scanned.same, scanned.other)]
-    assert gaps[0] > 0 > gaps[1]
-
-
-def test_own_probabilities_come_from_the_server_and_place_the_copy(scanned):
-    own = np.load(scanned.data / "arrays" / "own" / "smollm2-2.npy")
-    scored = np.load(scanned.data / "arrays" / "crossing" / "smollm2.npy")
-    subjects = json.loads((scanned.data / "plan.json").read_bytes())["subjects"]
-    author = next(i for i, s in enumerate(subjects) if s["name"] == "smollm2-2")
-    scored = {(r["probe"], r["repeat"]): r for r in scored[scored["author"] == author]}
-    assert len(own) >= 20
-    # The server has its own replies as likely as the same model here has them.
-    pairs = [(r["logprob"], scored[r["probe"], r["repeat"]]["logprob"][4]) for r in own]
-    assert np.corrcoef(np.array(pairs).T)[0, 1] > 0.95
-    same, other = (
-        row_of(result, "own-residual-correlation")["value"]
-        for result in (scanned.same, scanned.other)
-    )
-    assert same > 0.9
-    assert other is None or other < same
