@@ -81,9 +81,12 @@ class OutputSet:
     topk: Array | None = None
     """(T,) rows with ``probe``, ``ids`` (k), ``logprobs`` (k) and ``tail``: what the subject
     expects next at the scored positions of the reference's text."""
+    answers: Array | None = None
+    """(n,) rows like those of `topk`, at most one a probe: what the subject expects as the first
+    token of its reply."""
 
     def __post_init__(self) -> None:
-        for name in ("embeddings", "hidden", "topk"):
+        for name in ("embeddings", "hidden", "topk", "answers"):
             values = getattr(self, name)
             if values is not None:
                 object.__setattr__(self, name, frozen_array(values))
@@ -103,6 +106,7 @@ class OutputSet:
             embeddings=taken(self.embeddings),
             hidden=taken(self.hidden),
             topk=taken_rows(self.topk, index, len(self.probes)),
+            answers=taken_rows(self.answers, index, len(self.probes)),
         )
 
 
@@ -119,6 +123,9 @@ class Pair:
     pool: tuple[Control, ...] = ()
     """Controls without a link to the reference; none of the suspect's own family."""
     crossing: Crossing | None = None
+    own: Array | None = None
+    """(P, N) nats: log-probability that the suspect itself gives to each of its replies, at
+    temperature 1; NaN where it is not known, or of other bytes than those of the crossing."""
     neurons: Array | None = None
     """(L * H,) of dtype NEURON."""
     span: Array | None = None
@@ -136,7 +143,7 @@ class Pair:
     """Names of the parents in `merge`, the reference first."""
 
     def __post_init__(self) -> None:
-        for name in ("positions", "neurons", "span", "weight_cka", "rederivation", "merge"):
+        for name in ("positions", "own", "neurons", "span", "weight_cka", "rederivation", "merge"):
             values = getattr(self, name)
             if values is not None:
                 object.__setattr__(self, name, frozen_array(values))
@@ -146,13 +153,30 @@ class Pair:
         """The P probes, in order."""
         return self.reference.probes
 
+    @property
+    def choices(self) -> Array | None:
+        """(T,) rows with ``probe`` at whose positions the likeliest tokens of both are known.
+
+        `positions`, else the suspect's lists where they are of the reference's tokens.
+        """
+        if self.positions is not None:
+            return self.positions
+        ours, theirs = self.reference, self.suspect
+        if ours.topk is None or theirs.topk is None:
+            return None
+        same = np.array_equal(ours.topk["probe"], theirs.topk["probe"])
+        # Behind a server no tokenizer is known: its lists were read in the reference's tokens.
+        known = (None, ours.model.tokenizer_digest)
+        return theirs.topk if same and theirs.model.tokenizer_digest in known else None
+
     def require(self, field: str) -> None:
         """Raise UndefinedError, with the recorded reason, where `field` is missing on a side."""
         sides = (self,) if field in OF_THE_PAIR else (self.reference, self.suspect)
         missing = any(_lacks(field, getattr(side, field)) for side in sides)
         if missing:
             reasons = self.why or {}
-            raise UndefinedError(reasons.get(field, _UNEXPLAINED.get(field, _NONE.format(field))))
+            why = reasons.get(_REASON_OF.get(field, field))
+            raise UndefinedError(why or _UNEXPLAINED.get(field, _NONE.format(field)))
         if field == "texts" and any(map(_withholds, sides)):
             raise UndefinedError("replies are withheld")
         if not self.probes:
@@ -169,13 +193,16 @@ class Pair:
             positions=taken_rows(self.positions, index, total),
             pool=tuple(_taken_control(control, index, total) for control in self.pool),
             crossing=None if self.crossing is None else self.crossing.take(index),
+            own=None if self.own is None else self.own[index],
         )
 
 
 OF_THE_PAIR = (
     "positions",
+    "choices",
     "pool",
     "crossing",
+    "own",
     "neurons",
     "span",
     "weight_cka",
@@ -184,6 +211,8 @@ OF_THE_PAIR = (
     "merge",
 )
 """Fields of a Pair itself; every other field is one of both subjects."""
+_REASON_OF = {"choices": "positions"}
+"""Field -> the one whose reason is recorded."""
 _NONE = "no {} were collected for both subjects"
 _UNEXPLAINED = {"pool": "no control without a link to the reference was given"}
 
@@ -249,5 +278,6 @@ def _taken_control(control: Control, index: Array, probes: int) -> Control:
         control,
         positions=taken_rows(control.positions, index, probes),
         topk=taken_rows(control.topk, index, probes),
+        answers=taken_rows(control.answers, index, probes),
         texts=None if texts is None else tuple(texts[i] for i in index),
     )

@@ -13,6 +13,7 @@ from auditor.panel import (
     MIXTURE,
     NEURON,
     NULL_ROLES,
+    OWN,
     REDERIVATION,
     TEMPERATURES,
     TRANSCRIPT,
@@ -53,13 +54,15 @@ class Pairs:
         why = _reasons(case, reference, suspect)
         pool = () if alone else tuple(map(self._control, self._pool_of(suspect)))
         mixture = _rows(case, "merge", suspect, MIXTURE)
+        crossing = _crossing(case, (reference, suspect), pool)
         pair = Pair(
             reference=a.outputs,
             suspect=b.outputs,
             positions=None if "positions" in why else _rows(case, "agreement", suspect, POSITION),
             why=why,
             pool=pool,
-            crossing=_crossing(case, (reference, suspect), pool),
+            crossing=crossing,
+            own=_own(case, suspect, crossing),
             neurons=_rows(case, "neurons", suspect, NEURON),
             span=read_array(case, "span", suspect),
             weight_cka=read_array(case, "weight_cka", suspect),
@@ -100,6 +103,8 @@ class Pairs:
             architecture=self._refs[name].architecture,
             positions=_rows(self._case, "agreement", name, POSITION),
             topk=answered.outputs.topk,
+            answers=answered.outputs.answers,
+            tokenizer=self._refs[name].tokenizer_digest,
             texts=answered.outputs.texts,
             transcript=_rows(self._case, "transcript", name, TRANSCRIPT),
         )
@@ -146,12 +151,48 @@ def _crossing(case: Case, pair: tuple[str, str], pool: Sequence[Control]) -> Cro
     return Crossing(scorers=tuple(found), authors=authors, logprob=logprob, bytes=length)
 
 
+def _own(case: Case, suspect: str, crossing: Crossing | None) -> Array | None:
+    """Return (P, N) nats of the suspect's replies under itself; None where nothing is known.
+
+    Of a control that scored the replies of all, from among those scores.
+    """
+    if crossing is None:
+        return None
+    rows = _rows(case, "own", suspect, OWN)
+    if rows is None:
+        rows = _of_scorer(case, suspect)
+    if rows is None:
+        return None
+    values = np.full(crossing.bytes.shape[1:], np.nan)
+    same = crossing.bytes[0][rows["probe"], rows["repeat"]] == rows["bytes"]
+    rows = rows[same & (rows["bytes"] > 0)]
+    values[rows["probe"], rows["repeat"]] = rows["logprob"]
+    return values
+
+
+def _of_scorer(case: Case, name: str) -> Array | None:
+    """Return OWN rows of a subject that scored its own replies among those of others."""
+    crossed = _rows(case, "crossing", name, CROSSING)
+    if crossed is None:
+        return None
+    subjects = case.read_json("plan.json")["subjects"]
+    place = next(i for i, subject in enumerate(subjects) if subject["name"] == name)
+    crossed = crossed[crossed["author"] == place]
+    rows = np.zeros(len(crossed), dtype=OWN)
+    for column in ("probe", "repeat", "bytes", "tokens"):
+        rows[column] = crossed[column]
+    rows["logprob"] = crossed["logprob"][:, TEMPERATURES.index(1.0)]
+    return rows
+
+
 _FIELD_OF = {
     "agreement": "positions",
     "embeddings": "embeddings",
     "hidden": "hidden",
     "topk": "topk",
+    "answers": "answers",
     "crossing": "crossing",
+    "own": "own",
 }
 """Kind of array -> field of a pair, of those that a redaction may leave out."""
 

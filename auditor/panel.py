@@ -44,6 +44,17 @@ NEURON = np.dtype(
 )
 """Row of ``arrays/neurons/<suspect>.npy``: a neuron and its partners in the reference."""
 
+OWN = np.dtype(
+    [
+        ("probe", "<i4"),  # index into the probes of the case
+        ("repeat", "<i4"),
+        ("bytes", "<i4"),  # UTF-8 bytes of the reply that were scored
+        ("tokens", "<i4"),
+        ("logprob", "<f8"),  # of the whole reply, natural, at temperature 1
+    ]
+)
+"""Row of ``arrays/own/<subject>.npy``: a reply as its own author finds it."""
+
 TRANSCRIPT = np.dtype(
     [
         ("step", "<i8"),  # training step of the reference at which it saw the text
@@ -98,13 +109,17 @@ class Control:
     i of the pair."""
     topk: Array | None = None
     """(T,) rows of its likeliest tokens, see `auditor.outputs.OutputSet.topk`."""
+    answers: Array | None = None
+    """(n,) rows of its likeliest first tokens of a reply, see `OutputSet.answers`."""
+    tokenizer: str | None = None
+    """Digest of the tokenizer whose ids `topk` holds; None: not known."""
     texts: tuple[tuple[str, ...], ...] | None = None
     """(P)(N) replies."""
     transcript: Array | None = None
     """(n,) TRANSCRIPT rows of the reference's committed order, as this control finds its texts."""
 
     def __post_init__(self) -> None:
-        for name in ("positions", "topk", "transcript"):
+        for name in ("positions", "topk", "answers", "transcript"):
             values = getattr(self, name)
             if values is not None:
                 object.__setattr__(self, name, frozen_array(values))

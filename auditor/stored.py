@@ -283,6 +283,7 @@ def load_answered(case: Case, subject: str) -> Answered:
         embeddings=embeddings,
         hidden=read_array(case, "hidden", subject),
         topk=read_array(case, "topk", subject),
+        answers=read_array(case, "answers", subject),
     )
     return Answered(outputs, frozenset(i for i, count in enumerate(replies) if count >= n))
 

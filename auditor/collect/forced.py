@@ -21,13 +21,18 @@ from auditor.collect.scoring import text_scores
 from auditor.collect.sequences import ForcedText, own_sequences, reference_sequences
 from auditor.collect.spaces import needs_logits
 from auditor.collect.store import part_path
-from auditor.collect.topk import TopTokens
+from auditor.collect.topk import AnswerTokens, TopTokens
 from auditor.errors import AccessError, CaseError, InputError, UndefinedError
 from auditor.models.base import Model
 from auditor.stored import planned_probes, read_refs
 from auditor.types import Access
 
-_NEEDED = {"topk": Access.TOPK, "positions": Access.LOGITS, "hidden": Access.WEIGHTS}
+_NEEDED = {
+    "topk": Access.TOPK,
+    "answers": Access.TOPK,
+    "positions": Access.LOGITS,
+    "hidden": Access.WEIGHTS,
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,6 +93,8 @@ def _missing(run: Collection, model: Model, name: str) -> dict[str, str]:
         reason = _incomparable(run, model)
         if reason:
             missing["positions"] = reason
+    if "answers" not in missing and not _same_vocabulary(run, model):
+        missing["answers"] = _other_tokens(run, model)
     return missing
 
 
@@ -98,14 +105,19 @@ def _incomparable(run: Collection, model: Model) -> str | None:
     if reason:
         return f"of the reference: {reason}"
     if not _same_vocabulary(run, model):
-        return (
-            f"different vocabularies: {reference.vocabulary} token ids of the reference, "
-            f"{model.ref.vocabulary} of {model.ref.spec}"
-        )
+        return _other_tokens(run, model)
     if not states_path(run.case, run.reference).is_file():
         return "the reference could not be run on its own texts"
     kept, own = kept_vocabulary(run.case, run.reference), model.head().vocabulary
     return None if kept == own else f"heads of different height: {kept} and {own} token ids"
+
+
+def _other_tokens(run: Collection, model: Model) -> str:
+    reference = read_refs(run.case)[run.reference]
+    return (
+        f"different vocabularies: {reference.vocabulary} token ids of the reference, "
+        f"{model.ref.vocabulary} of {model.ref.spec}"
+    )
 
 
 def _same_vocabulary(run: Collection, model: Model) -> bool:
@@ -179,6 +191,8 @@ def _products(run: Collection, model: Model, wanted: _Wanted) -> Iterator[Produc
         yield from _comparisons(run, model, wanted)
     if "topk" in wanted.what and not case.array("topk", name).is_file():
         yield TopTokens(case, name, texts, head)
+    if "answers" in wanted.what and not case.array("answers", name).is_file():
+        yield AnswerTokens(case, name, texts, head)
     if "hidden" in wanted.what and not _has_means(run, name):
         yield MeanStates(case, name, texts, int(head.weight.shape[1]))
     if wanted.tap is not None:

@@ -27,6 +27,8 @@ class ForcedText:
     token_ids: Array
     """(T,) int32."""
     first: int
+    answer: int | None = None
+    """The position that predicts the first token of the reply; None where it is not known."""
 
     @property
     def scored(self) -> int:
@@ -54,7 +56,8 @@ def reference_sequences(case: Case, reference: str, limit: int | None) -> list[F
         if record["outcome"] == "error" or not len(ids):
             continue
         first = 0 if probe.kind == "text" else max(prompt - 1, 0)
-        sequences.append(ForcedText(index, ids, first))
+        answer = prompt - 1 if 0 < prompt <= len(ids) else None
+        sequences.append(ForcedText(index, ids, first, answer))
     return sequences
 
 

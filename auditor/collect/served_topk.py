@@ -1,7 +1,8 @@
-"""What a server expects next in the reference's text, in the reference's token ids.
+"""What a subject that can only reply expects next, in the reference's token ids.
 
-Rows of ``arrays/topk/<subject>.npy`` as a local model has them, where the server gives a text back
-with log-probabilities and cuts it into the reference's tokens. Its tokens are strings: each is
+Rows of ``arrays/topk/<subject>.npy`` as a local model has them, where a server gives a text back
+with log-probabilities and cuts it into the reference's tokens; rows of ``arrays/answers`` from
+those that came with the first token of its replies. Its tokens are strings: each is
 looked up by its bytes among those of the reference; what is found nowhere counts as tail.
 """
 
@@ -15,9 +16,11 @@ from auditor.collect.arrays import ArrayWriter
 from auditor.collect.collection import Collection
 from auditor.collect.forcing import forced_batches
 from auditor.collect.sequences import ForcedText, reference_sequences
+from auditor.collect.shown import Shown, shown_replies
 from auditor.collect.topk import UNLISTED, topk_dtype
 from auditor.errors import SubjectError, UndefinedError
 from auditor.models.echoes import EchoedToken
+from auditor.models.openai_replies import Likely
 from auditor.models.openai_server import OpenAIServer
 from auditor.stored import planned_probes
 from auditor.types import Access, Array
@@ -38,11 +41,9 @@ def read_served_topk(run: Collection, model: OpenAIServer, name: str) -> str | N
     reason = run.access_reason(model.ref, Access.TOPK)
     if reason or echoes is None:
         return reason or "the server gives no log-probabilities of a text that it is given (echo)"
-    if name == run.reference:
-        return "the reference is behind a server: its token ids are not known"
     tokens = _reference_tokens(run)
     if tokens is None:
-        return "the reference is known by its replies alone: no token ids"
+        return _NO_IDS
     sequences = reference_sequences(run.case, run.reference, run.longest_text)
     # In the order of local models, whose rows are compared with these one by one.
     texts = [t for batch in forced_batches(sequences, run.plan["batch_tokens"]) for t in batch]
@@ -55,11 +56,45 @@ def read_served_topk(run: Collection, model: OpenAIServer, name: str) -> str | N
         rows = _rows(texts, list(echoes.of(sent)), tokens)
     except (UndefinedError, SubjectError) as error:
         return error.message
-    with ArrayWriter(run.case.array("topk", name), rows.dtype, len(rows)) as writer:
+    _write(run, "topk", name, rows)
+    return None
+
+
+def read_answers(run: Collection, model: Shown, name: str) -> str | None:
+    """Write what came with the first token of each probe's replies; return why nothing, if so.
+
+    It is the same for every reply to a probe, so the first that shows it counts.
+
+    Raises:
+        CaseError: a record was changed.
+        ServerError, StorageError: as `shown_replies`.
+    """
+    if run.case.array("answers", name).is_file():
+        return None
+    reason = run.access_reason(model.ref, Access.TOPK)
+    tokens = None if reason else _reference_tokens(run)
+    if reason or tokens is None:
+        return reason or _NO_IDS
+    firsts: dict[int, tuple[Likely, ...]] = {}
+    for reply in shown_replies(run, model, name):
+        firsts.setdefault(reply.probe, reply.positions[0].top)
+    tops = [[(likely.piece, likely.logprob) for likely in top] for top in firsts.values()]
+    try:
+        rows = _listed_rows(list(firsts), tops, tokens)
+    except UndefinedError as error:
+        return error.message
+    _write(run, "answers", name, rows)
+    return None
+
+
+_NO_IDS = "the reference is known by its replies alone: no token ids"
+
+
+def _write(run: Collection, kind: str, name: str, rows: Array) -> None:
+    with ArrayWriter(run.case.array(kind, name), rows.dtype, len(rows)) as writer:
         writer.resume([0])
         writer.append(rows)
         writer.finish()
-    return None
 
 
 @dataclass(frozen=True, slots=True)
@@ -115,13 +150,25 @@ def _rows(
     Raises:
         UndefinedError: it shows something at less than half of the positions.
     """
-    ids = _unique_ids(tokens.vocabulary)
     probes: list[int] = []
-    found: list[list[tuple[int, float]]] = []
+    tops: list[list[tuple[bytes, float]]] = []
     for text, shown in zip(texts, echoed, strict=True):
         for top in _scored(text, shown, tokens):
             probes.append(text.probe)
-            found.append([(ids[w], v) for word, v in top if (w := word.encode()) in ids])
+            tops.append([(word.encode(), value) for word, value in top])
+    return _listed_rows(probes, tops, tokens)
+
+
+def _listed_rows(
+    probes: Sequence[int], tops: Sequence[Sequence[tuple[bytes, float]]], tokens: _Tokens
+) -> Array:
+    """Return a row for each list of (bytes of a token, log-probability) of a probe.
+
+    Raises:
+        UndefinedError: less than half of the lists hold a token of the reference.
+    """
+    ids = _unique_ids(tokens.vocabulary)
+    found = [[(ids[word], value) for word, value in top if word in ids] for top in tops]
     known = sum(map(bool, found))
     if 2 * known < max(1, len(found)):
         raise UndefinedError(

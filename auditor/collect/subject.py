@@ -11,10 +11,11 @@ from auditor.case import Case, atomic_write
 from auditor.collect.collection import Collection
 from auditor.collect.conditions import conditioned, system_of
 from auditor.collect.forced import force_subject
+from auditor.collect.own_replies import score_own
 from auditor.collect.sampling import Sampling, sample_suites
 from auditor.collect.scoring import score_texts
 from auditor.collect.sequences import reference_texts
-from auditor.collect.served_topk import read_served_topk
+from auditor.collect.served_topk import read_answers, read_served_topk
 from auditor.collect.store import part_path
 from auditor.collect.tensors import compare_tensors
 from auditor.collect.transcript import score_transcript
@@ -42,10 +43,13 @@ def collect_subject(run: Collection, model: Model, subject: dict[str, Any]) -> N
     forced = force_subject(run, model, name)
     weighed = read_weights(run, model, name, forced.missing)
     missing = {**forced.missing, **weighed, **_score(run, model, name)}
+    found: dict[str, str | None] = {"own": score_own(run, model, name)}
     if isinstance(model, OpenAIServer):
-        reason = read_served_topk(run, model, name)
-        missing = {what: why for what, why in missing.items() if what != "topk" or reason}
-        missing |= {"topk": reason} if reason else {}
+        found["topk"] = read_served_topk(run, model, name)
+    if isinstance(model, OpenAIServer | RecordedModel):
+        found["answers"] = read_answers(run, model, name)
+    missing = {what: why for what, why in missing.items() if what not in found}
+    missing |= {what: why for what, why in found.items() if why}
     missing.update(score_transcript(run, model, name))
     missing.update(compare_tensors(run, model, name))
     if name == run.reference:

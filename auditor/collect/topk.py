@@ -1,5 +1,7 @@
 """What a model expects next, as its k likeliest tokens and the probability of all others."""
 
+from typing import TYPE_CHECKING
+
 import numpy as np
 
 from auditor.case import Case
@@ -8,6 +10,9 @@ from auditor.collect.forcing import ForcedBatch
 from auditor.collect.sequences import ForcedText
 from auditor.models.base import Head
 from auditor.types import Array
+
+if TYPE_CHECKING:
+    import torch
 
 K = 20
 
@@ -32,11 +37,13 @@ UNLISTED = -1e30
 class TopTokens:
     """Rows of ``arrays/topk/<subject>.npy``, at the scored positions."""
 
+    kind = "topk"
+
     def __init__(self, case: Case, subject: str, texts: list[ForcedText], head: Head) -> None:
         self._k = min(K, head.vocabulary)
         self._dtype = topk_dtype(self._k)
-        rows = sum(text.scored for text in texts)
-        self.writer = ArrayWriter(case.array("topk", subject), self._dtype, rows)
+        rows = sum(map(self.count, texts))
+        self.writer = ArrayWriter(case.array(self.kind, subject), self._dtype, rows)
         self._head = head
 
     def count(self, text: ForcedText) -> int:
@@ -45,11 +52,15 @@ class TopTokens:
 
     def rows(self, batch: ForcedBatch, start: int) -> Array:
         """Return (n,) rows of `topk_dtype`."""
+        return self._listed(batch.scored_states(), batch.probes())
+
+    def _listed(self, states: "torch.Tensor", probes: Array) -> Array:
+        """Return the rows of (n, D) states, each of a probe."""
         from auditor.kernels import top_mass
 
         head = self._head
         found = top_mass(
-            batch.scored_states().to(device=head.weight.device, dtype=head.weight.dtype),
+            states.to(device=head.weight.device, dtype=head.weight.dtype),
             head.weight,
             k=self._k,
             bias=head.bias,
@@ -57,8 +68,32 @@ class TopTokens:
             scale=head.scale,
         )
         rows = np.zeros(len(found.ids), dtype=self._dtype)
-        rows["probe"] = batch.probes()
+        rows["probe"] = probes
         rows["ids"] = found.ids.cpu().numpy()
         rows["logprobs"] = found.logprobs.cpu().numpy()
         rows["tail"] = found.tail_mass.cpu().numpy()
         return rows
+
+
+class AnswerTokens(TopTokens):
+    """Rows of ``arrays/answers/<subject>.npy``: the first token of a reply, one row a probe."""
+
+    kind = "answers"
+
+    def count(self, text: ForcedText) -> int:
+        """Return 1 where the position that predicts the first token is known."""
+        return int(text.answer is not None)
+
+    def rows(self, batch: ForcedBatch, start: int) -> Array:
+        """Return (n,) rows of `topk_dtype`."""
+        import torch
+
+        known = [
+            (text.probe, states[text.answer])
+            for text, states in zip(batch.texts, batch.states, strict=True)
+            if text.answer is not None
+        ]
+        if not known:
+            return np.zeros(0, dtype=self._dtype)
+        states = torch.stack([state for _, state in known])
+        return self._listed(states, np.array([probe for probe, _ in known], dtype=np.int32))

@@ -19,7 +19,8 @@ from auditor.types import Access
 Kind = Callable[[Row], bool]
 TESTS: dict[Access, tuple[str, ...]] = {
     Access.TEXT: (SAMPLE,),
-    # Lists of likely tokens enter divergence-gap, on which no reading rests.
+    # What comes beside replies decides nothing. Of given texts (echo) lists give the agreement that
+    # LOGITS gives, with the same decisive tests: its rows are those of LOGITS.
     Access.TOPK: (SAMPLE,),
     Access.LOGITS: (SAMPLE, IDIOSYNCRASY),
 }

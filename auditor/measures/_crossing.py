@@ -88,7 +88,7 @@ def residuals(pair: Pair) -> Residuals:
     given = np.isfinite(values[..., 1:])
     number = given.sum(axis=-1)  # (A + 1, P, N, G)
     mean = np.where(given, values[..., 1:], 0.0).sum(axis=-1) / np.maximum(number, 1)
-    counts = _counting(values) & _said_once(pair, crossing)
+    counts = _counting(values) & said_once(pair, crossing)
     z = np.where(np.isfinite(values) & counts[..., None, None], values - mean[..., None], 0.0)
     level = np.where(counts[..., None], mean, 0.0).sum(axis=2)  # (A + 1, P, G)
     authors = crossing.authors[_REFERENCE_AUTHOR + 1 :]
@@ -126,7 +126,7 @@ def _counting(values: Array) -> Array:
     return known[..., 0] & (known[..., 1:].sum(axis=-1) >= FEWEST_VALUES)
 
 
-def _said_once(pair: Pair, crossing: Crossing) -> Array:
+def said_once(pair: Pair, crossing: Crossing) -> Array:
     """Return (A + 1, P, N) bool: the author gave the reply to no other probe."""
     shape = crossing.bytes.shape[1:]
     texts = {control.name: control.texts for control in pair.pool}

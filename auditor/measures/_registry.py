@@ -25,12 +25,15 @@ from auditor.types import Access, Array
 Group = Literal["text", "distribution", "idiosyncrasy", "representation", "weights", "identity"]
 Field = Literal[
     "positions",
+    "choices",
     "texts",
     "embeddings",
     "hidden",
     "topk",
+    "answers",
     "pool",
     "crossing",
+    "own",
     "neurons",
     "span",
     "weight_cka",

@@ -149,8 +149,8 @@ def _present(field: Field, pair: Pair) -> Array:
     A vector of NaN, or of zeros (which has no direction), is a missing one.
     """
     count = len(pair.probes)
-    if field == "positions" and pair.positions is not None:
-        return np.bincount(pair.positions["probe"], minlength=count) > 0
+    if field in ("positions", "choices") and (rows := getattr(pair, field)) is not None:
+        return np.bincount(rows["probe"], minlength=count) > 0
     present = np.ones(count, dtype=bool)
     if field in OF_THE_PAIR:
         return present
@@ -158,7 +158,7 @@ def _present(field: Field, pair: Pair) -> Array:
         values = getattr(side, field)
         if field == "texts":
             present &= np.array([len(replies) > 0 for replies in values])
-        elif field == "topk":
+        elif field in ("topk", "answers"):
             present &= np.bincount(values["probe"], minlength=count) > 0
         else:
             vectors = np.isfinite(values).all(axis=-1) & values.any(axis=-1)
@@ -207,15 +207,21 @@ def input_files(measure: Measure, pair: Pair) -> tuple[str, ...]:
         return tuple(one.name for one in pair.pool if getattr(one, field) is not None)
 
     scorers = () if pair.crossing is None else pair.crossing.scorers
+    lists = [f"arrays/topk/{subject}.npy" for subject in (*both, *having("topk"))]
+    # One row compares the two models, so it is stored with the suspect alone.
+    positions = [f"arrays/agreement/{suspect}.npy"]
+    own = () if pair.own is None else (suspect,)
     files: dict[Field, list[str]] = {
-        # One row compares the two models, so it is stored with the suspect alone.
-        "positions": [f"arrays/agreement/{suspect}.npy"],
+        "positions": positions,
+        "choices": lists if pair.positions is None and pair.choices is not None else positions,
         "texts": [f"records/{subject}" for subject in (*both, *answering)],
         "embeddings": [f"arrays/embeddings/{subject}.npy" for subject in both],
         "hidden": [f"arrays/hidden/{subject}.npy" for subject in both],
-        "topk": [f"arrays/topk/{subject}.npy" for subject in (*both, *having("topk"))],
+        "topk": lists,
+        "answers": [f"arrays/answers/{subject}.npy" for subject in (*both, *having("answers"))],
         "pool": [f"arrays/agreement/{subject}.npy" for subject in having("positions")],
         "crossing": [f"arrays/crossing/{subject}.npy" for subject in scorers],
+        "own": [f"arrays/own/{subject}.npy" for subject in own],
         "neurons": [f"arrays/neurons/{suspect}.npy"],
         "span": [f"arrays/span/{suspect}.npy"],
         "weight_cka": [f"arrays/weight_cka/{suspect}.npy"],

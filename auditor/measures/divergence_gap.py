@@ -2,18 +2,11 @@
 
 import math
 
-import numpy as np
-
 from auditor.errors import UndefinedError
-from auditor.measures._coarse import coarse_divergence
+from auditor.measures._gap import gap_by_probe
 from auditor.measures._registry import measure
-from auditor.outputs import OutputSet, Pair
+from auditor.outputs import Pair
 from auditor.types import Access, Array
-
-FEWEST = 3
-"""Controls: the nearest of fewer is not near."""
-LARGEST_TAIL = 0.5
-"""Mean probability outside the stored tokens beyond which they say too little."""
 
 
 @measure(
@@ -50,57 +43,12 @@ def divergence_gap(pair: Pair) -> Array:
     -9): name the base, and do not read a low gap as independence. Temperature 1 throughout: a
     suspect that serves another temperature seems far from everybody.
     """
-    ours, theirs = _listed(pair.reference), _listed(pair.suspect)
-    if not np.array_equal(ours["probe"], theirs["probe"]):
-        raise UndefinedError(
-            "the reference and the suspect do not list tokens at the same positions: they cut its "
-            "text into other tokens"
-        )
-    near = [_probe_means(control, theirs, len(pair.probes)) for control in _controls(pair, theirs)]
-    nearest = min(near, key=lambda values: math.fsum(values[~np.isnan(values)]))
-    return nearest - _probe_means(ours, theirs, len(pair.probes))
-
-
-def _listed(outputs: OutputSet) -> Array:
-    """Return the top-k rows of a subject.
-
-    Raises:
-        UndefinedError: they are missing, or leave too much probability outside.
-    """
-    if outputs.topk is None or not len(outputs.topk):
-        raise UndefinedError(f"no topk of {outputs.subject}")
-    tail = float(outputs.topk["tail"].mean())
-    if tail > LARGEST_TAIL:
-        raise UndefinedError(
-            f"the tokens that {outputs.subject} does not list have {tail:.2f} of its probability "
-            f"on average, more than {LARGEST_TAIL}"
-        )
-    return outputs.topk
-
-
-def _controls(pair: Pair, theirs: Array) -> list[Array]:
-    """Return the rows of the controls that list tokens at the same positions.
-
-    Raises:
-        UndefinedError: there are fewer than `FEWEST`.
-    """
+    pair.require("topk")
     pair.require("pool")
-    found = [
-        control.topk
-        for control in pair.pool
-        if control.topk is not None and np.array_equal(control.topk["probe"], theirs["probe"])
-    ]
-    if len(found) < FEWEST:
-        raise UndefinedError(
-            f"{len(found)} controls of the pool list tokens at the positions of the pair; "
-            f"{FEWEST} are needed"
-        )
-    return found
-
-
-def _probe_means(rows: Array, theirs: Array, probes: int) -> Array:
-    """Return (P,) divergences between rows at the same positions; NaN for a probe without any."""
-    probe = theirs["probe"]
-    total = np.bincount(probe, weights=coarse_divergence(rows, theirs), minlength=probes)
-    count = np.bincount(probe, minlength=probes)
-    return np.divide(total, count, out=np.full(probes, np.nan), where=count > 0)
+    ours, theirs = pair.reference.topk, pair.suspect.topk
+    if ours is None or theirs is None or not (len(ours) and len(theirs)):
+        lacking = pair.reference if ours is None or not len(ours) else pair.suspect
+        raise UndefinedError(f"no topk of {lacking.subject}")
+    lists = [control.topk for control in pair.pool if control.topk is not None]
+    names = pair.reference.subject, pair.suspect.subject
+    return gap_by_probe((ours, theirs), lists, names, len(pair.probes))

@@ -1,29 +1,24 @@
 """Whether a suspect departs from the controls where, and as, the reference does."""
 
-import itertools
-
 import numpy as np
 
 from auditor.errors import UndefinedError
-from auditor.measures._pool import control_columns, positioned_controls, probe_sums
+from auditor.measures._pool import control_columns, positioned_controls
 from auditor.measures._positions import column
 from auditor.measures._registry import measure
+from auditor.measures._residual import (
+    FEWEST,
+    correlations,
+    residual_moments,
+    subset_correlations,
+)
 from auditor.outputs import Pair
-from auditor.panel import Control
 from auditor.types import Access, Array
 
-FEWEST = 4
-"""Control families: two for each half."""
-SPLITS = 20
-"""At most so many ways of dividing the families in two."""
-_SEED = 20260101
 
-
-def subset_correlations(pair: Pair, chosen: Array) -> Array:
+def subset_values(pair: Pair, chosen: Array) -> Array:
     """Return (B,): the correlation on each of B subsets of the probes, (B, P); NaN: undefined."""
-    sums = _moments(pair)  # (P, D, 6)
-    flat = chosen.astype(np.float64) @ sums.reshape(len(sums), -1)
-    return _correlations(flat.reshape(len(chosen), *sums.shape[1:]))
+    return subset_correlations(_moments(pair), chosen)
 
 
 @measure(
@@ -38,7 +33,7 @@ def subset_correlations(pair: Pair, chosen: Array) -> Array:
     needs=("positions", "pool"),
     reduce="pooled",
     access=Access.TOPK,
-    subsets=subset_correlations,
+    subsets=subset_values,
 )
 def residual_correlation(pair: Pair) -> float:
     """Correlation of what the reference and the suspect add to the controls' expectations.
@@ -58,61 +53,17 @@ def residual_correlation(pair: Pair) -> float:
     and the controls lack, correlate them. The tokens are the reference's own text, so
     the suspect must be scored on text that it did not write: access to log-probabilities.
     """
-    value = float(_correlations(_moments(pair).sum(axis=0)[None])[0])
+    value = float(correlations(_moments(pair).sum(axis=0)[None])[0])
     if np.isnan(value):
         raise UndefinedError("the reference or the suspect never departs from the controls")
     return value
 
 
-def halves(families: tuple[str, ...]) -> Array:
-    """Return (D, K) bool: ways of dividing controls in two, first half True, families whole.
-
-    All equal divisions of the sorted family names, or SPLITS / 2 fixed draws of them, each followed
-    by its exchange.
-    """
-    names = sorted(set(families))
-    first = [frozenset(half) for half in itertools.combinations(names, len(names) // 2)]
-    if len(first) > SPLITS:
-        random = np.random.RandomState(_SEED)
-        drawn = [random.permutation(len(names))[: len(names) // 2] for _ in range(SPLITS // 2)]
-        one_way = [frozenset(names[i] for i in half) for half in drawn]
-        first = [part for half in one_way for part in (half, frozenset(names) - half)]
-    else:
-        # Of an odd number, the larger half comes first as often as the smaller one.
-        first = list(dict.fromkeys([*first, *(frozenset(names) - half for half in first)]))
-    return np.array([[family in half for family in families] for half in first])
-
-
 def _moments(pair: Pair) -> Array:
-    """Return (P, D, 6): number, sums, squares and products of both residuals, a division each."""
     controls = positioned_controls(pair, FEWEST)
-    first = halves(_families(controls))
-    values = [column(pair, "logp_a"), column(pair, "logp_b"), *control_columns(controls, "logp_b")]
-    usable: Array = np.asarray(np.isfinite(values).all(axis=0))
-    ours, theirs, *others = (np.where(usable, value, 0.0) for value in values)
-    rest = np.stack(others)  # (K, T)
-    means = [(half / half.sum(axis=1, keepdims=True)) @ rest for half in (first, ~first)]  # (D, T)
-    x, y = ours - means[0], theirs - means[1]
-    products = np.stack([np.ones(x.shape), x, y, x * x, y * y, x * y], axis=-1) * usable[:, None]
-    return probe_sums(column(pair, "probe"), products.transpose(1, 0, 2), len(pair.probes))
-
-
-def _families(controls: tuple[Control, ...]) -> tuple[str, ...]:
-    families = tuple(control.family for control in controls)
-    if len(set(families)) < FEWEST:
-        raise UndefinedError(
-            f"the controls with positions are of {len(set(families))} families; "
-            f"two halves need {FEWEST}"
-        )
-    return families
-
-
-def _correlations(sums: Array) -> Array:
-    """Return (B,) from (B, D, 6): the mean over the divisions; NaN where one is undefined."""
-    n, x, y, xx, yy, xy = np.moveaxis(sums, -1, 0)
-    size = np.maximum(n, 1.0)
-    var_x, var_y, cov = xx - x * x / size, yy - y * y / size, xy - x * y / size
-    # Below rounding of the sums there is no variation.
-    varies = (var_x > 1e-12 * xx) & (var_y > 1e-12 * yy)
-    spread = np.sqrt(np.where(varies, var_x * var_y, 1.0))
-    return np.where(varies, np.clip(cov / spread, -1.0, 1.0), np.nan).mean(axis=1)
+    probe = column(pair, "probe")
+    return residual_moments(
+        (column(pair, "logp_a"), column(pair, "logp_b"), control_columns(controls, "logp_b")),
+        tuple(control.family for control in controls),
+        (probe, np.ones(len(probe)), len(pair.probes)),
+    )

@@ -8,6 +8,7 @@ bytes which are no text has them from its vocabulary: see `shows_raw_bytes`.
 
 import json
 import math
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -140,8 +141,7 @@ def _positions(logprobs: Any) -> tuple[Position, ...] | None:
     if not logprobs:
         return None
     if "content" in logprobs:
-        listed = logprobs["content"]
-        return None if listed is None else tuple(_chat_position(entry) for entry in listed)
+        return chat_positions(logprobs["content"])
     if logprobs.get("top_logprobs") is None:
         return None
     return tuple(
@@ -153,12 +153,17 @@ def _positions(logprobs: Any) -> tuple[Position, ...] | None:
     )
 
 
-def _chat_position(entry: dict[str, Any]) -> Position:
+def chat_positions(listed: Sequence[Mapping[str, Any]] | None) -> tuple[Position, ...] | None:
+    """Return the positions of ``logprobs.content`` of a chat, which record lines hold as well."""
+    return None if listed is None else tuple(map(_chat_position, listed))
+
+
+def _chat_position(entry: Mapping[str, Any]) -> Position:
     top = [_chat_token(other) for other in entry.get("top_logprobs") or []]
     return Position(chosen=_chat_token(entry), top=_falling(top))
 
 
-def _chat_token(entry: dict[str, Any]) -> Likely:
+def _chat_token(entry: Mapping[str, Any]) -> Likely:
     shown, raw = entry["token"], entry.get("bytes")
     piece = shown.encode() if raw is None else bytes(raw)
     return Likely(piece=piece, shown=shown, logprob=_logprob(entry["logprob"]))

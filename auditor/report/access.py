@@ -31,7 +31,19 @@ _STATEMENTS = (
     (
         "Whether it follows the reference where the reference is unlike the controls",
         ("idiosyncratic-agreement",),
-        "LOGITS, the reference's tokenizer",
+        "TOPK of given texts (echo), or LOGITS; the reference's tokenizer",
+    ),
+    (
+        "Whether it begins its replies as the reference does where the reference is unlike the "
+        "controls (context: no reading rests on it)",
+        ("first-token-agreement", "first-token-gap"),
+        "TOPK beside its own replies; the reference's tokenizer",
+    ),
+    (
+        "Whether it departs from the controls where the reference does, in its own replies "
+        "(context: no reading rests on it)",
+        ("own-residual-correlation",),
+        "TOPK beside its own replies, any tokenizer; LOGITS of the reference and of controls",
     ),
     (
         "Whether imitation was learned from text or from probabilities",
@@ -49,12 +61,16 @@ _POWER = (
     "control family by a decisive test of that access, predictive p under 0.01; at WEIGHTS, read "
     "as linked. A linked family counts as seen where all of its models are, one without a link "
     "where any is. At TEXT, TOPK and LOGITS “seen” is a link: copy and imitation are told apart by "
-    "weights alone. The limits are exact for so many families (Clopper and Pearson, 95 %)."
+    "weights alone. TOPK is counted without given texts (echo): with them it has the decisive "
+    "tests, and sees the models, of LOGITS. The limits are exact for so many families (Clopper and "
+    "Pearson, 95 %)."
 )
 _ELSEWHERE = (
     "This case is not of the packs' population, so these are figures of other models and not the "
     "power of this case: they show what more access is worth."
 )
+_LISTED = {"topk": "the reference's text", "answers": "the first token of each reply"}
+"""Arrays of lists: what they are about."""
 _TAIL = (
     "Lists of likely tokens cut a distribution off. What stands outside the list enters as one "
     "bucket, as favourably to equality as the lists allow: the more there is, the less a "
@@ -136,21 +152,24 @@ def _power_row(row: dict[str, Any]) -> tuple[Cell, ...]:
 def _lists(findings: Findings) -> Grid:
     """Return how much each subject's lists of likely tokens leave out."""
     subjects = (findings.reference, findings.suspect, *findings.controls)
-    rows = [_list_row(findings, subject.name) for subject in subjects]
+    rows = [_list_row(findings, s.name, of) for of in _LISTED for s in subjects]
     return Grid(
         caption="Lists of likely tokens: what they leave out",
-        columns=("Model", "Positions", "Not shown", "Tokens listed", "Mean probability outside"),
+        columns=(
+            "Model", "Of", "Positions", "Not shown", "Tokens listed", "Mean probability outside",
+        ),
         rows=tuple(row for row in rows if row is not None),
-    )
+    )  # fmt: skip
 
 
-def _list_row(findings: Findings, name: str) -> tuple[Cell, ...] | None:
-    found = read_array(findings.case, "topk", name)
+def _list_row(findings: Findings, name: str, of: str) -> tuple[Cell, ...] | None:
+    found = read_array(findings.case, of, name)
     if found is None or not len(found):
         return None
     unknown = int((found["ids"] < 0).all(axis=1).sum())
     return (
         name,
+        _LISTED[of],
         f"{len(found):,}",
         f"{unknown:,}",
         number(float((found["ids"] >= 0).sum() / max(1, len(found) - unknown)), 3),

@@ -84,6 +84,16 @@ _TITLES = {
         "Divergence from the nearest control less that from the reference: above 0, the "
         "reference is nearer.",
     ),
+    "first-token-agreement": (
+        "Same unusual first token",
+        "Where the first token that the reference expects of its reply is not the controls': how "
+        "often the suspect expects it too.",
+    ),
+    "first-token-gap": (
+        "First tokens closer than the closest control's",
+        "At the first token of each reply, divergence from the nearest control less that from the "
+        "reference: above 0, the reference is nearer.",
+    ),
     "equality-mmd": (
         "Same model? By the replies",
         "Whether the replies could come from one model: for drift and substitution, says nothing "
@@ -114,6 +124,11 @@ _TITLES = {
     "neuron-order-weights": (
         "Same order of neurons, by weights",
         "Whether the best pairing of neurons keeps their order: base-10 logarithm of the p-value.",
+    ),
+    "own-residual-correlation": (
+        "Common deviations in the suspect's own replies",
+        "Correlation of how both deviate from the controls in the probability of each reply of "
+        "the suspect.",
     ),
     "palimpsest": (
         "Trace of the training order",

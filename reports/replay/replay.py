@@ -447,6 +447,11 @@ class Side:
         """The lists of likeliest tokens, position by position, or None."""
         return self._case.part("topk", self.name, self._rows)
 
+    @property
+    def answers(self):
+        """The same for the first token of each reply."""
+        return self._case.part("answers", self.name, self._rows)
+
     @cached_property
     def texts(self):
         """(P)(N) replies; NotReplayableError where one is withheld."""
@@ -542,6 +547,46 @@ class Pair:
         """The same of the suspect; None where the case says why there are none."""
         return None if "positions" in self.why else self.positions_of(self.suspect_name)
 
+    @property
+    def choices(self):
+        """Rows at which both choices are known: full positions, else the suspect's lists."""
+        ours, theirs = self.ours.topk, self.theirs.topk
+        if self.positions is not None or ours is None or theirs is None:
+            return self.positions
+        own = (
+            self.case.refs[name]["tokenizer_digest"] for name in (self.theirs.name, self.ours.name)
+        )
+        known = next(own) in (None, next(own))
+        return theirs if known and np.array_equal(ours["probe"], theirs["probe"]) else None
+
+    @property
+    def own(self):
+        """(P, N) log-probability of the suspect's replies under itself, or None."""
+        name, unit = self.suspect_name, TEMPERATURES.index(1.0)
+        if self.case.array("crossing", self.case.reference) is None:
+            return None
+        rows = self.case.array("own", name)
+        if rows is not None:
+            values = rows["logprob"]
+        else:
+            rows = self.case.array("crossing", name)
+            if rows is None:
+                return None
+            place = next(i for i, s in enumerate(self.case.planned) if s["name"] == name)
+            rows = rows[rows["author"] == place]
+            values = rows["logprob"][:, unit]
+        every = self.case_pair()
+        length = Crossing(every, every.pool).bytes[0]
+        found = np.full(length.shape, np.nan)
+        at = (rows["probe"], rows["repeat"])
+        fits = (rows["bytes"] > 0) & (rows["bytes"] == length[at])
+        found[rows["probe"][fits], rows["repeat"][fits]] = values[fits]
+        return found[self.rows]
+
+    def case_pair(self):
+        """Return the pair on every probe of the case, answered or not."""
+        return Pair(self.case, self.suspect_name, range(len(self.case.probes)))
+
     def array(self, kind):
         """Return an array of the suspect that does not depend on probes."""
         return self.case.array(kind, self.suspect_name)
@@ -550,10 +595,10 @@ class Pair:
         """Return whether a field is there on both sides."""
         if field == "texts":
             return True
-        if field in ("embeddings", "hidden", "topk"):
+        if field in ("embeddings", "hidden", "topk", "answers"):
             return getattr(self.ours, field) is not None and getattr(self.theirs, field) is not None
-        if field == "positions":
-            return self.positions is not None
+        if field in ("positions", "choices", "own"):
+            return getattr(self, field) is not None
         if field == "pool":
             return bool(self.pool)
         if field == "crossing":
@@ -568,6 +613,7 @@ class Pair:
     def require(self, field):
         """Raise UndefinedError, with the reason that the case gives, where a field is missing."""
         if not self.has(field):
+            field = "positions" if field == "choices" else field
             if field in self.why:
                 raise UndefinedError(self.why[field], stated=True)
             raise UndefinedError(f"no {field}")
@@ -577,14 +623,14 @@ class Pair:
     def present(self, field):
         """Return (P,) bool: both sides hold the probe."""
         count = len(self.probes)
-        if field == "positions":
-            return np.bincount(self.positions["probe"], minlength=count) > 0
+        if field in ("positions", "choices"):
+            return np.bincount(getattr(self, field)["probe"], minlength=count) > 0
         keep = np.ones(count, dtype=bool)
         for side in (self.ours, self.theirs):
             if field == "texts":
                 keep &= np.array([len(replies) > 0 for replies in side._texts])
-            elif field == "topk":
-                keep &= np.bincount(side.topk["probe"], minlength=count) > 0
+            elif field in ("topk", "answers"):
+                keep &= np.bincount(getattr(side, field)["probe"], minlength=count) > 0
             elif field in ("embeddings", "hidden"):
                 vectors = getattr(side, field)
                 known = np.isfinite(vectors).all(axis=-1) & vectors.any(axis=-1)
@@ -1032,20 +1078,45 @@ def _sorted_grams(letters, lengths, bits):
 
 def divergence_gap(pair):
     """Return (P,): divergence to the nearest control less that to the reference."""
-    ours, theirs = pair.ours.topk, pair.theirs.topk
+    return _gap(pair, "topk", _lists_of(pair, "topk"))
+
+
+def first_token_gap(pair):
+    """Return (P,): the same of the first token of each reply."""
+    return _gap(pair, "answers", _first_tokens(pair))
+
+
+def _lists_of(pair, kind):
+    """Return the lists of the reference, of the suspect, and {control: lists} that there are."""
+    found = {c["name"]: pair.case.part(kind, c["name"], pair.rows) for c in pair.pool}
+    lists = {name: rows for name, rows in found.items() if rows is not None}
+    return getattr(pair.ours, kind), getattr(pair.theirs, kind), lists
+
+
+def _first_tokens(pair):
+    """Return the same at the first tokens of the replies to probes that both sides list."""
+    ours, theirs, lists = _lists_of(pair, "answers")
+    common = np.intersect1d(ours["probe"], theirs["probe"])
+
+    def cut(rows):
+        kept = rows[np.isin(rows["probe"], common)]
+        return kept[np.argsort(kept["probe"], kind="stable")]
+
+    return cut(ours), cut(theirs), {name: cut(rows) for name, rows in lists.items()}
+
+
+def _gap(pair, kind, listed):
+    ours, theirs, lists = listed
     for rows in (ours, theirs):
         if not len(rows) or float(rows["tail"].mean()) > 0.5:
             raise UndefinedError("the stored tokens say too little")
-    controls = []
-    for control in pair.pool:
-        rows = pair.case.part("topk", control["name"], pair.rows)
-        if rows is not None and np.array_equal(rows["probe"], theirs["probe"]):
-            controls.append((control["name"], rows))
-    if len(controls) < 3:
+    controls = [one for one in lists.items() if np.array_equal(one[1]["probe"], theirs["probe"])]
+    if len(controls) < 3 or not np.array_equal(ours["probe"], theirs["probe"]):
         raise UndefinedError("fewer than 3 controls list tokens at these positions")
 
     def means(name, rows):
-        key = (frozenset((name, pair.suspect_name)), pair.rows.tobytes())
+        key = (kind, frozenset((name, pair.suspect_name)), theirs["probe"].tobytes(), len(rows))
+        key += (pair.rows.tobytes(),)
         if key not in pair.case.gaps:
             found = _least_divergence(rows, theirs)
             pair.case.gaps[key] = probe_means(theirs["probe"], found, len(pair.probes))
@@ -1440,26 +1511,64 @@ def _positioned_controls(pair, fewest):
 
 
 def _idiosyncratic_counts(pair):
-    rows, controls = _positioned_controls(pair, 3)
-    votes = np.stack([own["argmax_b"] for _, own in controls])
+    if pair.positions is not None:
+        rows, controls = _positioned_controls(pair, 3)
+        votes = np.stack([own["argmax_b"] for _, own in controls])
+        return _alone_and_followed(pair, rows["probe"], rows["argmax_a"], rows["argmax_b"], votes)
+    pair.require("choices")
+    ours, theirs, lists = _lists_of(pair, "topk")
+    digest = pair.case.refs[pair.ours.name]["tokenizer_digest"]
+    same = {n: r for n, r in lists.items() if pair.case.refs[n]["tokenizer_digest"] == digest}
+    return _first_listed(pair, ours, theirs, same)
+
+
+def _first_listed(pair, ours, theirs, lists):
+    rows = [r for r in lists.values() if np.array_equal(r["probe"], theirs["probe"])]
+    if len(rows) < 3 or not np.array_equal(ours["probe"], theirs["probe"]):
+        raise UndefinedError(f"{len(rows)} controls list tokens at the positions of the pair")
+    first = [r["ids"][:, 0] for r in (ours, theirs, *rows)]
+    return _alone_and_followed(pair, theirs["probe"], first[0], first[1], np.stack(first[2:]))
+
+
+def _alone_and_followed(pair, probe, ours, theirs, votes):
+    shown = theirs >= 0
+    if shown.sum() < 0.5 * len(shown):
+        raise UndefinedError(f"the suspect shows a choice at {shown.sum()} of {len(shown)}")
     most = np.max([(votes == vote).sum(axis=0) for vote in votes], axis=0)
-    alone = (votes == rows["argmax_a"]).sum(axis=0) < most
-    followed = alone & (rows["argmax_a"] == rows["argmax_b"])
-    table = np.stack([alone, followed], axis=1).astype(float)
-    return probe_sums(rows["probe"], table, len(pair.probes))
+    alone = ((votes == ours).sum(axis=0) < most) & shown
+    table = np.stack([alone, alone & (ours == theirs)], axis=1).astype(float)
+    return probe_sums(probe, table, len(pair.probes))
 
 
 def idiosyncratic_agreement(pair):
     """Return the share followed of the positions where the reference stands alone."""
-    alone, followed = _idiosyncratic_counts(pair).sum(axis=0)
+    return _followed(_idiosyncratic_counts(pair))
+
+
+def idiosyncratic_subsets(pair, chosen):
+    """Return (B,) the same on subsets of the probes."""
+    return _followed_subsets(_idiosyncratic_counts(pair), chosen)
+
+
+def first_token_agreement(pair):
+    """Return the same share at the first tokens of the replies."""
+    return _followed(_first_listed(pair, *_first_tokens(pair)))
+
+
+def first_token_subsets(pair, chosen):
+    """Return (B,) the same on subsets of the probes."""
+    return _followed_subsets(_first_listed(pair, *_first_tokens(pair)), chosen)
+
+
+def _followed(counts):
+    alone, followed = counts.sum(axis=0)
     if not alone:
         raise UndefinedError("the reference never stands alone")
     return float(followed / alone)
 
 
-def idiosyncratic_subsets(pair, chosen):
-    """Return (B,) the same on subsets of the probes."""
-    alone, followed = (chosen.astype(float) @ _idiosyncratic_counts(pair)).T
+def _followed_subsets(counts, chosen):
+    alone, followed = (chosen.astype(float) @ counts).T
     return np.divide(followed, alone, out=np.full(len(alone), np.nan), where=alone > 0)
 
 
@@ -1483,13 +1592,44 @@ def _residual_sums(pair):
     """Return (P, D, 6) number, sums, squares and products of both residuals."""
     rows, controls = _positioned_controls(pair, 4)
     families = [family for family, _ in controls]
+    values = np.stack([rows["logp_a"], rows["logp_b"], *(own["logp_b"] for _, own in controls)])
+    return _residual_moments(pair, values, families, rows["probe"], 1.0)
+
+
+def _own_residual_sums(pair):
+    """Return the same at the suspect's own replies, each weighing as its bytes."""
+    crossing = Crossing(pair, pair.pool)
+    length = crossing.bytes[0]
+    counts = (length > 0) & pair.case.side(pair.suspect_name, pair.rows).said_once
+    scored = crossing.logprob[:, 0, ..., TEMPERATURES.index(1.0)]
+    own = np.concatenate([scored[:1], pair.own[None], scored[1:]])
+    values = (own / np.where(counts, length, np.nan)).reshape(len(own), -1)
+    if np.isfinite(values[:2]).all(axis=0).sum() < 8:
+        raise UndefinedError("fewer than 8 replies of known likelihood")
+    family = {control["name"]: control["family"] for control in pair.pool}
+    families = [family[name] for name in crossing.scorers[1:]]
+    probe = np.repeat(np.arange(len(length)), length.shape[1])
+    weight = np.where(counts, length, 0.0).ravel()
+    return _residual_moments(pair, values, families, probe, weight)
+
+
+def own_residual(pair):
+    """Return the correlation of what both add, on the suspect's own replies."""
+    return _correlation(_own_residual_sums(pair))
+
+
+def own_residual_subsets(pair, chosen):
+    """Return (B,) the same on subsets of the probes."""
+    return _pearson(np.einsum("bp,pdk->bdk", chosen.astype(float), _own_residual_sums(pair)))
+
+
+def _residual_moments(pair, values, families, probe, weight):
     if len(set(families)) < 4:
         raise UndefinedError("fewer than 4 families")
-    values = np.stack([rows["logp_a"], rows["logp_b"], *(own["logp_b"] for _, own in controls)])
     usable = np.isfinite(values).all(axis=0)
     values = np.where(usable, values, 0.0)
     # Rows are in the order of their probes, so a probe's are a stretch of them.
-    probes, starts = np.unique(rows["probe"], return_index=True)
+    probes, starts = np.unique(probe, return_index=True)
     divisions = _divisions(families)
     found = np.zeros((len(pair.probes), len(divisions), 6))
     for d, first in enumerate(divisions):
@@ -1497,6 +1637,7 @@ def _residual_sums(pair):
         y = values[1] - np.dot(~first / (~first).sum(), values[2:])
         table = np.stack([usable.astype(float), x, y, x * x, y * y, x * y])
         table[1:] *= usable
+        table *= weight
         found[probes, d] = np.add.reduceat(table, starts, axis=1).T
     return found
 
@@ -1512,7 +1653,11 @@ def _pearson(sums):
 
 def residual_correlation(pair):
     """Return the correlation of what both add to the controls' expectations."""
-    value = float(_pearson(_residual_sums(pair).sum(axis=0)[None])[0])
+    return _correlation(_residual_sums(pair))
+
+
+def _correlation(sums):
+    value = float(_pearson(sums.sum(axis=0)[None])[0])
     if math.isnan(value):
         raise UndefinedError("a residual does not vary")
     return value
@@ -2135,10 +2280,14 @@ MEASURES = {
     "embedding-mutual-knn": Measure(mutual_knn(probe_vectors), "embeddings", bounds=SHARE),
     "equality-mmd": _pooled(equality_mmd, "texts"),
     "equality-rank": _pooled(equality_rank, "crossing"),
+    "first-token-agreement": _pooled(
+        first_token_agreement, "answers pool", bounds=SHARE, subsets=first_token_subsets
+    ),
+    "first-token-gap": Measure(first_token_gap, "answers pool", bounds=(-_LN2, _LN2)),
     "hidden-cka": _pooled(_hidden_cka, "hidden", bounds=SIGNED, subsets=_hidden_cka_subsets),
     "hidden-mutual-knn": Measure(mutual_knn(hidden_states), "hidden", bounds=SHARE),
     "idiosyncratic-agreement": _pooled(
-        idiosyncratic_agreement, "positions pool", bounds=SHARE, subsets=idiosyncratic_subsets
+        idiosyncratic_agreement, "choices pool", bounds=SHARE, subsets=idiosyncratic_subsets
     ),
     "logit-hellinger": Measure(
         of_positions(lambda r: np.sqrt(np.clip(r["hellinger2"], 0.0, 1.0))),
@@ -2174,6 +2323,9 @@ MEASURES = {
     "neuron-matching": _pooled(neurons("gate", "up"), "neurons", "lower"),
     "neuron-order-activations": _pooled(neurons("neuron", "gate"), "neurons", "lower"),
     "neuron-order-weights": _pooled(neurons("neuron", "weight"), "neurons", "lower"),
+    "own-residual-correlation": _pooled(
+        own_residual, "crossing pool own", bounds=SIGNED, subsets=own_residual_subsets
+    ),
     "palimpsest": _pooled(palimpsest, "transcripts", "lower"),
     "rederived-share": _pooled(rederived_share, "rederivation"),
     "residual-correlation": _pooled(
@@ -2234,7 +2386,7 @@ def usable_pair(measure, pair):
     if not keep.any():
         raise UndefinedError("every probe has weight 0")
     for field in measure.needs:
-        if field in ("texts", "embeddings", "hidden", "topk", "positions"):
+        if field in ("texts", "embeddings", "hidden", "topk", "answers", "positions", "choices"):
             keep &= pair.present(field)
             if not keep.any():
                 raise UndefinedError(f"no probe has {field} of both")

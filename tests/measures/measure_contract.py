@@ -127,6 +127,9 @@ def assert_missing_is_undefined(measure: Measure, pair: Pair) -> None:
 
 def _without(pair: Pair, field: str) -> list[Pair]:
     why = {field: "the reason"}
+    if field == "choices":  # of positions, else of lists
+        suspect = replace(pair.suspect, topk=None)
+        return [replace(pair, why={"positions": "the reason"}, positions=None, suspect=suspect)]
     if field in OF_THE_PAIR:
         return [replace(pair, why=why, **{field: () if field == "pool" else None})]
     return [

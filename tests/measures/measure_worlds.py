@@ -43,7 +43,7 @@ class Subject:
     embeddings: Array
     hidden: Array
     taste: Array
-    """(W,) probability of each word in its replies."""
+    """(P, W) probability of each word in its replies to a probe."""
     weights: Weights
 
 
@@ -90,7 +90,7 @@ def subject(name: str, seed: int) -> Subject:
         texts=texts,
         embeddings=vectors / np.linalg.norm(vectors, axis=2, keepdims=True),
         hidden=random.normal(size=(P, D)) + random.normal(size=D),
-        taste=taste,
+        taste=np.tile(taste, (P, 1)),
         weights=weights(seed, trained_on_the_texts=name == "alpha"),
     )
 
@@ -108,7 +108,7 @@ def blend(reference: Subject, other: Subject, share: float) -> Subject:
         ),
         embeddings=np.where(copied[:, None, None], reference.embeddings, other.embeddings),
         hidden=np.where(copied[:, None], reference.hidden, other.hidden),
-        taste=other.taste,
+        taste=np.where(copied[:, None], reference.taste, other.taste),
         weights=blended_weights(reference.weights, other.weights, share),
     )
 
@@ -123,6 +123,7 @@ def outputs(one: Subject, repeats: int = N) -> OutputSet:
         embeddings=one.embeddings[:, :repeats].astype(np.float32),
         hidden=one.hidden.astype(np.float32),
         topk=topk_of(one.logits),
+        answers=topk_of(one.logits[:, :1]),
     )
 
 
@@ -143,6 +144,7 @@ def pool(reference: Subject) -> tuple[Control, ...]:
             architecture="gpt2" if i % 3 == 2 else "llama",
             positions=positions_of(reference.logits, one.logits),
             topk=topk_of(one.logits),
+            answers=topk_of(one.logits[:, :1]),
             texts=one.texts,
         )
         for i, one in enumerate(pool_subjects())
@@ -155,8 +157,7 @@ def crossing_of(a: Subject, b: Subject, repeats: int = N) -> Crossing:
     No control scores what it wrote itself; the suspect has its first `repeats` replies only.
     """
     scorers, authors = (a, *pool_subjects()), (b, a, *pool_subjects())
-    # (S, W, G), smoothed: a word that a scorer never uses is unlikely, not impossible
-    taste = np.log(0.9 * np.stack([one.taste for one in scorers]) + 0.1 / len(WORDS))
+    taste = _smoothed(np.stack([one.taste[0] for one in scorers]))  # (S, W)
     scaled = taste[:, :, None] / np.array(TEMPERATURES)
     scaled -= np.log(np.exp(scaled).sum(axis=1, keepdims=True))
     counts = np.stack([_word_counts(one.texts) for one in authors])  # (A, P, N, W)
@@ -176,6 +177,18 @@ def crossing_of(a: Subject, b: Subject, repeats: int = N) -> Crossing:
     )
 
 
+def own_of(one: Subject, repeats: int = N) -> Array:
+    """Return (P, N) nats of the replies of a model under its own taste; NaN beyond `repeats`."""
+    own = np.einsum("pnw,pw->pn", _word_counts(one.texts), _smoothed(one.taste))
+    own[:, repeats:] = np.nan
+    return own
+
+
+def _smoothed(taste: Array) -> Array:
+    """Return log-probabilities: a word that a model never uses is unlikely, not impossible."""
+    return np.log(0.9 * taste + 0.1 / len(WORDS))
+
+
 def _word_counts(texts: tuple[tuple[str, ...], ...]) -> Array:
     return np.array(
         [[[text.split().count(word) for word in WORDS] for text in row] for row in texts],
@@ -192,6 +205,7 @@ def pair_of(a: Subject, b: Subject, repeats: int = N) -> Pair:
         positions=positions_of(a.logits, b.logits),
         pool=pool(a),
         crossing=crossing_of(a, b, repeats),
+        own=own_of(b, repeats),
         neurons=neurons_of(a.weights, b.weights),
         span=span_of(a.weights, b.weights),
         weight_cka=weight_cka_of(a.weights, b.weights),

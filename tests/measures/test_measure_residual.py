@@ -4,7 +4,7 @@ from measure_worlds import probes, small_pair
 
 from auditor.errors import UndefinedError
 from auditor.measures import get
-from auditor.measures.residual_correlation import SPLITS, halves
+from auditor.measures._residual import SPLITS, halves
 from auditor.outputs import POSITION
 from auditor.panel import Control
 

@@ -40,7 +40,8 @@ def test_a_statement_without_its_measure_names_the_reason_and_the_access(finding
     by_need = {row[1]: row[2] for row in grid(part, "Statements").rows}
     assert by_need["WEIGHTS"] == "No: no weights (S902)."
     assert by_need["TEXT; LOGITS of the reference and of controls"].startswith("Yes: ")
-    assert by_need["LOGITS, the reference's tokenizer"] == "No: not measured in this case."
+    both = "TOPK of given texts (echo), or LOGITS; the reference's tokenizer"
+    assert by_need[both] == "No: not measured in this case."
 
 
 def test_power_is_the_measured_table_of_the_pack(findings):
@@ -75,4 +76,10 @@ def test_what_lists_leave_out_is_shown(findings):
     np.save(path, rows)
     (row,) = grid(access_part(findings), "Lists").rows
     # 5 tokens listed at the 3 positions that are shown; (0.5 + 0.5 + 0.75 + 1) / 4 outside.
-    assert row == (findings.suspect.name, "4", "1", "1.67", "0.688")
+    suspect = findings.suspect.name
+    assert row == (suspect, "the reference's text", "4", "1", "1.67", "0.688")
+    answers = findings.case.array("answers", suspect)
+    answers.parent.mkdir(parents=True, exist_ok=True)
+    np.save(answers, rows[:2])
+    rows_shown = grid(access_part(findings), "Lists").rows
+    assert rows_shown[1] == (suspect, "the first token of each reply", "2", "0", "2", "0.5")
