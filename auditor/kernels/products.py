@@ -2,7 +2,7 @@
 
 On CPUs `torch.mm` calls MKL, which on processors of other makers than its own is half as fast as
 oneDNN, the other library that torch carries (measured: 185 against 306 GFLOP/s on two cores of an
-AMD EPYC 9005; kernels with a Gram or logits are mostly this product). oneDNN sums along the whole
+AMD EPYC; kernels with a Gram or logits are mostly this product). oneDNN sums along the whole
 width in one order, MKL in stretches of 192; so the width is cut here as well, or the error would
 grow with its root (at a width of 4,096: 3.7e-5 instead of 1.7e-5 for entries of spread 64).
 
