@@ -17,7 +17,11 @@ from auditor.watched import watched_subject
 OF_WEIGHTS = frozenset({"span", "weight_cka", "merge", "rederivation", "neurons", "transcript"})
 """Kinds of arrays that hold nothing of a single reply: of weights, of neurons over all positions,
 or of texts that are no replies."""
-OF_OWN_REPLIES = "embeddings"
+OF_OWN_REPLIES = {
+    "embeddings": "vectors of replies of",
+    "own": "likelihoods under itself of replies of",
+    "answers": "likely first tokens of replies of",
+}
 OF_ALL_REPLIES = "crossing"
 
 
@@ -87,8 +91,8 @@ def _array_reason(case: Case, name: str, told: Hidden) -> str | None:
     kind, subject = PurePosixPath(name).parts[1], PurePosixPath(name).stem
     if not may_tell(name, told):
         return None
-    if kind == OF_OWN_REPLIES:
-        return f"vectors of replies of {subject}"
+    if kind in OF_OWN_REPLIES:
+        return f"{OF_OWN_REPLIES[kind]} {subject}"
     if kind == OF_ALL_REPLIES:
         held = _authors(case, name) & told.numbers
         return "likelihoods and lengths of withheld replies" if held else None
@@ -103,7 +107,7 @@ def may_tell(name: str, told: Hidden) -> bool:
     if path.parts[0] == "exchanges" and path.parts[1] != _OF_MARKS:
         return path.stem in told.logs
     kind = path.parts[1] if path.parts[0] == "arrays" else None
-    if kind == OF_OWN_REPLIES:
+    if kind in OF_OWN_REPLIES:
         return path.stem in told.subjects
     if kind in _OF_REFERENCE:
         return told.reference in told.subjects

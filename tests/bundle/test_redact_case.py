@@ -155,12 +155,14 @@ def test_arrays_go_with_the_replies_that_they_tell_of(told, tmp_path):
         return {name.split("/")[1] for name in redaction(Case(copy))["files"]}
 
     of_told = gone("subject:told")
-    # The vectors of its replies, what the others and itself find them likely, and the first tokens
-    # it chose; nothing at the positions of the reference's text.
-    assert of_told == {"embeddings", "crossing", "own", "answers"}
+    # The vectors of its replies, and what the others find them likely; nothing at the positions
+    # of the reference's text.
+    assert of_told == {"embeddings", "crossing"}
     kinds = {path.parent.name for path in (told.root / "data/arrays").rglob("*.npy")}
     weights = {"span", "weight_cka", "merge", "rederivation", "neurons", "transcript"}
-    assert gone("subject:teacher") == kinds - weights
+    # What a model that scores no others finds of its own replies tells of those alone.
+    assert gone("subject:independent") == {"embeddings", "crossing", "own", "answers"}
+    assert gone("subject:teacher") == kinds - weights - {"own"}
 
 
 class Words(HTMLParser):
