@@ -73,7 +73,7 @@ def _moments(pair: Pair) -> Array:
     counts = (lengths > 0) & said_once(pair, crossing)[0]
     scores = crossing.logprob[:, 0, ..., TEMPERATURES.index(1.0)]  # (S, P, N)
     per_byte = np.concatenate([own[None], scores]) / np.where(counts, lengths, np.nan)
-    theirs, ours, *others = per_byte.reshape(len(per_byte), -1)
+    theirs, ours = per_byte[:2].reshape(2, -1)
     known = np.isfinite(theirs) & np.isfinite(ours)
     if known.sum() < FEWEST_REPLIES:
         raise UndefinedError(
@@ -82,7 +82,7 @@ def _moments(pair: Pair) -> Array:
         )
     probe = np.repeat(np.arange(len(lengths)), lengths.shape[1])
     return residual_moments(
-        (ours, theirs, np.array(others).reshape(len(others), -1)),
+        (ours, theirs, per_byte[2:].reshape(len(per_byte) - 2, ours.size)),
         tuple(families[name] for name in crossing.scorers[1:]),
         (probe, np.where(counts, lengths, 0.0).ravel(), len(pair.probes)),
     )

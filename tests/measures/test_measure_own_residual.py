@@ -95,6 +95,13 @@ def test_three_families_are_too_few():
         OWN(replace(pair, pool=pool))
 
 
+def test_no_control_that_scores_is_too_few():
+    pair = pair_with(EXTRA)
+    alone = replace(pair.crossing, scorers=("reference",), logprob=pair.crossing.logprob[:1])
+    with pytest.raises(UndefinedError, match="0 families; two halves need 4"):
+        OWN(replace(pair, crossing=alone))
+
+
 def test_residuals_that_do_not_vary_are_undefined():
     with pytest.raises(UndefinedError, match="never departs"):
         OWN(pair_with(np.full(9, 0.25), extra=EXTRA))
