@@ -314,6 +314,15 @@ class Case:
             self._sides[key] = Side(self, name, rows)
         return self._sides[key]
 
+    def forget(self):
+        """Drop what was read of the arrays and of all sides but the reference's."""
+        self._parts.clear()
+        self._crossings.clear()
+        kept = {key: side for key, side in self._sides.items() if key[0] == self.reference}
+        self._sides = kept
+        for drawn in (_swapped_bits, _drawn_pattern, _drawn_reply, unexplained_replies):
+            drawn.cache_clear()
+
     def missing(self, name):
         """Return {field: reason} of what a subject lacks."""
         return self.json(f"collected/{name}.json")["missing"]
@@ -2572,7 +2581,14 @@ class Replay:
                 # A fault is found again, and told, where the statistic is checked.
                 with contextlib.suppress(NotReplayableError, *_MALFORMED):
                     self._compute(name, subject)
+        self._forget()
         return {key: self._values[key] for key in self._values.keys() - before}
+
+    def _forget(self):
+        """Drop what a task has read: the next one reads other parts, and all together take room."""
+        self._pairs.clear()
+        self._usable.clear()
+        self.case.forget()
 
     def _compute(self, name, subject):
         found = self.value(name, subject)
