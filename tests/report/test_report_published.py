@@ -1,23 +1,33 @@
 """The sample reports in reports/samples are what this version writes.
 
+``student-vs-teacher`` and ``distillation`` are of made-up numbers; ``demonstration`` is of the case
+that `auditor demo` made of real models, kept beside this file without its largest arrays: its
+reports list those files alone, and show no table of likely tokens.
+
 They change only on purpose: with AUDITOR_UPDATE_SAMPLES=1 in the environment this file writes
 them anew, and still fails, so that an update cannot pass for a test.
 """
 
 import os
 import re
+import tarfile
+from pathlib import Path
 
 import pytest
 from case_fixture import build_case
 from run_fixture import write_run
 from student_fixture import add_student_report
 
+from auditor.case import Case
 from auditor.data import data_dir
 from auditor.report.distillation import write_run_report
 from auditor.report.render import write_reports
 
 SAMPLES = data_dir("reports") / "samples"
 CONTROLS = [("indep-a", "independent"), ("indep-b", "independent"), ("sib", "sibling")]
+DEMONSTRATION = Path(__file__).with_name("demonstration.tar.xz")
+SHOWN = ("report.html", "report-distilled.html", "report-replica.html", "report-same-data-03.html")
+"""Of the demonstration: all suspects, a student, a copy, and a model without a link."""
 UPDATE = os.environ.get("AUDITOR_UPDATE_SAMPLES") == "1"
 
 
@@ -30,7 +40,19 @@ def written(tmp_path_factory) -> dict[str, bytes]:
     names = ("report.html", "report.md", "result.json")
     found = {f"student-vs-teacher/{name}": (case.data / name).read_bytes() for name in names}
     run = write_run_report(add_student_report(write_run(root / "run")))
+    real = demonstration(root)
+    found |= {f"demonstration/{name}": (real.data / name).read_bytes() for name in SHOWN}
     return {**found, "distillation/report.html": run.read_bytes()}
+
+
+def demonstration(root: Path) -> Case:
+    """Return the case of `auditor demo` with reports that are written now."""
+    with tarfile.open(DEMONSTRATION) as archive:
+        archive.extractall(root / "demonstration", filter="data")
+    case = Case(root / "demonstration")
+    assert not list(case.data.glob("report*"))
+    write_reports(case)
+    return case
 
 
 def comparable(content: bytes) -> str:
@@ -55,4 +77,12 @@ def test_samples_are_the_reports_of_this_version(written):
 
 def test_samples_are_small():
     files = [path for path in SAMPLES.rglob("*") if path.is_file()]
-    assert 0 < sum(path.stat().st_size for path in files) < 300_000
+    assert 0 < sum(path.stat().st_size for path in files) < 3_000_000
+
+
+def test_the_demonstration_shows_each_reading():
+    shown = {name: (SAMPLES / "demonstration" / name).read_text() for name in SHOWN}
+    said = {
+        name: re.findall(r"imitation|replication|no-link", text) for name, text in shown.items()
+    }
+    assert set(said["report.html"]) == {"imitation", "replication", "no-link"}
