@@ -142,7 +142,7 @@ def answering(model: TransformersModel, baseline: dict[str, Any], how: Running) 
     cells = baseline["cells"]
     prompts = [model.prompt(with_system(probe_of(cell), how.system)).token_ids for cell in cells]
     logits = first_logits(model, prompts, how)
-    rows = [answers_of_logits(model, row, [baseline["temperature"]])[0] for row in logits]
+    rows = [answers_of_logits(model, row, baseline["temperature"]) for row in logits]
     return [table([row], cell["answers"])[0] for row, cell in zip(rows, cells, strict=True)]
 
 
@@ -281,7 +281,7 @@ def main() -> None:
         "schema": SCHEMA,
         "spec": wanted.spec,
         "temperature": baseline["temperature"],
-        "noise": baseline["noise"],
+        "margins": [group["margin"] for group in baseline["groups"]],
         "changed": changed_rows(wanted.spec, wanted.other, trial),
         "honest": honest_rows(wanted.spec, trial),
     }
