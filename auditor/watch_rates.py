@@ -10,7 +10,7 @@ import argparse
 import itertools
 import json
 import sys
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -174,13 +174,22 @@ class Trial:
         )
 
 
-def honest_rows(spec: str, trial: Trial) -> list[dict[str, Any]]:
-    """Return what the watches of every honest deployment found."""
+def honest_rows(spec: str, trial: Trial, most: Mapping[str, int]) -> list[dict[str, Any]]:
+    """Return what the watches of the honest deployments found.
+
+    Args:
+        spec: of the model that was enrolled.
+        trial: its baseline.
+        most: of some number types, how many deployments of each attention; spread over all.
+    """
     found = []
     for dtype, attention in itertools.product(DTYPES, ATTENTION):
         model = _opened(spec, dtype)
         model.module.set_attn_implementation(attention)
-        for number, how in enumerate(honest(dtype, attention)):
+        every = list(honest(dtype, attention))
+        places = np.linspace(0, len(every) - 1, min(len(every), most.get(dtype, len(every))))
+        for number in np.rint(places).astype(int).tolist():
+            how = every[number]
             rows = answering(model, trial.baseline, how)
             times = trial.times(rows, number)
             one = {"deployment": str(how), "times": times, "above": trial.above(rows)}
@@ -265,6 +274,10 @@ def summary(found: dict[str, Any]) -> str:
     return "\n".join(lines)
 
 
+def _most(given: Sequence[str]) -> dict[str, int]:
+    return {dtype: int(count) for dtype, _, count in (one.partition("=") for one in given)}
+
+
 def main() -> None:
     """Measure one model."""
     parser = argparse.ArgumentParser(description=__doc__)
@@ -272,6 +285,13 @@ def main() -> None:
     parser.add_argument("--other", action="append", default=[], help="a full swap; repeatable")
     parser.add_argument("--candidates", type=int, default=None)
     parser.add_argument("--baseline", type=Path, default=None, help="enrolled before")
+    parser.add_argument(
+        "--most",
+        action="append",
+        default=[],
+        metavar="DTYPE=N",
+        help="of a slow number type, deployments of each attention; repeatable",
+    )
     parser.add_argument("--out", type=Path, required=True)
     wanted = parser.parse_args()
     kept, asked = wanted.baseline, Enrolling(spec=wanted.spec, candidates=wanted.candidates)
@@ -283,7 +303,7 @@ def main() -> None:
         "temperature": baseline["temperature"],
         "margins": [group["margin"] for group in baseline["groups"]],
         "changed": changed_rows(wanted.spec, wanted.other, trial),
-        "honest": honest_rows(wanted.spec, trial),
+        "honest": honest_rows(wanted.spec, trial, _most(wanted.most)),
     }
     atomic_write(wanted.out, pretty_json(found))
     sys.stdout.write(summary(found) + "\n")
