@@ -10,8 +10,7 @@ import argparse
 import itertools
 import json
 import sys
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -21,7 +20,6 @@ from auditor.canon import json_digest, pretty_json
 from auditor.case import atomic_write
 from auditor.collect.coarse_copies import round_matrices
 from auditor.collect.first_answers import answers_of_logits, with_system
-from auditor.enrolment.asking import SYSTEMS
 from auditor.enrolment.baseline import LOG10_ALARM, QUERIES, Enrolling, enrol
 from auditor.errors import InputError
 from auditor.judge.betting import Wagers
@@ -29,10 +27,10 @@ from auditor.judge.cells import table
 from auditor.judge.rates import clopper_pearson
 from auditor.judge.watch_power import watched
 from auditor.models import open_model
-from auditor.models.shared_prefix import cache_name
 from auditor.models.transformers_model import TransformersModel
 from auditor.progress import Silent
 from auditor.types import Array
+from auditor.watch_deployments import ATTENTION, DTYPES, Running, first_logits, honest
 from auditor.watching import groups_of, probe_of
 
 if TYPE_CHECKING:
@@ -41,16 +39,6 @@ if TYPE_CHECKING:
 SCHEMA = "auditor/watch-rates/1"
 WATCHES = 10
 """Of each deployment."""
-DTYPES = ("float32", "bfloat16", "float16")
-ATTENTION = ("eager", "sdpa")
-BATCHES = tuple(
-    (batch, side, cached)
-    for batch in (1, 3, 7, 16)
-    for side, cached in (("left", False), ("left", True), ("right", False))
-    if batch > 1 or side == "left"
-)
-"""Sequences in a batch, on which side the shorter ones are padded, and whether the last token of
-the prompt is read after the others, from the key-value cache."""
 NF4 = (
     *(-1.0, -0.6961928009986877, -0.5250730514526367, -0.39491748809814453),
     *(-0.28444138169288635, -0.18477343022823334, -0.09105003625154495, 0.0),
@@ -58,83 +46,6 @@ NF4 = (
     *(0.44070982933044434, 0.5626170039176941, 0.7229568362236023, 1.0),
 )
 """Levels of the 4-bit normal float (Dettmers et al. 2023, arXiv 2305.14314, appendix E)."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Running:
-    """How a deployment computes."""
-
-    dtype: str
-    attention: str
-    batch: int
-    side: str
-    cached: bool
-    system: str | None = None
-
-    def __str__(self) -> str:
-        cache = "cache" if self.cached else "no cache"
-        front = "system message" if self.system else "no system message"
-        return (
-            f"{self.dtype}, {self.attention}, batches of {self.batch} padded {self.side}, "
-            f"{cache}, {front}"
-        )
-
-
-def honest(dtype: str, attention: str) -> Iterator[Running]:
-    """Yield the deployments of a number type and an attention."""
-    for (batch, side, cached), system in itertools.product(BATCHES, SYSTEMS):
-        yield Running(
-            dtype=dtype, attention=attention, batch=batch, side=side, cached=cached, system=system
-        )
-
-
-def first_logits(
-    model: TransformersModel, prompts: Sequence[Sequence[int]], how: Running
-) -> "list[torch.Tensor]":
-    """Return (V,) logits of the first token of each reply, as the module itself computes them."""
-    found: list[torch.Tensor] = []
-    for start in range(0, len(prompts), how.batch):
-        found += list(_batch_logits(model, prompts[start : start + how.batch], how))
-    return found
-
-
-def _batch_logits(
-    model: TransformersModel, prompts: Sequence[Sequence[int]], how: Running
-) -> "torch.Tensor":
-    """Return (B, V) logits after the last token of each prompt."""
-    import torch
-
-    longest = max(map(len, prompts))
-    ids = torch.zeros(len(prompts), longest, dtype=torch.long)
-    mask = torch.zeros_like(ids)
-    for row, prompt in enumerate(prompts):
-        span = slice(longest - len(prompt), longest) if how.side == "left" else slice(len(prompt))
-        ids[row, span] = torch.tensor(prompt)
-        mask[row, span] = 1
-    places = (mask.cumsum(dim=1) - 1).clamp(min=0)
-    module: Any = model.module
-    split = longest - 1 if how.cached and longest > 1 else 0
-    with torch.inference_mode():
-        past: dict[str, Any] = {}
-        keyword = cache_name(module)
-        if split:
-            found = module(
-                input_ids=ids[:, :split],
-                attention_mask=mask[:, :split],
-                position_ids=places[:, :split],
-                use_cache=True,
-            )
-            past = {keyword: getattr(found, keyword)}
-        logits = module(
-            input_ids=ids[:, split:],
-            attention_mask=mask,
-            position_ids=places[:, split:],
-            **past,
-            use_cache=how.cached,
-        ).logits
-    last = mask.sum(dim=1) - 1 - split if how.side == "right" else torch.full((len(ids),), -1)
-    kept: torch.Tensor = logits[torch.arange(len(ids)), last, : model.vocabulary.size]
-    return kept
 
 
 def answering(model: TransformersModel, baseline: dict[str, Any], how: Running) -> list[Array]:

@@ -111,9 +111,9 @@ def _size(wanted: Enrolling, exact: bool) -> _Size:
     Raises:
         InputError: numbers that cannot be.
     """
-    given = (wanted.candidates, wanted.cells, wanted.draws)
-    usual = (_CANDIDATES[exact], _CELLS[exact], _DRAWS[exact])
-    count, cells, draws = (u if g is None else g for g, u in zip(given, usual, strict=True))
+    count = _CANDIDATES[exact] if wanted.candidates is None else wanted.candidates
+    cells = min(_CELLS[exact], count) if wanted.cells is None else wanted.cells
+    draws = _DRAWS[exact] if wanted.draws is None else wanted.draws
     if wanted.temperature is not None and not 0.0 < wanted.temperature <= 2.0:
         raise InputError(f"a temperature of {wanted.temperature}", hint="above 0, at most 2")
     if cells < FEWEST:
