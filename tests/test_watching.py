@@ -70,7 +70,7 @@ def test_a_baseline_keeps_every_group_and_its_ceilings(baseline: dict[str, Any])
 
 def test_questions_are_near_ties_that_every_pass_answers_alike(baseline: dict[str, Any]) -> None:
     # Half of them in each group: the gap of the two likeliest is wider than the margin by odds of
-    # e^2 in every pass, and by less than a nat more.
+    # e^2 in every pass, and by half a nat more at most.
     temperature, near = baseline["temperature"], [0, 0]
     for cell in baseline["cells"]:
         for place, group in enumerate(cell["groups"]):
@@ -78,7 +78,7 @@ def test_questions_are_near_ties_that_every_pass_answers_alike(baseline: dict[st
             first, second = np.argsort(-passes[0])[:2]
             odds = np.log(passes[:, first]) - np.log(np.maximum(passes[:, second], 1e-300))
             least = float(temperature * odds.min()) - baseline["groups"][place]["margin"]
-            near[place] += 2 * temperature - 1e-9 <= least < 0.2
+            near[place] += 2 * temperature - 1e-9 <= least < 0.5
     assert min(near) >= 4
     assert len({cell["messages"][-1]["content"] for cell in baseline["cells"]}) == 8
 
