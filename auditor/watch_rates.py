@@ -22,7 +22,7 @@ from auditor.collect.coarse_copies import round_matrices
 from auditor.collect.first_answers import answers_of_logits, with_system
 from auditor.enrolment.baseline import LOG10_ALARM, QUERIES, Enrolling, enrol
 from auditor.errors import InputError
-from auditor.judge.betting import Wagers
+from auditor.judge.betting import Cell, Wagers
 from auditor.judge.cells import table
 from auditor.judge.rates import clopper_pearson
 from auditor.judge.watch_power import watched
@@ -75,14 +75,13 @@ class Trial:
 
     def above(self, rows: Sequence[Array]) -> float:
         """Return by how much an answer exceeds its ceiling at most, in the group it fits best."""
-        groups = groups_of(self.baseline)
-        return min(
-            max(
-                float((row - cell.limits)[cell.limits < 1.0].max())
-                for row, cell in zip(rows, cells, strict=True)
-            )
-            for cells in groups
-        )
+        return min(_above(rows, cells) for cells in groups_of(self.baseline))
+
+
+def _above(rows: Sequence[Array], cells: Sequence[Cell]) -> float:
+    limits = np.concatenate([cell.limits for cell in cells])
+    over = np.concatenate(list(rows)) - limits
+    return float(over[limits < 1.0].max())
 
 
 def honest_rows(spec: str, trial: Trial, most: Mapping[str, int]) -> list[dict[str, Any]]:
