@@ -1,15 +1,25 @@
 """Candidates for a watch, edits of them, and which are kept."""
 
+import json
+from pathlib import Path
+from typing import Any
+
 import numpy as np
 import pytest
+from server_process import model_server
 
+from auditor.cli.main import run
 from auditor.collect.first_answers import answers_of_logits
 from auditor.collect.short_questions import candidates, edited
 from auditor.enrolment.asking import Answered, Asking, Deployment
+from auditor.enrolment.baseline import Enrolling, enrol
 from auditor.enrolment.choice import near_ties, tied_questions, varied_questions
 from auditor.errors import InputError
 from auditor.models import open_model
+from auditor.models.tiny import tiny_folder
+from auditor.progress import Silent
 from auditor.types import Message, Probe
+from auditor.watching import Watching, watch
 
 HOW = Asking(temperature=0.1, draws=100, seed=0, device=None)
 ONE = Deployment(spec="tiny:teacher", dtype="float32", attention=None, exact=True)
@@ -119,3 +129,36 @@ def test_the_first_answers_are_told_however_low_the_temperature():
     # 0.1 nats are 10 of log-odds at a temperature of 0.01
     assert np.log(found["a"]) - np.log(found["b"]) == pytest.approx(10.0, rel=1e-5)
     assert np.log(found["b"]) - np.log(found["f"]) == pytest.approx(40.0, rel=1e-5)
+
+
+def outcome(spec: str, baseline: dict[str, Any], queries: int) -> str:
+    model = open_model(spec)
+    try:
+        found = watch(model, baseline, Watching(seed=3, queries=queries), Silent())
+    finally:
+        model.close()
+    return str(found["outcome"])
+
+
+def test_a_model_behind_a_server_is_enrolled_by_its_draws(tmp_path: Path) -> None:
+    with model_server(tiny_folder("zoo/reference-00"), tmp_path) as server:
+        wanted = Enrolling(spec=server.spec(), candidates=16, cells=4, draws=60, temperature=0.5)
+        found = enrol(wanted, Silent())
+        assert {p["draws"] for group in found["groups"] for p in group["passes"]} == {60}
+        assert [group["margin"] for group in found["groups"]] == [0.0, 0.0]
+        same = outcome(server.spec(), found, 30)
+        other = outcome("tiny:zoo/gpt2-00", found, 150)
+    assert same == "no change seen"
+    assert other == "changed"
+
+
+def test_another_deployment_is_enrolled_with_the_subject(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    spec = "tiny:zoo/reference-00"
+    path, also = tmp_path / "both.json", f"local:{tiny_folder('zoo/reference-00')}"
+    words = ["--candidates", "80", "--cells", "8", "--also", also]
+    assert run(["watch", spec, "--enrol", str(path), *words]) == 0
+    assert "12 deployments in 4 groups" in capsys.readouterr().out
+    groups = json.loads(path.read_bytes())["groups"]
+    assert [group["spec"] for group in groups] == [spec, spec, also, also]

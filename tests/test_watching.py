@@ -7,7 +7,6 @@ from typing import Any
 import jsonschema
 import numpy as np
 import pytest
-from server_process import model_server
 
 from auditor.cli.main import run
 from auditor.collect.coarse_copies import Coarseness, coarsen
@@ -18,7 +17,6 @@ from auditor.errors import InputError
 from auditor.judge.betting import Wagers
 from auditor.judge.watch_power import watched as alarm_of
 from auditor.models import open_model
-from auditor.models.tiny import tiny_folder
 from auditor.progress import Silent
 from auditor.watching import Watching, groups_of, watch
 
@@ -212,18 +210,6 @@ def test_the_log_of_another_subject_is_refused(baseline: dict[str, Any], tmp_pat
     assert log.read_bytes() == before
 
 
-def test_a_model_behind_a_server_is_enrolled_by_its_draws(tmp_path: Path) -> None:
-    with model_server(tiny_folder("zoo/reference-00"), tmp_path) as server:
-        wanted = Enrolling(spec=server.spec(), candidates=16, cells=4, draws=60, temperature=0.5)
-        found = enrol(wanted, Silent())
-        assert {p["draws"] for group in found["groups"] for p in group["passes"]} == {60}
-        assert [group["margin"] for group in found["groups"]] == [0.0, 0.0]
-        same = watched(server.spec(), found, queries=30)
-        other = watched(OTHER, found)
-    assert same["outcome"] == "no change seen"
-    assert other["outcome"] == "changed"
-
-
 def test_exit_codes_say_what_was_seen(
     stored: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -289,17 +275,6 @@ def test_a_watch_without_queries_is_refused(
 ) -> None:
     assert run(["watch", SPEC, "--baseline", str(stored), "--queries", "0"]) == 2
     assert "0 queries" in capsys.readouterr().err
-
-
-def test_another_deployment_is_enrolled_with_the_subject(
-    tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
-    path, also = tmp_path / "both.json", f"local:{tiny_folder('zoo/reference-00')}"
-    words = ["--candidates", "80", "--cells", "8", "--also", also]
-    assert run(["watch", SPEC, "--enrol", str(path), *words]) == 0
-    assert "12 deployments in 4 groups" in capsys.readouterr().out
-    groups = json.loads(path.read_bytes())["groups"]
-    assert [group["spec"] for group in groups] == [SPEC, SPEC, also, also]
 
 
 def test_an_impossible_alpha_is_refused(stored: Path, capsys: pytest.CaptureFixture[str]) -> None:
