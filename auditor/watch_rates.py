@@ -10,8 +10,7 @@ import argparse
 import itertools
 import json
 import sys
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -21,18 +20,17 @@ from auditor.canon import json_digest, pretty_json
 from auditor.case import atomic_write
 from auditor.collect.coarse_copies import round_matrices
 from auditor.collect.first_answers import answers_of_logits, with_system
-from auditor.enrolment.asking import SYSTEMS
 from auditor.enrolment.baseline import LOG10_ALARM, QUERIES, Enrolling, enrol
 from auditor.errors import InputError
-from auditor.judge.betting import Wagers
+from auditor.judge.betting import Cell, Wagers
 from auditor.judge.cells import table
 from auditor.judge.rates import clopper_pearson
 from auditor.judge.watch_power import watched
 from auditor.models import open_model
-from auditor.models.shared_prefix import cache_name
 from auditor.models.transformers_model import TransformersModel
 from auditor.progress import Silent
 from auditor.types import Array
+from auditor.watch_deployments import ATTENTION, DTYPES, Running, first_logits, honest
 from auditor.watching import groups_of, probe_of
 
 if TYPE_CHECKING:
@@ -41,16 +39,6 @@ if TYPE_CHECKING:
 SCHEMA = "auditor/watch-rates/1"
 WATCHES = 10
 """Of each deployment."""
-DTYPES = ("float32", "bfloat16", "float16")
-ATTENTION = ("eager", "sdpa")
-BATCHES = tuple(
-    (batch, side, cached)
-    for batch in (1, 3, 7, 16)
-    for side, cached in (("left", False), ("left", True), ("right", False))
-    if batch > 1 or side == "left"
-)
-"""Sequences in a batch, on which side the shorter ones are padded, and whether the last token of
-the prompt is read after the others, from the key-value cache."""
 NF4 = (
     *(-1.0, -0.6961928009986877, -0.5250730514526367, -0.39491748809814453),
     *(-0.28444138169288635, -0.18477343022823334, -0.09105003625154495, 0.0),
@@ -60,89 +48,12 @@ NF4 = (
 """Levels of the 4-bit normal float (Dettmers et al. 2023, arXiv 2305.14314, appendix E)."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Running:
-    """How a deployment computes."""
-
-    dtype: str
-    attention: str
-    batch: int
-    side: str
-    cached: bool
-    system: str | None = None
-
-    def __str__(self) -> str:
-        cache = "cache" if self.cached else "no cache"
-        front = "system message" if self.system else "no system message"
-        return (
-            f"{self.dtype}, {self.attention}, batches of {self.batch} padded {self.side}, "
-            f"{cache}, {front}"
-        )
-
-
-def honest(dtype: str, attention: str) -> Iterator[Running]:
-    """Yield the deployments of a number type and an attention."""
-    for (batch, side, cached), system in itertools.product(BATCHES, SYSTEMS):
-        yield Running(
-            dtype=dtype, attention=attention, batch=batch, side=side, cached=cached, system=system
-        )
-
-
-def first_logits(
-    model: TransformersModel, prompts: Sequence[Sequence[int]], how: Running
-) -> "list[torch.Tensor]":
-    """Return (V,) logits of the first token of each reply, as the module itself computes them."""
-    found: list[torch.Tensor] = []
-    for start in range(0, len(prompts), how.batch):
-        found += list(_batch_logits(model, prompts[start : start + how.batch], how))
-    return found
-
-
-def _batch_logits(
-    model: TransformersModel, prompts: Sequence[Sequence[int]], how: Running
-) -> "torch.Tensor":
-    """Return (B, V) logits after the last token of each prompt."""
-    import torch
-
-    longest = max(map(len, prompts))
-    ids = torch.zeros(len(prompts), longest, dtype=torch.long)
-    mask = torch.zeros_like(ids)
-    for row, prompt in enumerate(prompts):
-        span = slice(longest - len(prompt), longest) if how.side == "left" else slice(len(prompt))
-        ids[row, span] = torch.tensor(prompt)
-        mask[row, span] = 1
-    places = (mask.cumsum(dim=1) - 1).clamp(min=0)
-    module: Any = model.module
-    split = longest - 1 if how.cached and longest > 1 else 0
-    with torch.inference_mode():
-        past: dict[str, Any] = {}
-        keyword = cache_name(module)
-        if split:
-            found = module(
-                input_ids=ids[:, :split],
-                attention_mask=mask[:, :split],
-                position_ids=places[:, :split],
-                use_cache=True,
-            )
-            past = {keyword: getattr(found, keyword)}
-        logits = module(
-            input_ids=ids[:, split:],
-            attention_mask=mask,
-            position_ids=places[:, split:],
-            **past,
-            use_cache=how.cached,
-        ).logits
-    last = mask.sum(dim=1) - 1 - split if how.side == "right" else torch.full((len(ids),), -1)
-    kept: torch.Tensor = logits[torch.arange(len(ids)), last, : model.vocabulary.size]
-    return kept
-
-
 def answering(model: TransformersModel, baseline: dict[str, Any], how: Running) -> list[Array]:
     """Return, of each cell, (K,) the probabilities of its answers in a deployment."""
     cells = baseline["cells"]
     prompts = [model.prompt(with_system(probe_of(cell), how.system)).token_ids for cell in cells]
     logits = first_logits(model, prompts, how)
-    rows = [answers_of_logits(model, row, [baseline["temperature"]])[0] for row in logits]
+    rows = [answers_of_logits(model, row, baseline["temperature"]) for row in logits]
     return [table([row], cell["answers"])[0] for row, cell in zip(rows, cells, strict=True)]
 
 
@@ -164,23 +75,31 @@ class Trial:
 
     def above(self, rows: Sequence[Array]) -> float:
         """Return by how much an answer exceeds its ceiling at most, in the group it fits best."""
-        groups = groups_of(self.baseline)
-        return min(
-            max(
-                float((row - cell.limits)[cell.limits < 1.0].max())
-                for row, cell in zip(rows, cells, strict=True)
-            )
-            for cells in groups
-        )
+        return min(_above(rows, cells) for cells in groups_of(self.baseline))
 
 
-def honest_rows(spec: str, trial: Trial) -> list[dict[str, Any]]:
-    """Return what the watches of every honest deployment found."""
+def _above(rows: Sequence[Array], cells: Sequence[Cell]) -> float:
+    limits = np.concatenate([cell.limits for cell in cells])
+    over = np.concatenate(list(rows)) - limits
+    return float(over[limits < 1.0].max())
+
+
+def honest_rows(spec: str, trial: Trial, most: Mapping[str, int]) -> list[dict[str, Any]]:
+    """Return what the watches of the honest deployments found.
+
+    Args:
+        spec: of the model that was enrolled.
+        trial: its baseline.
+        most: of some number types, how many deployments of each attention; spread over all.
+    """
     found = []
     for dtype, attention in itertools.product(DTYPES, ATTENTION):
         model = _opened(spec, dtype)
         model.module.set_attn_implementation(attention)
-        for number, how in enumerate(honest(dtype, attention)):
+        every = list(honest(dtype, attention))
+        places = np.linspace(0, len(every) - 1, min(len(every), most.get(dtype, len(every))))
+        for number in np.rint(places).astype(int).tolist():
+            how = every[number]
             rows = answering(model, trial.baseline, how)
             times = trial.times(rows, number)
             one = {"deployment": str(how), "times": times, "above": trial.above(rows)}
@@ -265,6 +184,10 @@ def summary(found: dict[str, Any]) -> str:
     return "\n".join(lines)
 
 
+def _most(given: Sequence[str]) -> dict[str, int]:
+    return {dtype: int(count) for dtype, _, count in (one.partition("=") for one in given)}
+
+
 def main() -> None:
     """Measure one model."""
     parser = argparse.ArgumentParser(description=__doc__)
@@ -272,6 +195,13 @@ def main() -> None:
     parser.add_argument("--other", action="append", default=[], help="a full swap; repeatable")
     parser.add_argument("--candidates", type=int, default=None)
     parser.add_argument("--baseline", type=Path, default=None, help="enrolled before")
+    parser.add_argument(
+        "--most",
+        action="append",
+        default=[],
+        metavar="DTYPE=N",
+        help="of a slow number type, deployments of each attention; repeatable",
+    )
     parser.add_argument("--out", type=Path, required=True)
     wanted = parser.parse_args()
     kept, asked = wanted.baseline, Enrolling(spec=wanted.spec, candidates=wanted.candidates)
@@ -281,9 +211,9 @@ def main() -> None:
         "schema": SCHEMA,
         "spec": wanted.spec,
         "temperature": baseline["temperature"],
-        "noise": baseline["noise"],
+        "margins": [group["margin"] for group in baseline["groups"]],
         "changed": changed_rows(wanted.spec, wanted.other, trial),
-        "honest": honest_rows(wanted.spec, trial),
+        "honest": honest_rows(wanted.spec, trial, _most(wanted.most)),
     }
     atomic_write(wanted.out, pretty_json(found))
     sys.stdout.write(summary(found) + "\n")

@@ -20,6 +20,7 @@ from auditor.collect.first_answers import drawn_answers
 from auditor.enrolment.baseline import LOG10_ALARM, QUERIES, SCHEMA
 from auditor.errors import InputError
 from auditor.judge.betting import Cell, Wagers
+from auditor.judge.cells import cell_of
 from auditor.models.base import Model
 from auditor.progress import Progress
 from auditor.types import Message, Probe
@@ -128,22 +129,18 @@ def groups_of(baseline: dict[str, Any]) -> list[list[Cell]]:
         InputError: it is broken.
     """
     try:
+        temperature = float(baseline["temperature"])
         return [
-            [_cell(cell["groups"][place]) for cell in baseline["cells"]]
+            [_cell(cell["groups"][place], temperature) for cell in baseline["cells"]]
             for place in range(len(baseline["groups"]))
         ]
     except (KeyError, IndexError, TypeError, ValueError) as error:
         raise InputError(f"the baseline is broken: {error!r}", hint=_ENROL) from error
 
 
-def _cell(group: dict[str, Any]) -> Cell:
+def _cell(group: dict[str, Any], temperature: float) -> Cell:
     passes = np.array(group["passes"], dtype=np.float64)
-    return Cell(
-        usual=passes.mean(axis=0),
-        limits=np.array(group["ceilings"], dtype=np.float64),
-        changed=np.array(group["changed"], dtype=np.float64).reshape(-1, passes.shape[1]),
-        weights=np.array(group["weights"], dtype=np.float64),
-    )
+    return cell_of(passes, np.array(group["ceilings"], dtype=np.float64), temperature)
 
 
 def probe_of(cell: dict[str, Any]) -> Probe:

@@ -7,7 +7,6 @@ from typing import Any
 import jsonschema
 import numpy as np
 import pytest
-from server_process import model_server
 
 from auditor.cli.main import run
 from auditor.collect.coarse_copies import Coarseness, coarsen
@@ -18,7 +17,6 @@ from auditor.errors import InputError
 from auditor.judge.betting import Wagers
 from auditor.judge.watch_power import watched as alarm_of
 from auditor.models import open_model
-from auditor.models.tiny import tiny_folder
 from auditor.progress import Silent
 from auditor.watching import Watching, groups_of, watch
 
@@ -52,19 +50,35 @@ def watched(spec: str, baseline: dict[str, Any], dtype: str | None = None, **wan
 
 
 def test_a_baseline_keeps_every_group_and_its_ceilings(baseline: dict[str, Any]) -> None:
-    validator("watch-baseline-2").validate(baseline)
+    validator("watch-baseline-3").validate(baseline)
     assert 4 <= len(baseline["cells"]) <= 8
     assert [group["system"] for group in baseline["groups"]] == [None, SYSTEMS[1]]
     for group in baseline["groups"]:
-        assert [p["dtype"] for p in group["passes"]] == ["float32", "bfloat16"]
+        running = [(p["dtype"], p["attention"]) for p in group["passes"]]
+        assert running == [("float32", None), ("bfloat16", None), ("bfloat16", "eager")]
     for cell in baseline["cells"]:
-        for group in cell["groups"]:
+        for group, kept in zip(cell["groups"], baseline["groups"], strict=True):
             passes = np.array(group["passes"])
-            assert passes.shape == (2, len(cell["answers"]) + 1)
+            assert passes.shape == (3, len(cell["answers"]) + 1)
             np.testing.assert_allclose(passes.sum(axis=1), 1.0)
-            odds = passes.max(axis=0) * np.exp(baseline["noise"])
+            odds = passes.max(axis=0) * np.exp(kept["margin"] / baseline["temperature"])
             raised = odds / (odds + 1.0 - passes.max(axis=0))
             np.testing.assert_allclose(group["ceilings"], np.minimum(1.0, raised + 0.02))
+
+
+def test_questions_are_near_ties_that_every_pass_answers_alike(baseline: dict[str, Any]) -> None:
+    # Half of them in each group: the gap of the two likeliest is wider than the margin by odds of
+    # e^2 in every pass, and by half a nat more at most.
+    temperature, near = baseline["temperature"], [0, 0]
+    for cell in baseline["cells"]:
+        for place, group in enumerate(cell["groups"]):
+            passes = np.array(group["passes"])
+            first, second = np.argsort(-passes[0])[:2]
+            odds = np.log(passes[:, first]) - np.log(np.maximum(passes[:, second], 1e-300))
+            least = float(temperature * odds.min()) - baseline["groups"][place]["margin"]
+            near[place] += 2 * temperature - 1e-9 <= least < 0.5
+    assert min(near) >= 4
+    assert len({cell["messages"][-1]["content"] for cell in baseline["cells"]}) == 8
 
 
 def test_a_copy_of_fewer_bits_is_forecast_and_seen(baseline: dict[str, Any]) -> None:
@@ -107,8 +121,13 @@ def test_another_number_type_is_the_same_model(baseline: dict[str, Any]) -> None
         validator("watch-2").validate(result)
         assert result["outcome"] == "no change seen"
         assert result["queries"] == sum(sum(cell["given"]) for cell in result["cells"]) == 60
-        # each question is drawn anew: a near tie is not always answered alike
-        assert any(sum(count > 0 for count in cell["given"]) > 1 for cell in result["cells"])
+
+
+def test_each_question_is_drawn_anew() -> None:
+    # at a temperature of 1 few questions are always answered alike
+    kept = enrol(Enrolling(spec=SPEC, candidates=80, cells=8, temperature=1.0), Silent())
+    found = watched(SPEC, kept, queries=60)
+    assert any(sum(count > 0 for count in cell["given"]) > 1 for cell in found["cells"])
 
 
 def test_another_model_is_seen_and_the_watch_ends(baseline: dict[str, Any]) -> None:
@@ -176,7 +195,7 @@ def test_the_log_of_another_baseline_or_form_is_refused(
     log = tmp_path / "watch.jsonl"
     watched(SPEC, baseline, queries=1, log=log)
     with pytest.raises(InputError, match="or baseline"):
-        watched(SPEC, {**baseline, "noise": 0.5}, queries=1, log=log)
+        watched(SPEC, {**baseline, "temperature": 0.5}, queries=1, log=log)
     log.write_bytes(log.read_bytes().replace(b"auditor/watch-log/1", b"auditor/watch-log/9"))
     with pytest.raises(InputError, match="another subject or baseline"):
         watched(SPEC, baseline, queries=1, log=log)
@@ -189,18 +208,6 @@ def test_the_log_of_another_subject_is_refused(baseline: dict[str, Any], tmp_pat
     with pytest.raises(InputError, match="another subject"):
         watched(OTHER, baseline, queries=1, log=log)
     assert log.read_bytes() == before
-
-
-def test_a_model_behind_a_server_is_enrolled_by_its_draws(tmp_path: Path) -> None:
-    with model_server(tiny_folder("zoo/reference-00"), tmp_path) as server:
-        wanted = Enrolling(spec=server.spec(), candidates=16, cells=4, draws=60, temperature=0.5)
-        found = enrol(wanted, Silent())
-        assert {p["draws"] for group in found["groups"] for p in group["passes"]} == {60}
-        assert all(group["changed"] == [] for cell in found["cells"] for group in cell["groups"])
-        same = watched(server.spec(), found, queries=30)
-        other = watched(OTHER, found)
-    assert same["outcome"] == "no change seen"
-    assert other["outcome"] == "changed"
 
 
 def test_exit_codes_say_what_was_seen(
@@ -233,8 +240,11 @@ def test_exit_codes_say_what_was_seen(
         (["--enrol", "new.json", "--temperature", "0"], "a temperature of 0"),
         (["--enrol", "new.json", "--cells", "2"], "2 questions"),
         (["--enrol", "new.json", "--draws", "5"], "5 draws"),
-        (["--enrol", "new.json", "--candidates", "20", "--temperature", "0.001"], "answers that"),
-        (["--enrol", "new.json", "--candidates", "5"], "16 questions of 5 candidates"),
+        (["--enrol", "new.json", "--candidates", "3"], "3 questions"),
+        (
+            ["--enrol", "new.json", "--candidates", "5", "--cells", "8"],
+            "8 questions of 5 candidates",
+        ),
         (["--baseline", "there.json"], "no baseline of schema"),
     ],
 )
@@ -265,17 +275,6 @@ def test_a_watch_without_queries_is_refused(
 ) -> None:
     assert run(["watch", SPEC, "--baseline", str(stored), "--queries", "0"]) == 2
     assert "0 queries" in capsys.readouterr().err
-
-
-def test_another_deployment_is_enrolled_with_the_subject(
-    tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
-    path, also = tmp_path / "both.json", f"local:{tiny_folder('zoo/reference-00')}"
-    words = ["--candidates", "80", "--cells", "8", "--also", also]
-    assert run(["watch", SPEC, "--enrol", str(path), *words]) == 0
-    assert "8 deployments in 4 groups" in capsys.readouterr().out
-    groups = json.loads(path.read_bytes())["groups"]
-    assert [group["spec"] for group in groups] == [SPEC, SPEC, also, also]
 
 
 def test_an_impossible_alpha_is_refused(stored: Path, capsys: pytest.CaptureFixture[str]) -> None:

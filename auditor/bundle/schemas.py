@@ -33,7 +33,7 @@ _DOCUMENTS = {
     "redaction.json": "redaction",
     f"{PARENT}/evidence.json": "evidence",
 }
-_VERSIONS = {"watch-baseline": 2}
+_VERSIONS = {"watch-baseline": 3}
 """Of schemas whose version is not 1."""
 _DOCUMENTS_IN = {"collected": "collected", "marks": "case-mark-tests"}
 """By folder."""

@@ -19,19 +19,24 @@ from auditor.cli import output
     default=None,
     help="Enrol: questions to choose from; by default 400 of a local model, 120 of a server.",
 )
-@click.option("--cells", type=int, default=16, show_default=True, help="Enrol: questions to keep.")
+@click.option(
+    "--cells",
+    type=int,
+    default=None,
+    help="Enrol: questions to keep; by default 64 of a local model, 16 of a server alone.",
+)
 @click.option(
     "--draws",
     type=int,
-    default=200,
-    show_default=True,
-    help="Enrol: answers to each question and deployment, where no logits are shown.",
+    default=None,
+    help="Enrol: answers to each question and deployment that shows no logits; by default 60 "
+    "beside a local model, 200 of a server alone.",
 )
 @click.option(
     "--temperature",
     type=float,
     default=None,
-    help="Enrol: of the answers; by default what shows a change best, of a server alone 0.25.",
+    help="Enrol: of the answers; by default 0.01, of a server alone 0.25.",
 )
 @click.option("--queries", type=int, default=150, show_default=True, help="Most to ask, 1 token.")
 @click.option(

@@ -26,9 +26,7 @@ class Coarseness:
         return f"{self.bits} bits, groups of {self.group}"
 
 
-LEARNED = (Coarseness(4, 48), Coarseness(4, 64), Coarseness(4, 128))
-"""Copies that questions are chosen by."""
-HELD_OUT = Coarseness(4, 32)
+FORECAST = Coarseness(4, 32)
 """The copy whose detection is forecast; nothing is chosen by it."""
 
 

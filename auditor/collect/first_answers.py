@@ -11,21 +11,23 @@ from typing import TYPE_CHECKING
 
 from auditor.errors import AccessError
 from auditor.models.base import Model
-from auditor.types import Access, Array, Decoding, Message, Probe
+from auditor.types import Decoding, Message, Probe
 
 if TYPE_CHECKING:
     import torch
 
     from auditor.models.transformers_model import TransformersModel
 
-TEMPERATURE = 0.25
+DRAWN_TEMPERATURE = 0.25
 """Where no logits are at hand: an answer that is given now and then is seen among few draws."""
-TEMPERATURES = (0.05, 0.1, 0.2, 0.4)
-"""Of which enrolment takes the one that shows a change best, where logits are at hand."""
+EXACT_TEMPERATURE = 0.01
+"""Where they are: the gaps are known, and a change of 0.1 nats turns a near tie over."""
 _LONGEST = 40
 """Characters of an answer that are kept: one token is shorter, a server may send more."""
 _RARE = 1e-3
-"""Answers less likely than this are not spelled out."""
+"""Tokens less likely than this are not spelled out, but for the first of them."""
+_FIRST = 6
+"""Tokens that are, so that the gaps between them are known however low the temperature is."""
 
 
 def decoding(temperature: float) -> Decoding:
@@ -55,15 +57,10 @@ def drawn_answers(
         yield [answer_of(next(samples).text) for _ in range(n)]
 
 
-def shows_logits(model: Model) -> bool:
-    """Whether the probabilities of the answers can be had without drawing any."""
-    return model.ref.access >= Access.LOGITS
-
-
 def exact_answers(
-    model: Model, probes: Sequence[Probe], temperatures: Sequence[float]
-) -> Iterator[list[dict[str, float]]]:
-    """Yield the probability of each answer of a probe at each temperature, those above 0.001.
+    model: Model, probes: Sequence[Probe], temperature: float
+) -> Iterator[dict[str, float]]:
+    """Yield the probability of each answer of a probe: the likeliest, and all above 0.001.
 
     Raises:
         AccessError: the model shows no logits.
@@ -80,24 +77,20 @@ def exact_answers(
     for states in model.hidden(prompts):
         with torch.inference_mode():
             logits = logits_of(head, states[-1:].to(head.weight.device))[0]
-        yield answers_of_logits(model, logits, temperatures)
+        yield answers_of_logits(model, logits, temperature)
 
 
 def answers_of_logits(
-    model: "TransformersModel", logits: "torch.Tensor", temperatures: Sequence[float]
-) -> list[dict[str, float]]:
-    """Return the probability of each answer from (V,) logits, at each temperature."""
+    model: "TransformersModel", logits: "torch.Tensor", temperature: float
+) -> dict[str, float]:
+    """Return the probability of each answer from (V,) logits; tokens may spell the same."""
     import torch
 
-    wide = logits.double()
-    rows = [torch.softmax(wide / t, 0).cpu().numpy() for t in temperatures]
-    return [_spelled(model, row) for row in rows]
-
-
-def _spelled(model: "TransformersModel", row: Array) -> dict[str, float]:
-    """Return the answers of (V,) probabilities of the next token; tokens may spell the same."""
+    row = torch.softmax(logits.double() / temperature, 0).cpu()
+    first = row.topk(min(_FIRST, len(row))).indices.tolist()
+    likely = (row >= _RARE).nonzero()[:, 0].tolist()
     found: dict[str, float] = {}
-    for token in (row >= _RARE).nonzero()[0].tolist():
+    for token in sorted({*first, *likely}):
         # as `sample` decodes a reply: special tokens, an end among them, are no text
         text = model.tokenizer.decode(
             [token], skip_special_tokens=True, clean_up_tokenization_spaces=False

@@ -1,5 +1,6 @@
-"""Many short questions whose first word is a choice: candidates for near ties."""
+"""Short questions whose first word is a choice: candidates for near ties, and edits of them."""
 
+import dataclasses
 from collections.abc import Iterator
 
 import numpy as np
@@ -38,6 +39,44 @@ def candidates(count: int, seed: int) -> list[Probe]:
     pairs, fragments = _pairs(draw), _fragments(draw)
     kept += [next(pairs) for _ in range(min(count // 4, count - len(kept)))]
     return kept + [next(fragments) for _ in range(count - len(kept))]
+
+
+def edited(probe: Probe, count: int, draw: np.random.RandomState) -> list[Probe]:
+    """Return chats that differ from one by a word or its last characters.
+
+    A small edit moves the first answer a little: edits of a near tie are near ties, on both sides.
+
+    Args:
+        probe: a chat.
+        count: how many are drawn; fewer are returned where some are alike.
+        draw: of the edits.
+    """
+    (*before, last) = probe.messages
+    texts = [_edit(last.content, draw) for _ in range(count)]
+    different = [text for text in dict.fromkeys(texts) if text not in ("", last.content)]
+    return [
+        dataclasses.replace(
+            probe,
+            id=f"{probe.id}.{number}",
+            messages=(*before, dataclasses.replace(last, content=text)),
+        )
+        for number, text in enumerate(different)
+    ]
+
+
+def _edit(text: str, draw: np.random.RandomState) -> str:
+    """Put a word before a text, after it or in place of one of its words, or cut off its end."""
+    words, listed = text.split(), _WORDS.split()
+    word = listed[draw.randint(len(listed))]
+    how = draw.randint(4)
+    if how == 0:
+        return f"{text} {word}"
+    if how == 1:
+        return f"{word} {text}"
+    if how == 2:
+        return text[: -draw.randint(1, 5)].strip()
+    place = draw.randint(max(1, len(words)))
+    return " ".join([*words[:place], word, *words[place + 1 :]])
 
 
 def _fragments(draw: np.random.RandomState) -> Iterator[Probe]:

@@ -1,5 +1,6 @@
 """What the deployments of a model answer to questions, exactly or by draws."""
 
+import dataclasses
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -9,11 +10,12 @@ from auditor.collect.coarse_copies import Coarseness, coarsen
 from auditor.collect.first_answers import drawn_answers, exact_answers, with_system
 from auditor.models import identify, open_model
 from auditor.models.base import Model
-from auditor.progress import Progress
+from auditor.progress import Progress, Task
 from auditor.types import Access, Probe
 
-DTYPES = ("float32", "bfloat16")
-"""Of a model at hand: two deployments of the same weights."""
+RUNNING = (("float32", None), ("bfloat16", None), ("bfloat16", "eager"))
+"""Number type and attention of the deployments of a model at hand; None: what it comes with. Its
+gaps in bfloat16 differ most, and from one attention to another nearly as much."""
 SYSTEMS = (None, "You are a helpful assistant.")
 """Templates differ most in what they put before the question."""
 
@@ -24,6 +26,7 @@ class Deployment:
 
     spec: str
     dtype: str | None
+    attention: str | None
     exact: bool
     """Whether probabilities are read off logits."""
     coarse: Coarseness | None = None
@@ -37,13 +40,12 @@ class Answered:
     deployment: Deployment
     system: str | None
     draws: int | None
-    answers: list[list[dict[str, float]]]
-    """Of each probe, at each temperature, the probability of its answers."""
+    answers: list[dict[str, float]]
+    """Of each probe, the probability of its answers."""
 
-    def of(self, kept: Sequence[int], temperature: int | None = None) -> "Answered":
-        """Return it for some of the probes, at the temperature of that place or at all."""
-        place = slice(None) if temperature is None else slice(temperature, temperature + 1)
-        rows = [self.answers[index][place] for index in kept]
+    def of(self, kept: Sequence[int]) -> "Answered":
+        """Return it for some of the probes."""
+        rows = [self.answers[index] for index in kept]
         return Answered(
             deployment=self.deployment, system=self.system, draws=self.draws, answers=rows
         )
@@ -51,14 +53,14 @@ class Answered:
     def as_json(self) -> dict[str, Any]:
         """Return how the answers came about."""
         kept = self.deployment
-        return {"spec": kept.spec, "dtype": kept.dtype, "system": self.system, "draws": self.draws}
+        return {"dtype": kept.dtype, "attention": kept.attention, "draws": self.draws}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Asking:
     """How questions are asked."""
 
-    temperatures: tuple[float, ...]
+    temperature: float
     draws: int
     seed: int
     device: str | None
@@ -69,9 +71,26 @@ def deployments(specs: Sequence[str]) -> list[Deployment]:
     found = []
     for spec in specs:
         exact = identify(spec).access >= Access.LOGITS
-        for dtype in DTYPES if exact else (None,):
-            found.append(Deployment(spec=spec, dtype=dtype, exact=exact))
+        for dtype, attention in RUNNING if exact else ((None, None),):
+            found.append(Deployment(spec=spec, dtype=dtype, attention=attention, exact=exact))
     return found
+
+
+def opened(one: Deployment, how: Asking) -> Model:
+    """Return the model, running as the deployment does.
+
+    Raises:
+        SubjectError, ServerError, MissingExtraError: it cannot be opened.
+    """
+    model = open_model(one.spec, device=how.device, dtype=one.dtype)
+    if one.attention is not None:
+        from auditor.models.transformers_model import TransformersModel
+
+        if isinstance(model, TransformersModel):
+            model.module.set_attn_implementation(one.attention)
+    if one.coarse is not None:
+        coarsen(model, one.coarse)
+    return model
 
 
 def asked(
@@ -89,27 +108,34 @@ def asked(
     found = []
     with progress.task(title, len(kept) * len(SYSTEMS) * len(probes)) as task:
         for number, one in enumerate(kept):
-            model = open_model(one.spec, device=how.device, dtype=one.dtype)
-            if one.coarse is not None:
-                coarsen(model, one.coarse)
-            for place, system in enumerate(SYSTEMS):
-                chats = [with_system(probe, system) for probe in probes]
-                rows = []
-                for row in _rows(model, one, chats, how, number * len(SYSTEMS) + place):
-                    rows.append(row)
-                    task.advance()
-                draws = None if one.exact else how.draws
-                found.append(Answered(deployment=one, system=system, draws=draws, answers=rows))
+            model = opened(one, how)
+            again = dataclasses.replace(how, seed=how.seed + number * len(SYSTEMS))
+            found += answered(model, one, probes, again, task)
             model.close()
+    return found
+
+
+def answered(
+    model: Model, one: Deployment, probes: Sequence[Probe], how: Asking, task: Task
+) -> list[Answered]:
+    """Return what an opened deployment answers to every probe, under each system message."""
+    found = []
+    for place, system in enumerate(SYSTEMS):
+        chats = [with_system(probe, system) for probe in probes]
+        rows = []
+        for row in _rows(model, one, chats, how, place):
+            rows.append(row)
+            task.advance()
+        draws = None if one.exact else how.draws
+        found.append(Answered(deployment=one, system=system, draws=draws, answers=rows))
     return found
 
 
 def _rows(
     model: Model, one: Deployment, chats: Sequence[Probe], how: Asking, number: int
-) -> Iterator[list[dict[str, float]]]:
+) -> Iterator[dict[str, float]]:
     if one.exact:
-        yield from exact_answers(model, chats, how.temperatures)
+        yield from exact_answers(model, chats, how.temperature)
         return
-    (temperature,) = how.temperatures
-    for texts in drawn_answers(model, chats, how.draws, temperature, how.seed + number):
-        yield [{text: count / len(texts) for text, count in Counter(texts).items()}]
+    for texts in drawn_answers(model, chats, how.draws, how.temperature, how.seed + number):
+        yield {text: count / len(texts) for text, count in Counter(texts).items()}

@@ -1,20 +1,34 @@
-"""Which of the candidates a baseline keeps, and at which temperature they are asked."""
+"""Which of the candidates a baseline keeps."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 
-from auditor.enrolment.asking import Answered
+from auditor.enrolment.asking import Answered, Asking
 from auditor.errors import InputError
-from auditor.judge.cells import Group, best_in_turn, honest_noise, kind, names_of, scores
-from auditor.types import Array, Probe
+from auditor.judge.cells import (
+    STEPS,
+    Group,
+    best_in_turn,
+    cells_of,
+    headroom,
+    honest_margin,
+    kind,
+    least_gap,
+    names_of,
+    nearest_in_turn,
+    table,
+)
+from auditor.types import Probe
 
-_FEWEST = 4
-_LEAST_GROWTH = 0.005
-"""Nats that a question worth asking adds."""
+FEWEST = 4
 _LEAST_ROOM = 0.15
-"""Headroom of such a question."""
+"""Headroom of a question worth asking, where answers are drawn."""
+
+
+Key = tuple[str, str | None]
+"""A group: a model, and the system message that is put before the question."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -24,110 +38,116 @@ class Choice:
     probes: list[Probe]
     """The best first."""
     temperature: float
-    noise: float
-    """Nats of log-odds between honest deployments, at that temperature."""
+    margins: dict[Key, float]
+    """Of each group whose logits were read, see `honest_margin`."""
     passes: list[Answered]
     """Of the deployments whose logits were read."""
-    copies: list[Answered]
-    """Of coarser copies."""
 
 
-def keys_of(passes: Sequence[Answered]) -> list[tuple[str, str | None]]:
-    """Return the groups: a model and what is put before the question, in order of appearance."""
+def keys_of(passes: Sequence[Answered]) -> list[Key]:
+    """Return the groups in order of appearance."""
     return list(dict.fromkeys((one.deployment.spec, one.system) for one in passes))
 
 
-def groups_of(
-    passes: Sequence[Answered], copies: Sequence[Answered], index: int, place: int
-) -> list[Group]:
-    """Return the groups of a question at a temperature, in the order of `keys_of`.
-
-    Copies belong to the groups of their system message whose probabilities are exact.
-    """
+def groups_of(passes: Sequence[Answered], index: int) -> list[Group]:
+    """Return the groups of a question, in the order of `keys_of`."""
     found = []
     for spec, system in keys_of(passes):
         own = [p for p in passes if (p.deployment.spec, p.system) == (spec, system)]
-        exact = all(one.draws is None for one in own)
-        found.append(
-            Group(
-                passes=[one.answers[index][place] for one in own],
-                draws=[one.draws for one in own],
-                copies=[c.answers[index][place] for c in copies if exact and c.system == system],
-            )
-        )
+        rows, draws = [one.answers[index] for one in own], [one.draws for one in own]
+        found.append(Group(passes=rows, draws=draws))
     return found
 
 
-def nearly_tied(first: Sequence[Answered], count: int) -> list[int]:
-    """Return the candidates whose second answer is likeliest, in every pass on average.
+def margins_of(passes: Sequence[Answered], temperature: float) -> dict[Key, float]:
+    """Return the margin of each group among all questions of passes, see `honest_margin`."""
+    rows = zip(*(groups_of(passes, index) for index in _places(passes)), strict=True)
+    return {
+        key: honest_margin(groups, temperature)
+        for key, groups in zip(keys_of(passes), rows, strict=True)
+    }
+
+
+def near_ties(
+    passes: Sequence[Answered], margins: Sequence[float], temperature: float, count: int
+) -> list[int]:
+    """Return the questions whose answers are nearest to a tie and yet hold still, the best first.
+
+    Each group in turn names its own: what is tied under one system message is not under another.
 
     Args:
-        first: passes that read all candidates.
+        passes: of every group.
+        margins: (G,) nats, at temperature 1, that a gap has to be wider than.
+        temperature: at which the answers are drawn.
         count: most that are kept.
     """
-    second = [
-        np.mean([sorted((*one.answers[index][-1].values(), 0.0))[-2] for one in first])
-        for index in range(len(first[0].answers))
-    ]
-    return sorted(np.argsort(-np.array(second), kind="stable")[:count].tolist())
+    rows = [groups_of(passes, index) for index in _places(passes)]
+    gaps = np.array([[least_gap(group, temperature) for group in groups] for groups in rows])
+    kinds = [[kind(group) for group in groups] for groups in rows]
+    return nearest_in_turn(gaps, np.array(margins) + STEPS * temperature, kinds, count)
 
 
-def best_questions(
+def tied_questions(
     probes: Sequence[Probe],
     passes: Sequence[Answered],
-    copies: Sequence[Answered],
-    temperatures: Sequence[float],
+    margins: Mapping[str | None, float],
+    how: Asking,
     count: int,
 ) -> Choice:
-    """Return the questions that show a change best, at the temperature at which they do.
+    """Return the near ties among questions whose logits were read.
+
+    Args:
+        probes: the questions.
+        passes: of every group.
+        margins: of each system message, what other questions showed; the larger counts.
+        how: they were asked.
+        count: most that are kept.
 
     Raises:
         InputError: there are too few of them.
     """
-    best: tuple[float, int, float, list[int]] | None = None
-    for place in range(len(temperatures)):
-        noise = _noise(passes, place)
-        found, kinds = _scores(passes, copies, place, noise)
-        least = _LEAST_GROWTH if copies else _LEAST_ROOM
-        kept = [i for i in best_in_turn(found, kinds, count) if found[i].max() >= least]
-        # One nat and two are as good: few answers decide either way.
-        total = float(np.minimum(found[kept].max(axis=1), 1.0).sum()) if kept else 0.0
-        if best is None or total > best[0]:
-            best = (total, place, noise, kept)
-    if best is None or len(best[3]) < _FEWEST:
+    own = margins_of(passes, how.temperature)
+    wider = {key: max(margin, margins[key[1]]) for key, margin in own.items()}
+    kept = near_ties(passes, list(wider.values()), how.temperature, count)
+    _check(kept, probes)
+    chosen, rows = [probes[index] for index in kept], [one.of(kept) for one in passes]
+    return Choice(probes=chosen, temperature=how.temperature, margins=wider, passes=rows)
+
+
+def varied_questions(
+    probes: Sequence[Probe], scouted: Sequence[Answered], temperature: float, count: int
+) -> Choice:
+    """Return questions whose drawn answers vary and are alike in every deployment.
+
+    Draws that chose a question make it look steadier than it is, so none is kept.
+
+    Raises:
+        InputError: there are too few of them.
+    """
+    rows = [groups_of(scouted, index) for index in _places(scouted)]
+    rooms = np.array([_rooms(groups, temperature) for groups in rows])
+    kinds = [[kind(group) for group in groups] for groups in rows]
+    kept = [i for i in best_in_turn(rooms, kinds, count) if rooms[i].max() >= _LEAST_ROOM]
+    _check(kept, probes)
+    chosen = [probes[index] for index in kept]
+    return Choice(probes=chosen, temperature=temperature, margins={}, passes=[])
+
+
+def _places(passes: Sequence[Answered]) -> range:
+    return range(len(passes[0].answers))
+
+
+def _rooms(groups: Sequence[Group], temperature: float) -> list[float]:
+    names = names_of(groups)
+    cells = cells_of(groups, names, [0.0] * len(groups), temperature)
+    rows = zip(groups, cells, strict=True)
+    return [headroom(table(group.passes, names), cell.limits) for group, cell in rows]
+
+
+def _check(kept: Sequence[int], probes: Sequence[Probe]) -> None:
+    if len(kept) < FEWEST:
         raise InputError(
-            f"only {len(best[3]) if best else 0} of {len(probes)} questions have answers that vary "
+            f"only {len(kept)} of {len(probes)} questions have answers that a change would move "
             "and that the deployments agree on",
             hint="give more --candidates, or another --temperature",
         )
-    _, place, noise, kept = best
-    return Choice(
-        probes=[probes[index] for index in kept],
-        temperature=temperatures[place],
-        noise=noise,
-        passes=[one.of(kept, place) for one in passes],
-        copies=[one.of(kept, place) for one in copies],
-    )
-
-
-def _scores(
-    passes: Sequence[Answered], copies: Sequence[Answered], place: int, noise: float
-) -> tuple[Array, list[tuple[str, ...]]]:
-    """Return (N, G) how well each question shows each change, and (N,) its kind."""
-    rows, kinds = [], []
-    for index in range(len(passes[0].answers)):
-        groups = groups_of(passes, copies, index, place)
-        names = names_of(groups)
-        rows.append(scores(groups, names, noise))
-        kinds.append(kind(groups[0]))
-    return np.array(rows), kinds
-
-
-def _noise(passes: Sequence[Answered], place: int) -> float:
-    pairs = []
-    for key in keys_of(passes):
-        own = [p for p in passes if (p.deployment.spec, p.system) == key and p.draws is None]
-        for other in own[1:]:
-            rows = zip(own[0].answers, other.answers, strict=True)
-            pairs += [(one[place], two[place]) for one, two in rows]
-    return honest_noise(pairs)

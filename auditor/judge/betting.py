@@ -29,8 +29,13 @@ FLOOR = 0.02
 """Least margin above the passes, as a probability."""
 CAUTION = 0.02
 """Share of the usual answers in every bet: a single answer cannot lose all."""
-MOVED = (0.9, 0.5, 0.15)
+MOVED = (0.9, 0.5, 0.15, 0.04)
 """Shares of the cells that a change moves; the wealth is the mean over them."""
+_GAINS = ((0.95, 0.6), (0.5, 0.4))
+"""What an answer that gains takes of the others, and how likely that is."""
+_NEAR, _FAR, _OTHER = 0.25, 0.05, 0.2
+"""Nats at temperature 1 at which an answer weighs 1 / e, the least that a named one weighs, and
+what "any other" does; a tied one weighs 1."""
 _CONFIDENCE = 0.999
 """Of the upper limit of a probability that was estimated from draws."""
 _IN_TURN = 4
@@ -107,12 +112,6 @@ def payoffs(wanted: Array, usual: Array, limits: Array) -> tuple[Array, Array]:
     return bet, bet / nearest_honest(bet, limits)
 
 
-def growth(wanted: Array, usual: Array, limits: Array) -> float:
-    """Return the nats that a question adds to the wealth on average under an alternative."""
-    bet, pays = payoffs(wanted, usual, limits)
-    return float((bet * np.log(pays)).sum())
-
-
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class Cell:
     """A question as one group of deployments answers it."""
@@ -121,30 +120,34 @@ class Cell:
     """(K,) mean of the passes; the last answer is "any other"."""
     limits: Array
     """(K,) ceilings."""
-    changed: Array
-    """(J, K) how copies of the model with coarser weights answer; none where none was at hand."""
     weights: Array
-    """(J,) of these, adding up to 1."""
+    """(K,) prior probability that a change of the cell makes that answer gain, adding up to 1 at
+    most; what is missing to 1 is not bet. See `gaining`."""
 
     def alternatives(self) -> tuple[Array, Array]:
-        """Return (A, K) what is bet on and (A,) its prior weights.
+        """Return (A, K) bets that an answer gains, more or less, and (A,) their prior weights."""
+        answers = np.eye(len(self.usual))
+        gains = [(1.0 - share) * self.usual + share * answers for share, _ in _GAINS]
+        weights = [part * self.weights for _, part in _GAINS]
+        return np.concatenate(gains), np.concatenate(weights)
 
-        Half on the coarser copies where there are any. The rest on one answer that gains, more
-        and less; "any other" weighs as much as the named ones together.
-        """
-        count = len(self.usual)
-        gains = [
-            (1.0 - share) * self.usual + share * np.eye(count)[k]
-            for share in (0.95, 0.5)
-            for k in range(count)
-        ]
-        one = np.full(count, 0.5 / max(1, count - 1))
-        one[-1] = 0.5
-        weights = np.concatenate([0.6 * one / one.sum(), 0.4 * one / one.sum()])
-        if not len(self.changed):
-            return np.array(gains), weights
-        both = np.concatenate([0.5 * self.weights, 0.5 * weights])
-        return np.concatenate([self.changed, gains]), both
+
+def gaining(usual: Array, limits: Array, temperature: float) -> Array:
+    """Return (K,) the prior weights of a cell, the more the nearer an answer is to a tie.
+
+    A small change of a model moves every logit a little: it gives a tie to the other answer, and
+    leaves what is won by a nat as it is. A swap may do anything.
+
+    Args:
+        usual: (K,) mean of the passes; the last answer is "any other".
+        limits: (K,) ceilings.
+        temperature: at which the answers are drawn.
+    """
+    nats = temperature * np.log(usual.max() / np.maximum(usual, 1e-300))
+    found = np.maximum(np.exp(-nats / _NEAR), _FAR)
+    found[-1] = _OTHER
+    found[limits >= 1.0] = 0.0  # nothing can be won there
+    return np.asarray(found / max(1.0, found.sum()))
 
 
 class Wager:
@@ -168,7 +171,10 @@ class Wager:
             self._log_pays.append(
                 np.log(np.stack([np.ones(len(cell.usual)), *(pays for _, pays in pairs)]))
             )
-            self._log_stakes.append(np.log([[1.0 - m, *(m * prior)] for m in MOVED]))
+            kept = 1.0 - prior.sum()
+            with np.errstate(divide="ignore"):  # an answer that is not bet on
+                rows = [[1.0 - m + m * kept, *(m * prior)] for m in MOVED]
+                self._log_stakes.append(np.log(rows))
         self._rows = np.zeros((len(cells), len(MOVED)))
         """(C, R) logarithm of the wealth of each cell, were that share of the cells moved."""
         self._growth = np.zeros((len(cells), len(MOVED)))

@@ -1,6 +1,8 @@
 """Which questions a watch asks, and how each group of honest deployments may answer them.
 
-Those whose answers hold still among honest deployments and move in coarser copies of the weights.
+Near ties: a low temperature divides the gap of the two likeliest answers, so those whose gap is a
+little wider than honest deployments differ hold still while nothing is changed, and turn over where
+a change moves their logits by a little more.
 """
 
 from collections import Counter
@@ -9,22 +11,26 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from auditor.judge.betting import Cell, ceilings, growth
+from auditor.judge.betting import Cell, ceilings, gaining
 from auditor.types import Array
 
 Answers = Mapping[str, float]
 """Probability of each answer; what is missing to 1 is any other."""
 _LIKELY = 0.02
+_TOLD = 3
+"""The likeliest answers of a pass, which are told apart however rare they are."""
 _NAMED = 6
 """Answers of a cell that are told apart; all others count as one."""
-_TIED = (0.01, 0.99)
-"""Probabilities between which log-odds tell how far two passes lie apart."""
-_NOISE_QUANTILE = 0.99
-_SAME = 0.7
-"""Share of large changes that have the same sign under another rounding, and less: 0.73, 0.88 and
-0.93 were measured on three models."""
-_LEAST = 1e-4
-"""Of a probability, in a ratio of two."""
+NEAR_TIE = 0.5
+"""Nats, at temperature 1, between the two likeliest answers."""
+WIDENED = 1.25
+"""What the largest drop of a gap is multiplied by: another deployment may differ by more than those
+that were read."""
+WINDOW = 0.2
+"""Nats past the least gap, in which another kind of tie is better than a narrower gap."""
+STEPS = 2.0
+"""Temperatures by which a gap is to be wider than honest deployments differ: odds of e^2 to 1 at
+worst, so an answer that should not be is a seventh of an answer there."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -34,19 +40,22 @@ class Group:
     passes: Sequence[Answers]
     draws: Sequence[int | None]
     """Of each pass, the answers that its probabilities are counted from; None: exact."""
-    copies: Sequence[Answers] = ()
-    """Of the model with coarser weights."""
+
+
+def ranked(row: Answers) -> list[str]:
+    """Return the answers of a pass, the likeliest first."""
+    return sorted(row, key=lambda text: (-row[text], text))
 
 
 def names_of(groups: Sequence[Group]) -> list[str]:
-    """Return the likely answers of passes and copies, those that are likeliest in any first."""
-    most: dict[str, float] = {}
+    """Return the likely answers of the passes, those that come first in any pass first."""
+    place: dict[str, tuple[int, float]] = {}
     for group in groups:
-        for row in (*group.passes, *group.copies):
-            for text, share in row.items():
-                most[text] = max(most.get(text, 0.0), share)
-    likely = sorted((text for text in most if most[text] >= _LIKELY), key=lambda t: (-most[t], t))
-    return likely[:_NAMED]
+        for row in group.passes:
+            for rank, text in enumerate(ranked(row)):
+                if rank < _TOLD or row[text] >= _LIKELY:
+                    place[text] = min(place.get(text, (rank, 0.0)), (rank, -row[text]))
+    return sorted(place, key=lambda text: (*place[text], text))[:_NAMED]
 
 
 def table(rows: Sequence[Answers], names: Sequence[str]) -> Array:
@@ -57,68 +66,64 @@ def table(rows: Sequence[Answers], names: Sequence[str]) -> Array:
     return np.asarray(found / found.sum(axis=1, keepdims=True))  # rounding
 
 
-def cells_of(groups: Sequence[Group], names: Sequence[str], noise: float) -> list[Cell]:
-    """Return a question as each group answers it; the copies of all groups are bet on in each.
-
-    A changed model with one system message may answer as the unchanged one with another does.
+def cells_of(
+    groups: Sequence[Group], names: Sequence[str], margins: Sequence[float], temperature: float
+) -> list[Cell]:
+    """Return a question as each group answers it.
 
     Args:
-        groups: their passes and copies.
+        groups: their passes.
         names: answers that are told apart.
-        noise: nats, see `honest_noise`.
+        margins: (G,) nats at temperature 1, see `honest_margin`.
+        temperature: at which the answers are drawn.
     """
-    moved = [_changed(group, names) for group in groups]
-    changed = np.concatenate(moved)
-    weights = np.concatenate([_weights(len(rows)) for rows in moved])
-    weights /= max(1, sum(len(rows) > 0 for rows in moved))
     found = []
-    for group in groups:
+    for group, margin in zip(groups, margins, strict=True):
         passes = table(group.passes, names)
-        limits = ceilings(passes, group.draws, noise)
-        usual = passes.mean(axis=0)
-        found.append(Cell(usual=usual, limits=limits, changed=changed, weights=weights))
+        limits = ceilings(passes, group.draws, margin / temperature)
+        found.append(cell_of(passes, limits, temperature))
     return found
 
 
-def _changed(group: Group, names: Sequence[str]) -> Array:
-    """Return (J, K) how the copies of a group answer, then the opposite of each change.
+def cell_of(passes: Array, limits: Array, temperature: float) -> Cell:
+    """Return a question as a group answers it, from (M, K) its passes and (K,) its ceilings."""
+    usual = passes.mean(axis=0)
+    return Cell(usual=usual, limits=limits, weights=gaining(usual, limits, temperature))
 
-    The same rounding in other groups of columns moves an answer as far, but not always in the same
-    direction: each copy stands for its change of the log-probabilities and for the opposite one.
+
+def gap(row: Answers, first: str, second: str, temperature: float) -> float:
+    """Return by how many nats, at temperature 1, one answer is likelier than another."""
+    odds = np.log([max(row.get(text, 0.0), 1e-300) for text in (first, second)])
+    return float(temperature * (odds[0] - odds[1]))
+
+
+def least_gap(group: Group, temperature: float) -> float:
+    """Return the narrowest gap of the passes between the answers that are first in the first pass.
+
+    In nats at temperature 1; negative where they are tied the other way round in a pass.
     """
-    usual = np.maximum(table(group.passes, names).mean(axis=0), _LEAST)
-    if not group.copies:
-        return np.zeros((0, len(usual)))
-    copies = table(group.copies, names)
-    opposite = usual * np.exp(-np.log(np.maximum(copies, _LEAST) / usual))
-    return np.concatenate([copies, opposite / opposite.sum(axis=1, keepdims=True)])
+    first, second = kind(group)
+    return min(gap(row, first, second, temperature) for row in group.passes)
 
 
-def _weights(count: int) -> Array:
-    """Return (count,) weights of the rows of `_changed`."""
-    return np.repeat([_SAME, 1.0 - _SAME], count // 2) / max(1, count // 2)
+def honest_margin(groups: Sequence[Group], temperature: float) -> float:
+    """Return nats, at temperature 1, by which the gap of a near tie may drop, `WIDENED`.
 
-
-def honest_noise(pairs: Sequence[tuple[Answers, Answers]]) -> float:
-    """Return nats of log-odds that 99 % of answers stay within from one honest pass to another.
-
-    Over all candidates: a question is chosen because its passes lie near each other, so they do
-    not tell how far other deployments will lie from them.
+    The most that any pass drops below the least gap of the others: what one more deployment would
+    have done. Over the near ties of many questions: those that are kept are chosen because their
+    passes lie near each other, so they alone would not tell.
 
     Args:
-        pairs: what two deployments of a group answer to a question.
+        groups: the same deployments with many questions.
+        temperature: at which the answers are drawn.
     """
-    apart = [
-        abs(_log_odds(one[text]) - _log_odds(other[text]))
-        for one, other in pairs
-        for text in one
-        if text in other and all(_TIED[0] <= row[text] <= _TIED[1] for row in (one, other))
-    ]
-    return float(np.quantile(apart, _NOISE_QUANTILE)) if apart else 0.0
-
-
-def _log_odds(share: float) -> float:
-    return float(np.log(share) - np.log1p(-share))
+    drops = [0.0]
+    for group in groups:
+        first, second = kind(group)
+        gaps = sorted(gap(row, first, second, temperature) for row in group.passes)
+        if len(gaps) > 1 and gaps[0] < NEAR_TIE:
+            drops.append(gaps[1] - gaps[0])
+    return WIDENED * max(drops)
 
 
 def headroom(passes: Array, limits: Array) -> float:
@@ -130,56 +135,61 @@ def headroom(passes: Array, limits: Array) -> float:
     return float((passes.mean(axis=0) * (1.0 - limits)).sum())
 
 
-def scores(groups: Sequence[Group], names: Sequence[str], noise: float) -> list[float]:
-    """Return how well a question shows changes of each group.
-
-    For each group two numbers: nats that its answer adds to the least wealth on average if its
-    copies were watched, and if the opposite of their change was. Apart, because a question that
-    shows one hides the other: both kinds are to be asked. Without copies one number, the headroom,
-    which is in [0, 1].
-    """
-    cells = cells_of(groups, names, noise)
-    if not any(group.copies for group in groups):
-        rows = zip(groups, cells, strict=True)
-        return [headroom(table(group.passes, names), cell.limits) for group, cell in rows]
-    return [
-        _least_growth(rows, cells)
-        for group in groups
-        if group.copies
-        for rows in np.split(_changed(group, names), 2)
-    ]
-
-
-def _least_growth(changed: Array, cells: Sequence[Cell]) -> float:
-    each = [[growth(row, cell.usual, cell.limits) for row in changed] for cell in cells]
-    return float(np.mean(each, axis=1).min())
-
-
-def kind(group: Group) -> tuple[str, ...]:
+def kind(group: Group) -> tuple[str, str]:
     """Return the two likeliest answers of the first pass, the likelier first."""
-    row = group.passes[0]
-    return tuple(sorted(row, key=lambda text: (-row[text], text))[:2])
+    first, second, *_ = (*ranked(group.passes[0]), "", "")
+    return first, second
 
 
-def best_in_turn(scores: Array, kinds: Sequence[object], count: int) -> list[int]:
-    """Return the questions to keep, each change in turn naming its best, the best first.
+def nearest_in_turn(
+    gaps: Array, least: Array, kinds: Sequence[Sequence[object]], count: int
+) -> list[int]:
+    """Return the questions whose gap is least and yet wide enough, each group in turn.
 
-    A change moves questions between the same two answers alike, and may move them all little: a
-    quarter of the questions at most is of a kind, as long as there are others.
+    Of several kinds among those within `WINDOW` of the least gap: a wider one shows only larger
+    changes, however different it is.
 
     Args:
-        scores: (N, G) of each question for each change of each group.
-        kinds: (N,) of each question.
+        gaps: (N, G) nats at temperature 1 of each question in each group.
+        least: (G,) of each group, that a gap has to have.
+        kinds: (N, G) of each question in each group.
         count: most that are kept.
     """
-    orders = np.argsort(-scores, axis=0, kind="stable").T.tolist()  # (G, N)
-    kept: list[int] = []
-    for most in (-(-count // 4), count):
-        for turn in range(2 * count):
-            order = orders[turn % len(orders)]
-            alike = Counter(kinds[index] for index in kept)
-            free = (i for i in order if i not in kept and alike[kinds[i]] < most)
+    wide = np.where(gaps < least, -np.inf, -gaps)
+    kept = best_in_turn(np.where(gaps > least + WINDOW, -np.inf, wide), kinds, count)
+    wide[kept] = -np.inf
+    return kept + best_in_turn(wide, kinds, count - len(kept))
+
+
+def best_in_turn(scores: Array, kinds: Sequence[Sequence[object]], count: int) -> list[int]:
+    """Return the questions to keep, each group in turn naming its best, the best first.
+
+    A change moves the questions between the same two answers alike, and may move them little: a
+    second of a kind is kept where no group has another kind left, then a third and fourth, and so
+    on.
+
+    Args:
+        scores: (N, G) of each question for each group; -inf: not to be kept for it.
+        kinds: (N, G) of each question in each group.
+        count: most that are kept.
+    """
+    orders = [
+        [index for index in order if scores[index, place] > -np.inf]
+        for place, order in enumerate(np.argsort(-scores, axis=0, kind="stable").T.tolist())
+    ]  # (G, <= N)
+    kept: dict[int, object] = {}
+    most = 1
+    while len(kept) < min(count, len({index for order in orders for index in order})):
+        before = len(kept)
+        for place, order in enumerate(orders):
+            alike = Counter(kept.values())
+            free = (
+                index
+                for index in order
+                if index not in kept and alike[(place, kinds[index][place])] < most
+            )
             best = next(free, None)
             if best is not None and len(kept) < count:
-                kept.append(best)
-    return kept
+                kept[best] = (place, kinds[best][place])
+        most *= 1 if len(kept) > before else 2
+    return list(kept)

@@ -92,7 +92,7 @@ def test_a_baseline_that_was_not_planned_is_found(sealed, tmp_path):
         ("digest", "sha256:" + "0" * 64, "V09"),
         ("spec", "tiny:teacher", "V09"),
         ("schema", "auditor/watch-baseline/1", "V02"),
-        ("noise", -1.0, "V02"),
+        ("temperature", -1.0, "V02"),
     ],
 )
 def test_a_baseline_of_another_model_or_form_is_found(sealed, tmp_path, key, value, check):

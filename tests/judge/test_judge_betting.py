@@ -14,17 +14,17 @@ from auditor.judge.betting import (
     Wager,
     Wagers,
     ceilings,
-    growth,
+    gaining,
     nearest_honest,
     payoffs,
 )
 
 
-def cell(usual, limits, changed=()):
-    usual = np.array(usual)
-    rows = np.array(changed, dtype=float).reshape(-1, len(usual))
-    weights = np.full(len(rows), 1 / max(1, len(rows)))
-    return Cell(usual=usual, limits=np.array(limits), changed=rows, weights=weights)
+def cell(usual, limits, weights=None, temperature=1.0):
+    usual, limits = np.array(usual), np.array(limits)
+    if weights is None:
+        weights = gaining(usual, limits, temperature)
+    return Cell(usual=usual, limits=limits, weights=np.array(weights))
 
 
 def test_the_nearest_honest_distribution_by_hand():
@@ -54,29 +54,42 @@ def test_the_nearest_honest_distribution_as_a_solver_finds_it():
         assert nearest_honest(wanted, limits) == pytest.approx(found.x, abs=2e-4)
 
 
-def test_growth_of_a_certain_answer_is_the_logarithm_of_its_ceiling():
-    # q = 0.98 on b, ceiling 0.1: 0.98 log(0.98 / 0.1) + 0.02 log(0.02 / 0.9), then a share of 0.02
-    # of the usual answers is mixed in: q = 0.9604 + 0.0004
+def test_a_bet_pays_by_how_much_it_exceeds_the_ceiling():
+    # q = 0.98 on the second, of which 0.98 and a share of 0.02 of the usual answers are bet
     q = 0.98 * 0.98 + 0.02 * 0.02
-    by_hand = q * math.log(q / 0.1) + (1 - q) * math.log((1 - q) / 0.9)
-    found = growth(np.array([0.02, 0.98]), np.array([0.98, 0.02]), np.array([1.0, 0.1]))
-    assert found == pytest.approx(by_hand)
+    bet, pays = payoffs(np.array([0.02, 0.98]), np.array([0.98, 0.02]), np.array([1.0, 0.1]))
+    assert bet == pytest.approx([1 - q, q])
+    assert pays == pytest.approx([(1 - q) / 0.9, q / 0.1])
+
+
+def test_an_answer_is_bet_on_the_more_the_nearer_it_is_to_a_tie():
+    # At a temperature of 0.5, log-odds of 1 are 0.5 nats: exp(-0.5 / 0.25) of the weight of a tie.
+    # The third is 5 nats away and gets the least of a named answer; "any other" always 0.2.
+    shares = np.exp([0.0, -1.0, -10.0, -30.0])
+    usual, limits = shares / shares.sum(), np.array([0.9, 0.9, 0.9, 0.02])
+    by_hand = np.array([1.0, math.exp(-2.0), 0.05, 0.2])
+    assert gaining(usual, limits, 0.5) == pytest.approx(by_hand / by_hand.sum())
+    # what may always be given cannot win, and less than all is bet then
+    limits[0] = 1.0
+    assert gaining(usual, limits, 0.5) == pytest.approx([0.0, *by_hand[1:]])
+    # an answer that was never given is as far as can be
+    assert gaining(np.array([1.0, 0.0, 0.0]), np.array([1.0, 0.1, 0.1]), 0.01)[1] == 0.05
 
 
 def test_wealth_of_one_answer_by_hand():
     # Ceilings 1 and 0.25 of a named answer and "any other". A bet q on the other pays q / 0.25
-    # there and (1 - q) / 0.75 elsewhere; a bet on the named answer pays 1. The gains are 0.95 and
-    # 0.5 of 0.1 -> 0.955 and 0.55, and 0.98 of that and 0.02 of 0.1 is bet.
+    # there and (1 - q) / 0.75 elsewhere; half of the stake is kept. The gains are 0.95 and 0.5 of
+    # 0.1 -> 0.955 and 0.55, and 0.98 of that and 0.02 of 0.1 is bet.
     bets = [0.98 * gain + 0.02 * 0.1 for gain in (0.955, 0.55)]
-    weights = (0.6 * 0.5, 0.4 * 0.5)  # half of the stake is on the named answer
+    weights = (0.6 * 0.5, 0.4 * 0.5)
     pays = 0.5 + sum(w * q / 0.25 for w, q in zip(weights, bets, strict=True))
-    wager = Wager([cell([0.9, 0.1], [1.0, 0.25])])
+    wager = Wager([cell([0.9, 0.1], [1.0, 0.25], [0.0, 0.5])])
     assert 10 ** wager.add(0, 1) == pytest.approx(np.mean([1 - m + m * pays for m in MOVED]))
     assert wager.asked.tolist() == [1]
 
 
 def test_wealth_of_cells_multiplies_for_each_share_before_the_mean():
-    both = cell([0.9, 0.1], [1.0, 0.25])
+    both = cell([0.9, 0.1], [1.0, 0.25], [0.0, 0.5])
     bets = [0.98 * gain + 0.02 * 0.1 for gain in (0.955, 0.55)]
     pays = 0.5 + sum(w * q / 0.25 for w, q in zip((0.3, 0.2), bets, strict=True))
     wager = Wager([both, both])
@@ -107,8 +120,7 @@ def test_alarms_at_the_ceilings_are_rarer_than_stated():
     # 10 cells whose first answer is as rare as is allowed, watched over 150 answers and stopped
     # at the highest wealth: 1 % of watches may reach 100. The 99.9 % limit of 1 % of 600 is 13.
     draw = np.random.RandomState(2)
-    changed = [[0.1, 0.88, 0.02], [0.9, 0.08, 0.02]]
-    cells = [cell([0.55, 0.43, 0.02], [0.6, 0.48, 0.04], changed)] * 10
+    cells = [cell([0.55, 0.43, 0.02], [0.6, 0.48, 0.04])] * 10
     share = np.array([0.48, 0.48, 0.04])
     alarms = 0
     for _ in range(600):

@@ -11,8 +11,7 @@ def cells(count: int = 8) -> list[Cell]:
         Cell(
             usual=np.array([0.94, 0.05, 0.01]),
             limits=np.array([1.0, 0.09, 0.03]),
-            changed=np.array([[0.1, 0.88, 0.02]]),
-            weights=np.array([1.0]),
+            weights=np.array([0.0, 0.8, 0.2]),
         )
     ] * count
 
