@@ -14,14 +14,11 @@ if TYPE_CHECKING:
 
 DTYPES = ("float32", "bfloat16", "float16")
 ATTENTION = ("eager", "sdpa")
-BATCHES = tuple(
-    (batch, side, cached)
-    for batch in (1, 3, 7, 16)
-    for side, cached in (("left", False), ("left", True), ("right", False))
-    if batch > 1 or side == "left"
-)
-"""Sequences in a batch, on which side the shorter ones are padded, and whether the last token of
-the prompt is read after the others, from the key-value cache."""
+BATCHES = (1, 3, 7, 16)
+"""Sequences in a batch."""
+_PADDED = (("left", False), ("left", True), ("right", False))
+"""On which side the shorter ones are padded, and whether the last token of the prompt is read after
+the others, from the key-value cache."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -44,12 +41,18 @@ class Running:
         )
 
 
-def honest(dtype: str, attention: str) -> Iterator[Running]:
+def honest(dtype: str, attention: str, batches: Sequence[int]) -> Iterator[Running]:
     """Yield the deployments of a number type and an attention."""
-    for (batch, side, cached), system in itertools.product(BATCHES, SYSTEMS):
-        yield Running(
-            dtype=dtype, attention=attention, batch=batch, side=side, cached=cached, system=system
-        )
+    for batch, (side, cached), system in itertools.product(batches, _PADDED, SYSTEMS):
+        if batch > 1 or side == "left":
+            yield Running(
+                dtype=dtype,
+                attention=attention,
+                batch=batch,
+                side=side,
+                cached=cached,
+                system=system,
+            )
 
 
 def first_logits(

@@ -30,7 +30,7 @@ from auditor.models import open_model
 from auditor.models.transformers_model import TransformersModel
 from auditor.progress import Silent
 from auditor.types import Array
-from auditor.watch_deployments import ATTENTION, DTYPES, Running, first_logits, honest
+from auditor.watch_deployments import ATTENTION, BATCHES, DTYPES, Running, first_logits, honest
 from auditor.watching import groups_of, probe_of
 
 if TYPE_CHECKING:
@@ -84,19 +84,22 @@ def _above(rows: Sequence[Array], cells: Sequence[Cell]) -> float:
     return float(over[limits < 1.0].max())
 
 
-def honest_rows(spec: str, trial: Trial, most: Mapping[str, int]) -> list[dict[str, Any]]:
+def honest_rows(
+    spec: str, trial: Trial, batches: Sequence[int], most: Mapping[str, int]
+) -> list[dict[str, Any]]:
     """Return what the watches of the honest deployments found.
 
     Args:
         spec: of the model that was enrolled.
         trial: its baseline.
+        batches: sequences in a batch.
         most: of some number types, how many deployments of each attention; spread over all.
     """
     found = []
     for dtype, attention in itertools.product(DTYPES, ATTENTION):
         model = _opened(spec, dtype)
         model.module.set_attn_implementation(attention)
-        every = list(honest(dtype, attention))
+        every = list(honest(dtype, attention, batches))
         places = np.linspace(0, len(every) - 1, min(len(every), most.get(dtype, len(every))))
         for number in np.rint(places).astype(int).tolist():
             how = every[number]
@@ -202,6 +205,7 @@ def main() -> None:
         metavar="DTYPE=N",
         help="of a slow number type, deployments of each attention; repeatable",
     )
+    parser.add_argument("--batches", type=int, nargs="+", default=BATCHES)
     parser.add_argument("--out", type=Path, required=True)
     wanted = parser.parse_args()
     kept, asked = wanted.baseline, Enrolling(spec=wanted.spec, candidates=wanted.candidates)
@@ -213,7 +217,7 @@ def main() -> None:
         "temperature": baseline["temperature"],
         "margins": [group["margin"] for group in baseline["groups"]],
         "changed": changed_rows(wanted.spec, wanted.other, trial),
-        "honest": honest_rows(wanted.spec, trial, _most(wanted.most)),
+        "honest": honest_rows(wanted.spec, trial, wanted.batches, _most(wanted.most)),
     }
     atomic_write(wanted.out, pretty_json(found))
     sys.stdout.write(summary(found) + "\n")
