@@ -4,17 +4,21 @@
 controls (`auditor controls build pack`) around the reference that ships with pack:zoo, makes a
 fingerprint of each and of the shipped controls, and judges every one as `auditor fingerprint
 compare` does beside these controls. A shipped control is judged beside the others. Nothing is
-fitted: thresholds and rules are those of audits.
+fitted: thresholds and rules are those of audits. Of some students it measures what the sketches
+lose, too.
 """
 
 import argparse
 import json
 import shutil
 import sys
+from collections import defaultdict
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
+
+import numpy as np
 
 from auditor.canon import pretty_json
 from auditor.case import atomic_write
@@ -27,6 +31,7 @@ from auditor.fingerprint.judging import sketched_evidence, subjects_among
 from auditor.fingerprint.making import make_fingerprint
 from auditor.fingerprint.pairs import Comparison, Member
 from auditor.fingerprint.plan import Agreed, terms_of
+from auditor.fingerprint.precision import precision_rows
 from auditor.judge.evidence import DECISIVE, REDERIVED
 from auditor.judge.findings import Evidence, Thresholds
 from auditor.judge.rates import rate
@@ -40,6 +45,10 @@ SCHEMA = "auditor/fingerprint-rates/1"
 AGREED = Agreed(suites=("instructions", "continuations", "reasoning", "ood"), probes=64)
 """The suites of the shipped calibration; the other terms are those of the command."""
 REFERENCE = "reference-00"
+LOSSES_OF = 1
+"""Students of each kind whose whole distributions are compared with the reference's, too."""
+DRAWS = 2
+"""Of the projections, of which the first is the fingerprints'."""
 _LINKED = ("replication", "imitation")
 _SHARE = "rederived-share@1"
 
@@ -79,7 +88,8 @@ def main(words: Sequence[str] | None = None) -> int:
         shutil.copytree(pack_folder("zoo") / "models" / REFERENCE, folder.model(REFERENCE))
     build_pack(folder.recipe, given.folder, processes=given.processes, progress=Silent())
     found = list(judged_models(folder))
-    atomic_write(given.out, pretty_json(rates_json(found)))
+    losses = list(losses_json(folder))
+    atomic_write(given.out, pretty_json({**rates_json(found), "precision": losses}))
     return 0
 
 
@@ -98,6 +108,32 @@ def judged_models(folder: PackFolder) -> Iterator[Judged]:
             spec = f"local:{folder.model(made.name)}"
             suspect = _member(folder, spec, made.name, (made.role, made.family))
             yield _judged(reference, suspect, controls, (made.group.name, made.role))
+
+
+def losses_json(folder: PackFolder) -> Iterator[dict[str, Any]]:
+    """Yield what sketches lose beside whole distributions, by kind of students and measure."""
+    students = [one for one in folder.members.values() if one.group.teaching is not None]
+    for kind in dict.fromkeys(one.group.name for one in students):
+        names = [one.name for one in students if one.group.name == kind][:LOSSES_OF]
+        rows: dict[str, list[dict[str, Any]]] = defaultdict(list)
+        for name in names:
+            pair = (f"local:{folder.model(name)}", f"tiny:zoo/{REFERENCE}")
+            for row in precision_rows(pair, AGREED, [AGREED.projections], draws=DRAWS):
+                rows[row["measure"]].append(row)
+        yield from (_loss(kind, measured) for measured in rows.values())
+
+
+def _loss(kind: str, rows: Sequence[dict[str, Any]]) -> dict[str, Any]:
+    """Return the values of one measure over models, and the root mean square of their errors."""
+    return {
+        "kind": kind,
+        "measure": rows[0]["measure"],
+        "models": len(rows),
+        "draws": DRAWS,
+        "full": [row["full"] for row in rows],
+        "sketched": [row["sketched"] for row in rows],
+        "rms_error": float(np.sqrt(np.mean([row["rms_error"] ** 2 for row in rows]))),
+    }
 
 
 def _member(folder: PackFolder, spec: str, name: str, what: tuple[Role, str]) -> Member:

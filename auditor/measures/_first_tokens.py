@@ -1,7 +1,9 @@
 """What models expect as the first token of their reply: the one place that needs no given text.
 
 The prompt alone comes before it, so what a server shows beside its own reply is about the same
-question for every model. Later tokens stand after words of the author's own.
+question for every model. Later tokens stand after words of the author's own: their lists could be
+compared with those of a reference and of controls that read these words, which no case holds (it
+has their log-probability of each reply, see `own-residual-correlation`).
 """
 
 import numpy as np
