@@ -12,6 +12,7 @@ import pytest
 from auditor.canon import canonical_json, json_digest
 from auditor.errors import StorageError
 from auditor.models.exchange_log import ExchangeLog, kept_headers
+from auditor.models.openai_replies import reply_content
 from auditor.models.server_request import Request, written
 from auditor.spellings import spellings
 
@@ -40,6 +41,14 @@ def test_a_request_is_what_canonical_json_makes_of_it():
     assert asked.content == canonical_json(body)
     assert asked.line == canonical_json({"path": "/completions", "body": body})
     assert asked.digest == json_digest({"path": "/completions", "body": body})
+
+
+@pytest.mark.parametrize("depth", [400, 600, 900, 100_000])
+def test_a_reply_nested_too_deeply_is_none(depth: int):
+    body = b'{"choices": [{"text": "a"}], "more": ' + b"[" * depth + b"]" * depth + b"}"
+    content = reply_content(body)
+    assert content is None or content["choices"] == [{"text": "a"}]
+    assert content is None or depth < 100_000
 
 
 def test_a_line_is_canonical_json_with_the_request_in_it(tmp_path: Path):
