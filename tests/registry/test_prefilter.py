@@ -71,6 +71,12 @@ def test_a_broken_model_is_refused_and_the_rest_goes_on(content, registry):
     assert len(content["suspects"]) == 5
 
 
+def test_what_cannot_be_read_is_still_planned_beside_the_nearest(registry):
+    found = prefilter(Look(reference="tiny:teacher", top=1), listed((str(registry),)))
+    assert found.unread == (f"local:{registry}/broken",)
+    assert found.planned == (f"local:{registry}/broken", f"local:{registry}/copy")
+
+
 def test_it_says_that_it_is_context(content):
     assert content["note"].startswith("Context, not evidence")
     assert not {"reading", "p", "conclusion"} & set(content["suspects"][0])
