@@ -32,9 +32,17 @@ def canonical_json(value: Any) -> bytes:
         raise ValueError(f"not representable as canonical JSON: {error}") from error
 
 
+def canonical_object(members: Mapping[str, bytes]) -> bytes:
+    """Return the RFC 8785 bytes of an object from those of its values: none is written twice."""
+    # Section 3.2.3: names are sorted by their UTF-16 code units.
+    names = sorted(members, key=lambda name: name.encode("utf-16-be"))
+    return b"{" + b",".join(canonical_json(name) + b":" + members[name] for name in names) + b"}"
+
+
 _ENCODER = json.JSONEncoder(sort_keys=True, ensure_ascii=False, separators=(",", ":"))
 """Written in C: several times as fast as RFC 8785 in Python, and the same on most values."""
 _WHOLE = 2**53
+_NAMES = {str}
 
 
 class _OtherwiseError(Exception):
@@ -53,7 +61,7 @@ def _written_alike(value: Any) -> Any:
     kind = type(value)
     if kind is str or kind is bool or value is None:
         return value
-    if kind is dict and all(type(key) is str and key.isascii() for key in value):
+    if kind is dict and set(map(type, value)) <= _NAMES and "".join(value).isascii():
         return {key: _written_alike(one) for key, one in value.items()}
     if kind is list:
         return [_written_alike(one) for one in value]

@@ -8,7 +8,7 @@ secret, by reversing or splitting it, is not found out so.
 import base64
 import html
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from urllib.parse import quote, quote_plus
 
 SHORTEST = 8
@@ -49,6 +49,11 @@ def _coded(secret: str) -> Iterator[bytes]:
 
 def without(text: bytes, secret: str | None) -> bytes:
     """Return a text with every spelling of a secret replaced by ``[key]``."""
-    for spelling in spellings(secret) if secret else []:
+    return replaced(text, spellings(secret) if secret else [])
+
+
+def replaced(text: bytes, spelled: Sequence[bytes]) -> bytes:
+    """Return a text with the `spellings` of a secret replaced by ``[key]``."""
+    for spelling in spelled:
         text = text.replace(spelling, b"[key]")
     return text

@@ -8,6 +8,7 @@ from hypothesis import strategies as st
 
 from auditor.canon import (
     canonical_json,
+    canonical_object,
     directory_digests,
     finite,
     json_digest,
@@ -40,6 +41,12 @@ def test_numbers_and_order_follow_rfc_8785():
 @given(json_values)
 def test_canonical_json_round_trips(value):
     assert json.loads(canonical_json(value)) == value
+
+
+@given(st.dictionaries(st.text(), json_values))
+def test_an_object_is_made_of_the_bytes_of_its_values(value):
+    members = {name: rfc8785.dumps(one) for name, one in value.items()}
+    assert canonical_object(members) == rfc8785.dumps(value)
 
 
 @pytest.mark.parametrize("value", [float("nan"), float("inf"), {"a": -float("inf")}, 2**60])

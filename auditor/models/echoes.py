@@ -21,6 +21,7 @@ from auditor.errors import EndpointError, SubjectError, UndefinedError
 from auditor.exchanges import ACCESS_PROBE
 from auditor.models.openai_replies import TEXT
 from auditor.models.server_client import ServerClient
+from auditor.models.server_request import written
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -174,9 +175,9 @@ class Echoes:
             pool.shutdown(wait=True, cancel_futures=True)
 
     def _one(self, text: tuple[str, str]) -> tuple[EchoedToken, ...]:
-        path, body = echo_request(text[1], self.model, self.form)
+        request = written(*echo_request(text[1], self.model, self.form))
         about = {"purpose": "reference text", "text_of": text[0]}
-        return read_echo(self.client.post(path, body, about=about), text[1], self.form)
+        return read_echo(self.client.post(request, about=about), text[1], self.form)
 
 
 def echo_form(client: ServerClient, model: str, counts: Sequence[int]) -> EchoForm | None:
@@ -204,11 +205,11 @@ def echo_form(client: ServerClient, model: str, counts: Sequence[int]) -> EchoFo
 
 def _first_form(client: ServerClient, model: str, forms: Sequence[EchoForm]) -> EchoForm | None:
     """Return what the first of some forms that a server accepts shows; None: nothing."""
-    requests = [(form, echo_request(_ASKED, model, form)) for form in forms]
-    known = [(form, request) for form, request in requests if client.known(*request)]
+    requests = [(form, written(*echo_request(_ASKED, model, form))) for form in forms]
+    known = [(form, request) for form, request in requests if client.known(request)]
     for form, request in known or requests:
         try:
-            return _form(client.post(*request, about={"purpose": ACCESS_PROBE}), form)
+            return _form(client.post(request, about={"purpose": ACCESS_PROBE}), form)
         except UndefinedError:
             return None
         except SubjectError:

@@ -11,15 +11,17 @@ import base64
 import json
 import os
 import threading
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from io import FileIO
 from pathlib import Path
 from typing import Any
 
-from auditor.canon import canonical_json, json_digest
+from auditor.canon import canonical_json, canonical_object, json_digest
 from auditor.case import atomic_write, storage_errors
 from auditor.errors import CaseError
 from auditor.exchanges import body_bytes
-from auditor.spellings import without
+from auditor.models.server_request import Request
+from auditor.spellings import replaced
 
 KEPT_HEADERS = (
     "content-type",
@@ -48,6 +50,7 @@ class ExchangeLog:
             StorageError: the disk refused the cut.
         """
         self._path = path
+        self._stream: FileIO | None = None
         self._lock = threading.Lock()
         self._flushing = threading.Lock()
         self._flushed = 0
@@ -62,61 +65,78 @@ class ExchangeLog:
         """Return the number of requests that were answered."""
         return len(self._places) + len(self._kept)
 
-    def reply(self, request: dict[str, Any]) -> bytes | None:
+    def __contains__(self, request: Request) -> bool:
+        """Say whether a request was answered, in this run or before."""
+        with self._lock:
+            return request.digest in self._places or request.digest in self._kept
+
+    def reply(self, request: Request) -> bytes | None:
         """Return the body with which a request was answered; None where it was not."""
-        wanted = json_digest(request)
         with self._lock:
             if self._path is None:
-                return self._kept.get(wanted)
-            place = self._places.get(wanted)
+                return self._kept.get(request.digest)
+            place = self._places.get(request.digest)
             if place is None:
                 return None
             with self._path.open("rb") as stream:
                 stream.seek(place[0])
                 return body_bytes(json.loads(stream.read(place[1])))
 
-    def attempts(self, request: dict[str, Any]) -> int:
+    def attempts(self, request: Request) -> int:
         """Return how often a request was sent, in this run and before."""
         with self._lock:
-            return self._attempts.get(json_digest(request), 0)
+            return self._attempts.get(request.digest, 0)
 
-    def append(self, request: dict[str, Any], attempt: dict[str, Any], *, answered: bool) -> None:
+    def append(self, request: Request, attempt: dict[str, Any], *, answered: bool) -> None:
         """Add an attempt; with `answered` its body is the reply to the request from now on.
 
         Raises:
             StorageError: the disk is full; what was added before is intact.
         """
-        name = json_digest(request)
+        name = request.digest
+        entry = {**attempt, "request_digest": name, "answered": answered}
+        values = {key: canonical_json(value) for key, value in entry.items()}
+        values["request"] = request.line
         with self._lock:
             self._attempts[name] = number = self._attempts.get(name, 0) + 1
-            named = {"request": request, "request_digest": name, "answered": answered}
-            entry = {**attempt, **named, "attempt": number}
             if self._path is None:
                 if answered:
                     self._kept[name] = body_bytes(entry)
                 return
-            line = canonical_json(entry) + b"\n"
+            line = canonical_object({**values, "attempt": canonical_json(number)}) + b"\n"
             with storage_errors(self._path):
-                self._add(self._path, line)
+                stream = self._opened(self._path)
+                self._add(stream, line)
             if answered:
                 self._places[name] = (self._end, len(line))
             self._end = end = self._end + len(line)
-            path = self._path
-        with storage_errors(path):
-            self._flush(path, end)
+        with storage_errors(self._path):
+            self._flush(stream, end)
 
-    def _add(self, path: Path, line: bytes) -> None:
-        try:
+    def close(self) -> None:
+        """Close the file, after the last attempt; another one opens it again."""
+        with self._lock:
+            if self._stream is not None:
+                self._stream.close()
+            self._stream = None
+
+    def _opened(self, path: Path) -> FileIO:
+        # Once: to open it for each line takes longer than to write the line.
+        if self._stream is None:
             path.parent.mkdir(parents=True, exist_ok=True)
-            with path.open("ab") as stream:
-                stream.write(line)
+            self._stream = path.open("ab", buffering=0)
+        return self._stream
+
+    def _add(self, stream: FileIO, line: bytes) -> None:
+        left = memoryview(line)
+        try:
+            while left:
+                left = left[stream.write(left) :]
         except OSError:
-            # Half a line would spoil the next one.
-            if path.is_file():
-                os.truncate(path, self._end)
+            stream.truncate(self._end)  # half a line would spoil the next one
             raise
 
-    def _flush(self, path: Path, end: int) -> None:
+    def _flush(self, stream: FileIO, end: int) -> None:
         """Return when the first `end` bytes are on the disk; one flush serves all who wait.
 
         What is lost here would be paid again.
@@ -126,8 +146,7 @@ class ExchangeLog:
                 return
             with self._lock:
                 written = self._end
-            with path.open("rb") as stream:
-                os.fsync(stream.fileno())
+            os.fsync(stream.fileno())
             self._flushed = written
 
     def _read(self, path: Path) -> None:
@@ -161,13 +180,16 @@ def body_json(body: bytes) -> dict[str, str]:
         return {"body_base64": base64.b64encode(body).decode()}
 
 
-def kept_headers(headers: Mapping[str, str], secret: str | None) -> dict[str, str]:
-    """Return the headers of a reply that are recorded; a key that they echo is taken out."""
-    found = {
-        name.lower(): without(value.encode(), secret).decode() for name, value in headers.items()
-    }
+def kept_headers(headers: Mapping[str, str], spelled: Sequence[bytes]) -> dict[str, str]:
+    """Return the headers of a reply that are recorded, by name.
+
+    Args:
+        headers: of the reply.
+        spelled: `auditor.spellings.spellings` of the key, which is taken out where they echo it.
+    """
+    found = {name.lower(): value for name, value in headers.items()}
     return {
-        name: value
+        name: replaced(value.encode(), spelled).decode()
         for name, value in sorted(found.items())
         if name in KEPT_HEADERS or name.startswith(KEPT_PREFIX)
     }

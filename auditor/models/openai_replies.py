@@ -12,6 +12,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
+from auditor.canon import whole_json
 from auditor.errors import ServerError
 from auditor.types import Decoding, Probe
 
@@ -111,16 +112,17 @@ def read_reply(content: dict[str, Any]) -> Reply:
     )
 
 
-def is_reply(body: bytes) -> bool:
-    """Say whether the body of an answer holds a reply that can be read."""
+def reply_content(body: bytes) -> dict[str, Any] | None:
+    """Return the object in the body of an answer; None where it holds no reply that can be read."""
     try:
         content = json.loads(body)
         if not isinstance(content, dict):
-            return False
+            return None
         read_reply(content)
+        whole: dict[str, Any] = whole_json(content)
     except (ValueError, RecursionError, ServerError):
-        return False
-    return True
+        return None
+    return whole
 
 
 def shows_raw_bytes(reply: Reply) -> bool:

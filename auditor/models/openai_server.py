@@ -10,7 +10,6 @@ from collections.abc import Collection, Iterator, Sequence
 from concurrent.futures import CancelledError, Future, ThreadPoolExecutor
 from typing import TYPE_CHECKING, Any
 
-from auditor.canon import json_digest
 from auditor.errors import AccessError, SubjectError
 from auditor.exchanges import reply_usage
 from auditor.models.crew import worked_off
@@ -21,7 +20,9 @@ from auditor.models.replies_only import RepliesOnly
 from auditor.models.server_access import ServerAccess, find_access
 from auditor.models.server_address import ServerAddress, server_address
 from auditor.models.server_budget import Budget
-from auditor.models.server_client import Patience, ServerClient
+from auditor.models.server_client import ServerClient
+from auditor.models.server_patience import Patience
+from auditor.models.server_request import Request, written
 from auditor.types import Access, Decoding, Exchange, ModelRef, Probe, Sample
 
 if TYPE_CHECKING:
@@ -163,7 +164,7 @@ class OpenAIServer(RepliesOnly):
     def waiting(self, probes: Sequence[Probe], n: int, decoding: Decoding, seed: int) -> int:
         """Return how many of n replies for each probe are not in the log yet."""
         return sum(
-            not self._client.known(*self._request(probe, repeat, decoding, seed))
+            not self._client.known(self._request(probe, repeat, decoding, seed))
             for probe, repeat in _jobs(probes, n)
             if probe.kind not in self.offered.missing
         )
@@ -180,16 +181,16 @@ class OpenAIServer(RepliesOnly):
             ServerError, BudgetError, StorageError: as `ServerClient.post`; what was under way has
                 ended and is in the log.
         """
-        lacking = (
-            (probe, repeat)
+        asked = (
+            (self._request(probe, repeat, decoding, seed), probe, repeat)
             for probe, repeat in _jobs(probes, n)
             if probe.kind not in self.offered.missing
-            and not self._client.known(*self._request(probe, repeat, decoding, seed))
         )
+        lacking = (job for job in asked if not self._client.known(job[0]))
 
-        def ask(job: tuple[Probe, int]) -> None:
+        def ask(job: tuple[Request, Probe, int]) -> None:
             with contextlib.suppress(SubjectError):  # kept by the client
-                self.reply(*job, decoding, seed)
+                self._reply(*job)
 
         yield from worked_off(lacking, self._workers, ask)
 
@@ -199,27 +200,27 @@ class OpenAIServer(RepliesOnly):
         Raises:
             AccessError, SubjectError, ServerError, StorageError: as `sample`.
         """
-        reply = read_reply(self._answer(probe, repeat, decoding, seed))
+        return self._reply(self._request(probe, repeat, decoding, seed), probe, repeat)
+
+    def _reply(self, request: Request, probe: Probe, repeat: int) -> Reply:
+        reply = read_reply(self._answer(request, probe, repeat))
         if self._demanded is not None:
             _check_logprobs(self._ref.spec, reply, self._demanded)
         return reply
 
-    def _answer(self, probe: Probe, repeat: int, decoding: Decoding, seed: int) -> dict[str, Any]:
+    def _answer(self, request: Request, probe: Probe, repeat: int) -> dict[str, Any]:
         if probe.kind in self.offered.missing:
             raise SubjectError(
                 f"the server answers no {probe.kind} probes: {self.offered.missing[probe.kind]}",
                 hint="choose suites of the other kind (auditor probes list)",
             )
-        path, body = self._request(probe, repeat, decoding, seed)
-        return self._client.post(path, body, about={"probe_id": probe.id, "repeat": repeat})
+        return self._client.post(request, about={"probe_id": probe.id, "repeat": repeat})
 
-    def _request(
-        self, probe: Probe, repeat: int, decoding: Decoding, seed: int
-    ) -> tuple[str, dict[str, Any]]:
+    def _request(self, probe: Probe, repeat: int, decoding: Decoding, seed: int) -> Request:
         drawn = reply_seed(seed, probe.id, repeat)
         shown = self.offered.logprobs.get(probe.kind)
         path, body = request_body(probe, self._model, decoding, drawn, shown)
-        return path, {**self._extra, **body}
+        return written(path, {**self._extra, **body})
 
     def close(self) -> None:
         """Close the connections."""
@@ -227,8 +228,8 @@ class OpenAIServer(RepliesOnly):
 
     def _sample(self, job: tuple[Probe, int], decoding: Decoding, seed: int) -> Sample:
         probe, repeat = job
-        path, body = self._request(probe, repeat, decoding, seed)
-        content = self._answer(probe, repeat, decoding, seed)
+        request = self._request(probe, repeat, decoding, seed)
+        content = self._answer(request, probe, repeat)
         reply, usage = read_reply(content), reply_usage(content)
         return Sample(
             probe_id=probe.id,
@@ -239,8 +240,8 @@ class OpenAIServer(RepliesOnly):
             text=reply.text,
             finish_reason=reply.finish_reason,
             exchange=Exchange(
-                request_digest=json_digest({"path": path, "body": body}),
-                attempts=self._client.attempts(path, body),
+                request_digest=request.digest,
+                attempts=self._client.attempts(request),
                 model=_text(content.get("model")),
                 fingerprint=_text(content.get("system_fingerprint")),
                 prompt_tokens=None if usage is None else usage[0],

@@ -13,6 +13,7 @@ from auditor.exchanges import ACCESS_PROBE
 from auditor.models.echoes import EchoForm, echo_form
 from auditor.models.openai_replies import read_reply, request_body
 from auditor.models.server_client import ServerClient
+from auditor.models.server_request import written
 from auditor.types import Access, Decoding, Message, Probe
 
 MOST_LOGPROBS = (20, 5)
@@ -89,12 +90,12 @@ def find_access(
 
 def _offered(client: ServerClient, model: str, kind: str, wanted: int | None) -> int | None:
     tried: list[int | None] = [*MOST_LOGPROBS, None] if wanted is None else [wanted or None]
-    requests = {k: request_body(_ASKED[kind], model, _DECODING, 0, k) for k in tried}
+    requests = {k: written(*request_body(_ASKED[kind], model, _DECODING, 0, k)) for k in tried}
     # What an earlier run found out is not asked again.
-    known = [k for k in tried if client.known(*requests[k])]
+    known = [k for k in tried if client.known(requests[k])]
     for k in known or tried:
         try:
-            reply = read_reply(client.post(*requests[k], about={"purpose": ACCESS_PROBE}))
+            reply = read_reply(client.post(requests[k], about={"purpose": ACCESS_PROBE}))
         except SubjectError as error:
             if k is None:
                 raise

@@ -59,7 +59,7 @@ class Budget:
         """Add what an exchange log says of earlier runs."""
         for entry in entries:
             self.requests += 1
-            self.cost += self._cost_of(entry)
+            self.cost += self._cost_of(entry["request"]["body"], entry)
 
     def reserve(self, body: dict[str, Any]) -> float:
         """Set the most that a request can cost aside, and return it; `settle` gives it back.
@@ -88,11 +88,11 @@ class Budget:
             self._under_way.append(most)
         return most
 
-    def settle(self, reserved: float, entry: dict[str, Any]) -> None:
-        """Replace what was set aside by what the attempt cost."""
+    def settle(self, reserved: float, body: dict[str, Any], entry: dict[str, Any]) -> None:
+        """Replace what was set aside for a request by what the attempt cost."""
         with self._changed:
             self._under_way.remove(reserved)
-            self.cost += self._cost_of(entry)
+            self.cost += self._cost_of(body, entry)
             self._changed.notify_all()
 
     def _fits(self, most: float) -> bool:
@@ -107,8 +107,7 @@ class Budget:
         prices = self._limits.prices
         return None if prices is None else prices.of(model)
 
-    def _cost_of(self, entry: dict[str, Any]) -> float:
-        body = entry["request"]["body"]
+    def _cost_of(self, body: dict[str, Any], entry: dict[str, Any]) -> float:
         price = self._price(body["model"])
         if price is None or ("status" in entry and not entry["answered"]):
             return 0.0

@@ -11,18 +11,19 @@ import json
 import threading
 import time
 from contextlib import ExitStack
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, NoReturn
 
-from auditor.canon import canonical_json, json_digest, whole_json
+from auditor.canon import whole_json
 from auditor.errors import MissingExtraError, ServerError, SubjectError
 from auditor.models.exchange_log import ExchangeLog, body_json, kept_headers
-from auditor.models.openai_replies import is_reply
+from auditor.models.openai_replies import reply_content
 from auditor.models.server_address import ServerAddress
 from auditor.models.server_budget import Budget, Limits
 from auditor.models.server_pace import Pace, asked_wait, exhausted_wait
+from auditor.models.server_patience import PassingError, Patience, retrying
 from auditor.models.server_refusals import listed_models, refusal, server_words
-from auditor.spellings import SHORTEST, without
+from auditor.models.server_request import Request
+from auditor.spellings import SHORTEST, replaced, spellings
 
 if TYPE_CHECKING:
     import httpx
@@ -34,28 +35,6 @@ PASSING = (408, 409, 429, 500, 502, 503, 504, 529)
 """Status codes after which the same request may be answered."""
 _SPENT = "insufficient_quota"
 """A 429 with this code does not pass by waiting."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Patience:
-    """How long to go on asking, in seconds."""
-
-    attempts: int = 6
-    first: float = 0.5
-    """Wait after the first failure; it doubles, with a random part."""
-    longest: float = 120.0
-    """Wait at most so long; a server that asks for more ends the work, which can be resumed."""
-    timeout: float = 600.0
-    """For one reply."""
-
-
-class _PassingError(Exception):
-    """A failure that may pass, and after how many seconds, where the server says so."""
-
-    def __init__(self, error: ServerError, wait: float | None = None) -> None:
-        super().__init__(error.message)
-        self.error = error
-        self.wait = wait
 
 
 class ServerClient:
@@ -94,20 +73,20 @@ class ServerClient:
         self._http = httpx.Client(headers=headers, timeout=timeout, limits=at_once)
         self._budget = budget or Budget(Limits())
         self._pace = Pace()
+        self._retrying = retrying(self._patience)
+        self._urls: dict[str, httpx.URL] = {}
+        self._spelled = spellings(self._key) if self._key else []
         self._not_accepted: dict[str, SubjectError] = {}
         self._lock = threading.Lock()
         self._under_way = threading.BoundedSemaphore(address.concurrency)
         self.reached = False
         """Whether the server has answered a request, now or before."""
 
-    def post(
-        self, path: str, body: dict[str, Any], about: dict[str, Any] | None = None
-    ) -> dict[str, Any]:
-        """Return the object with which the server answers `body`; from the log where it did before.
+    def post(self, request: Request, about: dict[str, Any] | None = None) -> dict[str, Any]:
+        """Return the object with which the server answers; from the log where it did before.
 
         Args:
-            path: below the base URL, like ``/chat/completions``.
-            body: what is sent.
+            request: what is asked.
             about: whose reply it asks for; stands in the log beside the request.
 
         Raises:
@@ -117,81 +96,65 @@ class ServerClient:
                 too long.
             StorageError: the log cannot be written.
         """
-        request = {"path": path, "body": body}
         known = self._log.reply(request)
         if known is not None:
             self.reached = True
             return _object(known)
         with self._lock:
-            refused = self._not_accepted.get(json_digest(request))
+            refused = self._not_accepted.get(request.digest)
         if refused is not None:
             raise refused
         try:
             return self._persistent(request, about)
         except SubjectError as error:
             with self._lock:
-                self._not_accepted[json_digest(request)] = error
+                self._not_accepted[request.digest] = error
             raise
 
-    def known(self, path: str, body: dict[str, Any]) -> bool:
+    def known(self, request: Request) -> bool:
         """Say whether a request was answered before, now or in an earlier run."""
-        return self._log.reply({"path": path, "body": body}) is not None
+        return request in self._log
 
-    def attempts(self, path: str, body: dict[str, Any]) -> int:
+    def attempts(self, request: Request) -> int:
         """Return how often a request was sent, in this run and before."""
-        return self._log.attempts({"path": path, "body": body})
+        return self._log.attempts(request)
 
     def close(self) -> None:
-        """Close the connections."""
+        """Close the connections and the log."""
         self._http.close()
+        self._log.close()
 
-    def _persistent(self, request: dict[str, Any], about: dict[str, Any] | None) -> dict[str, Any]:
-        import tenacity
-
-        first, longest = self._patience.first, self._patience.longest
-        doubling = tenacity.wait_exponential(multiplier=first, max=longest)
-        backoff = doubling + tenacity.wait_random(0, first)
-
-        def wait(state: tenacity.RetryCallState) -> float:
-            failure = state.outcome.exception() if state.outcome else None
-            asked = failure.wait if isinstance(failure, _PassingError) else None
-            return backoff(state) if asked is None else asked
-
-        retrying = tenacity.Retrying(
-            retry=tenacity.retry_if_exception_type(_PassingError),
-            stop=tenacity.stop_after_attempt(self._patience.attempts),
-            wait=wait,
-            reraise=True,
-        )
+    def _persistent(self, request: Request, about: dict[str, Any] | None) -> dict[str, Any]:
         try:
-            for attempt in retrying:
+            for attempt in self._retrying:
                 with attempt:
                     return self._attempt(request, about)
-        except _PassingError as failure:
+        except PassingError as failure:
             raise failure.error from failure
         raise RuntimeError("no attempt was made")  # unreachable: there is at least one
 
-    def _attempt(self, request: dict[str, Any], about: dict[str, Any] | None) -> dict[str, Any]:
-        entry: dict[str, Any] = {"request": request, "answered": False, "about": about}
+    def _attempt(self, request: Request, about: dict[str, Any] | None) -> dict[str, Any]:
+        entry: dict[str, Any] = {"answered": False, "about": about}
         # Ready before its turn comes, and recorded after it: meanwhile others are under way.
         ready = self._ready(request)
         with ExitStack() as stack:
             with self._under_way:
                 self._pace.wait()
-                reserved = self._budget.reserve(request["body"])
-                stack.callback(self._budget.settle, reserved, entry)
+                reserved = self._budget.reserve(request.body)
+                stack.callback(self._budget.settle, reserved, request.body, entry)
                 received = self._exchange(ready, entry)
             return self._recorded(request, entry, received)
 
-    def _ready(self, request: dict[str, Any]) -> "Ready":
+    def _ready(self, request: Request) -> "Ready":
         import httpx
 
-        url, content = self._address.base_url + request["path"], canonical_json(request["body"])
-        headers = {"content-type": "application/json"}
         try:
-            return self._http.build_request("POST", url, content=content, headers=headers)
+            url = self._urls.get(request.path) or httpx.URL(self._address.base_url + request.path)
         except httpx.InvalidURL as error:
             return error
+        self._urls[request.path] = url  # read once: that takes as long as the rest
+        headers = {"content-type": "application/json"}
+        return self._http.build_request("POST", url, content=request.content, headers=headers)
 
     def _exchange(self, ready: "Ready", entry: dict[str, Any]) -> "Received":
         """Send a request once; return the response, or the failure to get one."""
@@ -211,7 +174,7 @@ class ServerClient:
         return response
 
     def _recorded(
-        self, request: dict[str, Any], entry: dict[str, Any], received: "Received"
+        self, request: Request, entry: dict[str, Any], received: "Received"
     ) -> dict[str, Any]:
         """Put an exchange into the log; return the reply, or raise what was received instead."""
         if isinstance(received, Exception):
@@ -219,17 +182,18 @@ class ServerClient:
             self._log.append(request, entry, answered=False)
             self._cut(received, type(received).__name__)
         response, body = received, self._without_key(received)
-        answered = response.status_code == 200 and is_reply(body)
+        content = reply_content(body) if response.status_code == 200 else None
+        answered = content is not None
         entry |= {
             "status": response.status_code,
-            "headers": kept_headers(response.headers, self._key),
+            "headers": kept_headers(response.headers, self._spelled),
             **body_json(body),
             "answered": answered,
         }
         self._log.append(request, entry, answered=answered)
-        if answered:
+        if content is not None:
             self.reached = True
-            return _object(body)
+            return content
         return self._refused(response, body)
 
     def _without_key(self, response: "httpx.Response") -> bytes:
@@ -240,7 +204,7 @@ class ServerClient:
         answered = response.status_code == 200
         if answered and self._key is not None and len(self._key.encode()) < SHORTEST:
             return response.content
-        return without(response.content, self._key)
+        return replaced(response.content, self._spelled)
 
     def _hold(self, response: "httpx.Response") -> None:
         """Let all threads wait as long as the server says, up to the longest wait."""
@@ -261,12 +225,12 @@ class ServerClient:
         never_there = isinstance(error, httpx.ConnectError | httpx.InvalidURL) and not self.reached
         if never_there or isinstance(error, httpx.UnsupportedProtocol):
             raise failure from error
-        raise _PassingError(failure) from error
+        raise PassingError(failure) from error
 
     def _refused(self, response: "httpx.Response", body: bytes) -> NoReturn:
         status, words = response.status_code, server_words(body)
         if status == 200:
-            raise _PassingError(
+            raise PassingError(
                 ServerError(
                     f"{self._address.base_url} answered what is no reply: {words!r}",
                     hint="check that base_url is that of an OpenAI-compatible server",
@@ -282,7 +246,7 @@ class ServerClient:
         too_long = wait is not None and wait > self._patience.longest
         if too_long or _SPENT.encode() in body:
             raise failure
-        raise _PassingError(failure, wait)
+        raise PassingError(failure, wait)
 
     def _models(self) -> list[str]:
         return listed_models(self._http, self._address.base_url, self._key)

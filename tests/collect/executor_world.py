@@ -34,6 +34,16 @@ def twice(number: int) -> int:
     return 2 * number
 
 
+def seen_gpu() -> str | None:
+    """Be a job that says which GPU its worker sees."""
+    return os.environ.get("CUDA_VISIBLE_DEVICES")
+
+
+def take_a_minute() -> None:
+    """Be a job that is still under way when a run ends."""
+    time.sleep(60)
+
+
 def collected_by(executor: Executor | None, root: Path, plan: dict) -> Case:
     """Collect a plan with the workers of an executor, on one thread: the models are tiny."""
     import torch

@@ -2,6 +2,7 @@
 
 import json
 import shutil
+import signal
 import sys
 
 import pytest
@@ -181,6 +182,34 @@ def test_the_job_of_a_lost_worker_is_done_by_another(tmp_path):
         carry_out(executor, jobs, lambda o: done.append((o.job.name, o.value)), lost.append)
     assert sorted(done) == [("deadly", 7), ("other", 8)]
     assert [(one.job.name, one.lost) for one in lost] == [("deadly", "ended by signal 9")]
+
+
+def test_the_job_of_a_lost_worker_is_done_before_those_that_came_after_it(tmp_path):
+    done = []
+    once = str(tmp_path / "once")
+    jobs = [job("deadly", "end_the_worker_once", marker=once), job("other", number=4)]
+    with Processes(1, "cpu") as executor:
+        carry_out(executor, jobs, lambda o: done.append(o.job.name), lambda _: None)
+    assert done == ["deadly", "other"]
+
+
+def test_a_worker_sees_its_own_gpu_alone_and_makes_room_for_one_of_another():
+    with Processes(1, "cpu") as executor:
+        first, second = Device(100, number=3), Device(60, number=5)
+        executor._devices[:] = [first, second]
+        executor.start(job("first", "seen_gpu"))
+        assert executor.wait().value == "3"
+        first.taken = 90
+        executor.start(job("second", "seen_gpu"))
+        assert executor.wait().value == "5"
+        assert len(executor._alive) == 1
+
+
+def test_no_worker_outlives_a_run_that_is_left():
+    with Processes(1, "cpu") as executor:
+        executor.start(job("long", "take_a_minute"))
+        process = executor._alive[0].process
+    assert process.exitcode == -signal.SIGKILL
 
 
 def test_a_job_that_ends_every_worker_ends_the_run():

@@ -84,7 +84,7 @@ def test_what_an_attempt_costs(entry, cost):
     assert budget.cost == pytest.approx(cost)
     reserved = budget.reserve(entry["request"]["body"])
     assert reserved == pytest.approx(136)
-    budget.settle(reserved, entry)
+    budget.settle(reserved, entry["request"]["body"], entry)
     assert budget.cost == pytest.approx(2 * cost)
     assert budget.requests == 2
 
@@ -100,9 +100,9 @@ def test_a_request_waits_for_the_cost_of_those_under_way():
         second = pool.submit(budget.reserve, body)
         with pytest.raises(TimeoutError):
             second.result(timeout=0.2)  # 136 + 136 > 270
-        budget.settle(136.0, entry)
+        budget.settle(136.0, body, entry)
         assert second.result(timeout=10) == 136.0  # 32 + 136
-    budget.settle(136.0, attempt(False, error="ReadTimeout"))
+    budget.settle(136.0, body, attempt(False, error="ReadTimeout"))
     with pytest.raises(BudgetError, match="at a cost of 168 USD: the next request may cost 136"):
         budget.reserve(body)
 

@@ -12,6 +12,7 @@ from auditor.measuring import measure_case
 FAULTS = {
     "429": {"kind": "status", "status": 429, "headers": {"retry-after": "0.3"}},
     "500": {"kind": "status", "status": 500, "headers": {}},
+    "500 with a reply": {"kind": "status", "status": 500, "headers": {}, "whole": True},
     "cut": {"kind": "cut"},
     "malformed": {"kind": "malformed"},
     "empty": {"kind": "empty"},
@@ -19,6 +20,7 @@ FAULTS = {
 WORDS = {
     "429": "answered 429",
     "500": "answered 500",
+    "500 with a reply": "answered 500",
     "cut": "RemoteProtocolError",
     "malformed": "answered 200, but no reply",
     "empty": "answered 200, but no reply",

@@ -116,7 +116,10 @@ class Handler(BaseHTTPRequestHandler):
     def failed(self, row: dict[str, Any], raw: bytes, fault: dict[str, Any]) -> None:
         row["became"] = fault["kind"]
         if fault["kind"] == "status":
-            return self.send(fault["status"], b'{"error": {"message": "a fault"}}', fault)
+            said = b'{"error": {"message": "a fault"}}'
+            return self.send(
+                fault["status"], self.forwarded(raw)[1] if "whole" in fault else said, fault
+            )
         if fault["kind"] == "malformed":
             return self.send(200, self.forwarded(raw)[1][:-3])
         if fault["kind"] == "empty":

@@ -12,8 +12,8 @@ from auditor.errors import CaseError, MissingExtraError, ServerError, SubjectErr
 from auditor.models import open_model, parse
 from auditor.models.exchange_log import ExchangeLog
 from auditor.models.openai_server import open_server
-from auditor.models.server_client import Patience
 from auditor.models.server_pace import asked_wait
+from auditor.models.server_patience import Patience
 from auditor.types import Decoding, Probe
 
 TEXT = Probe(id="t", category="x", text="Once upon")

@@ -51,11 +51,34 @@ class Throughput:
     """Seconds of a round by the bare client; median."""
     recorded: float
     """Seconds of a round of collection; median."""
+    bare_cpu: float
+    """Milliseconds of CPU that the bare client takes a call; median."""
+    recorded_cpu: float
+    """The same of collection."""
 
     @property
     def overhead(self) -> float:
         """Share of the bare client's time that recording takes besides."""
         return self.recorded / self.bare - 1
+
+
+@dataclass(frozen=True)
+class Spent:
+    """What a round took."""
+
+    seconds: float
+    cpu: float
+    """Seconds of CPU, of all threads."""
+
+
+class _Clock:
+    """Runs from its making."""
+
+    def __init__(self) -> None:
+        self._wall, self._cpu = time.monotonic(), time.process_time()
+
+    def spent(self) -> Spent:
+        return Spent(time.monotonic() - self._wall, time.process_time() - self._cpu)
 
 
 @contextlib.contextmanager
@@ -81,30 +104,30 @@ def probes(count: int) -> list[Probe]:
     ]
 
 
-def bare(url: str, limit: int, asked: Sequence[Probe]) -> float:
-    """Return the seconds in which as many threads as the limit post the same bodies."""
+def bare(url: str, limit: int, asked: Sequence[Probe]) -> Spent:
+    """Return the time in which as many threads as the limit post the same bodies."""
     bodies = [canonical_json(request_body(p, "waiting", DECODING, 0, None)[1]) for p in asked]
     limits = httpx.Limits(max_connections=limit, max_keepalive_connections=limit)
     with httpx.Client(limits=limits, timeout=60) as client, ThreadPoolExecutor(limit) as pool:
-        start = time.monotonic()
+        clock = _Clock()
         for reply in pool.map(
             lambda body: client.post(url + "/chat/completions", content=body), bodies
         ):
             reply.raise_for_status()
-        return time.monotonic() - start
+        return clock.spent()
 
 
-def recorded(url: str, limit: int, asked: Sequence[Probe], log: Path) -> float:
-    """Return the seconds in which collection has the same replies in its log."""
+def recorded(url: str, limit: int, asked: Sequence[Probe], log: Path) -> Spent:
+    """Return the time in which collection has the same replies in its log."""
     spec = parse(f"openai:waiting?base_url={url}&concurrency={limit}")
     model = open_server(spec, log=ExchangeLog(log))
-    start = time.monotonic()
+    clock = _Clock()
     done = sum(model.fetch(asked, 1, DECODING, 0))
-    seconds = time.monotonic() - start
+    spent = clock.spent()
     model.close()
     if done != len(asked):
         raise RuntimeError(f"{done} of {len(asked)} replies")
-    return seconds
+    return spent
 
 
 def exchanges(log: Path) -> list[tuple[float, float]]:
@@ -153,8 +176,10 @@ def measure(limit: int, seconds: float, rounds: int) -> Throughput:
         bare_full=statistics.median(share(one, limit) for one in alone),
         sent=min(share(one, limit) for one in logged),
         most=max(most_at_once(one) for one in times),
-        bare=statistics.median(pair[0] for pair in pairs),
-        recorded=statistics.median(pair[1] for pair in pairs),
+        bare=statistics.median(one.seconds for one, _ in pairs),
+        recorded=statistics.median(one.seconds for _, one in pairs),
+        bare_cpu=statistics.median(one.cpu for one, _ in pairs) / len(asked) * 1e3,
+        recorded_cpu=statistics.median(one.cpu for _, one in pairs) / len(asked) * 1e3,
     )
 
 
@@ -163,7 +188,7 @@ def main(words: Sequence[str]) -> None:
     rows = words or ["8", "0.1", "5"]
     sys.stdout.write(
         "| limit | reply s | at the server, worst | median | bare client | sent, worst "
-        "| bare s | recorded s | overhead |\n"
+        "| bare s | recorded s | overhead | bare CPU ms | recorded CPU ms |\n"
     )
     for i in range(0, len(rows), 3):
         limit, seconds, rounds = int(rows[i]), float(rows[i + 1]), int(rows[i + 2])
@@ -171,7 +196,8 @@ def main(words: Sequence[str]) -> None:
         sys.stdout.write(
             f"| {limit} | {seconds} | {found.full:.1%} | {found.usual:.1%} "
             f"| {found.bare_full:.1%} | {found.sent:.1%} | {found.bare:.3f} "
-            f"| {found.recorded:.3f} | {found.overhead:+.1%} |\n"
+            f"| {found.recorded:.3f} | {found.overhead:+.1%} "
+            f"| {found.bare_cpu:.2f} | {found.recorded_cpu:.2f} |\n"
         )
         sys.stdout.flush()
 

@@ -1,3 +1,5 @@
+import contextlib
+import gc
 import json
 
 import pytest
@@ -6,8 +8,9 @@ from registry_world import copied, reordered, with_noise
 
 from auditor.data import data_dir
 from auditor.errors import InputError
+from auditor.models.vocabulary import Vocabulary
 from auditor.registry.listing import Entry, Listed, listed
-from auditor.registry.prefilter import Look, prefilter
+from auditor.registry.prefilter import Look, _nearest, prefilter
 
 SCHEMA = json.loads((data_dir("reports") / "schema" / "prefilter-1.json").read_text())
 
@@ -30,6 +33,11 @@ def registry(tmp_path_factory):
 @pytest.fixture(scope="module")
 def content(registry):
     return prefilter(Look(reference="tiny:teacher"), listed((str(registry),))).content
+
+
+def vocabularies():
+    gc.collect()
+    return sum(type(one) is Vocabulary for one in gc.get_objects())
 
 
 def by_name(content):
@@ -63,6 +71,12 @@ def test_a_broken_model_is_refused_and_the_rest_goes_on(content, registry):
     assert len(content["suspects"]) == 5
 
 
+def test_what_cannot_be_read_is_still_planned_beside_the_nearest(registry):
+    found = prefilter(Look(reference="tiny:teacher", top=1), listed((str(registry),)))
+    assert found.unread == (f"local:{registry}/broken",)
+    assert found.planned == (f"local:{registry}/broken", f"local:{registry}/copy")
+
+
 def test_it_says_that_it_is_context(content):
     assert content["note"].startswith("Context, not evidence")
     assert not {"reading", "p", "conclusion"} & set(content["suspects"][0])
@@ -93,6 +107,31 @@ def test_who_has_no_weights_is_never_left_out(registry, tmp_path):
     assert row["distance"] is None
     assert row["undefined"]["weights"] == "only replies of it are at hand"
     assert list(Draft202012Validator(SCHEMA).iter_errors(found.content)) == []
+
+
+def test_at_equal_distance_more_tensors_in_common_come_first_then_more_tokens():
+    rows = [
+        {"distance": 0.5, "tensor_reuse": reuse, "vocabulary_overlap": overlap}
+        for reuse, overlap in ((0.2, 0.9), (0.7, 0.1), (0.7, 0.4), (None, None))
+    ]
+    assert [_nearest(rows, top) for top in (1, 2, 3)] == [{2}, {1, 2}, {0, 1, 2}]
+
+
+def test_of_all_suspects_one_vocabulary_is_in_memory_beside_the_references(registry):
+    seen = []
+
+    class Counting:
+        @contextlib.contextmanager
+        def task(self, description, total):
+            yield self
+
+        def advance(self, steps=1):
+            seen.append(vocabularies())
+
+    before = vocabularies()
+    prefilter(Look(reference="tiny:teacher"), listed((str(registry),)), Counting())
+    assert len(seen) == 6
+    assert max(seen) - before <= 2
 
 
 def test_a_reference_without_weights_gives_tokenizers_at_most(registry, tmp_path):

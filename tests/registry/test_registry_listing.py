@@ -40,6 +40,28 @@ def test_a_folder_stands_for_the_models_in_it(folder):
     ]
 
 
+def test_models_in_a_model_are_part_of_it_and_endings_may_be_capital(tmp_path):
+    for place in ("whole", "whole/checkpoint-500"):
+        (tmp_path / place).mkdir()
+        (tmp_path / place / "config.json").write_text("{}")
+    (tmp_path / "B.GGUF").write_bytes(b"GGUF")
+    assert models_in(tmp_path) == (tmp_path / "B.GGUF", tmp_path / "whole")
+
+
+def test_a_list_may_begin_with_a_byte_order_mark(tmp_path):
+    path = tmp_path / "of an editor.txt"
+    path.write_bytes(b"\xef\xbb\xbftiny:teacher\n")
+    assert specs(listed((), (path,))) == ["tiny:teacher"]
+
+
+def test_a_model_that_was_named_is_left_out_of_its_folder(folder):
+    found = listed((str(folder / "b-model"), str(folder)))
+    assert specs(found).count(f"local:{folder}/b-model") == 1
+    (row,) = found.refused
+    assert row.repeated
+    assert (row.origin, row.entry) == ("argument 2", str(folder / "b-model"))
+
+
 def test_a_list_has_comments_and_paths_from_its_own_folder(folder):
     path = folder / "suspects.txt"
     path.write_text("# all of them\n\nb-model  # the first\n  tiny:teacher\norg/a-model\n")
