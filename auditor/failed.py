@@ -1,13 +1,15 @@
-"""Suspects of a scan that could not be loaded: they stay in its plan, named, with the remedy.
+"""Suspects of a scan that could not be loaded or asked: they stay in its plan, with the remedy.
 
-One broken model of a list of hundreds must not cost the others their audit. Nothing was asked of
-such a suspect, so no stage after the collection knows it but by ``failed.json``.
+One broken model of a list of hundreds, or a server that is down, must not cost the others their
+audit. No stage after the collection knows such a suspect but by ``failed.json``; what a server
+replied before it failed stays in its log, from which the next run goes on.
 """
 
 from typing import Any
 
 from auditor.canon import json_digest
 from auditor.case import Case
+from auditor.exchanges import is_served
 
 FILE = "failed.json"
 SCHEMA = "auditor/failed/1"
@@ -37,8 +39,13 @@ def standing(case: Case) -> list[Subject]:
     return [subject for subject in subjects if subject["name"] not in failed]
 
 
+def failure_words(spec: str) -> str:
+    """Return what is said of a suspect that failed."""
+    return "could not be asked to the end" if is_served(spec) else "could not be loaded"
+
+
 def goes_on_without(plan: dict[str, Any], subjects: list[Subject]) -> bool:
-    """Whether a run goes on where these cannot be loaded: suspects of a scan are many."""
+    """Whether a run goes on where these cannot be had: suspects of a scan are many."""
     return plan["command"] == "scan" and all(subject["role"] == "suspect" for subject in subjects)
 
 

@@ -97,7 +97,7 @@ class OutputSet:
         whole = _is_whole(index, len(self.probes))  # then nothing is copied
 
         def taken(values: Array | None) -> Array | None:
-            return values if whole or values is None else values[index]
+            return values if whole or values is None else _gathered(values, index)
 
         return replace(
             self,
@@ -250,24 +250,27 @@ def taken_rows(rows: Array | None, index: Array, probes: int) -> Array | None:
     return _gathered(rows, order, probe)
 
 
-def _gathered(rows: Array, order: Array, probe: Array) -> Array:
-    """Return ``rows[order]`` with another column ``probe``, a block of rows at a time.
+def _gathered(rows: Array, order: Array, probe: Array | None = None) -> Array:
+    """Return ``rows[order]``, of records with another column ``probe``, a block of rows at a time.
 
-    Read-only. Of a large array the rows lie in an unnamed file, so that memory does not follow the
-    number of probes.
+    Of a large array the rows lie in an unnamed file, mapped read-only, so that memory does not
+    follow the number of probes.
     """
-    shape, size = (len(order),), len(order) * rows.dtype.itemsize
-    if size <= _IN_MEMORY:
-        found = rows[order]
-        found["probe"] = probe[order]
-        return found
+
+    def taken(block: Array) -> Array:
+        part = rows[block]
+        if probe is not None:
+            part["probe"] = probe[block]
+        return part
+
+    shape = (len(order), *rows.shape[1:])
+    if int(np.prod(shape)) * rows.dtype.itemsize <= _IN_MEMORY:
+        return taken(order)
     with tempfile.TemporaryFile() as stream:
         written = np.memmap(stream, dtype=rows.dtype, mode="w+", shape=shape)
         for start in range(0, len(order), _BLOCK_ROWS):
             block = order[start : start + _BLOCK_ROWS]
-            part = rows[block]
-            part["probe"] = probe[block]
-            written[start : start + len(block)] = part
+            written[start : start + len(block)] = taken(block)
         written.flush()
         return np.memmap(stream, dtype=rows.dtype, mode="r", shape=shape)
 

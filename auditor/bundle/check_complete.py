@@ -10,7 +10,7 @@ from auditor.bundle.planned_replies import planned_replies
 from auditor.bundle.scan import NOTHING, Scanned
 from auditor.case import Case
 from auditor.exchanges import exchange_path, is_served, log_owner, read_exchanges, server_row
-from auditor.failed import standing
+from auditor.failed import failed_names, standing
 from auditor.stored import iterate_records
 from auditor.watched import FILE as WATCH
 from auditor.watched import watched_subject
@@ -81,7 +81,8 @@ def _collected_faults(case: Case) -> Iterator[str]:
     listed = [subject["name"] for subject in case.read_json("subjects.json")["subjects"]]
     if sorted(planned) != sorted(listed):
         yield "subjects.json does not list the planned subjects"
-    owned: set[str] = set()
+    # A server that failed had replied to some of what was asked.
+    owned = {f"exchanges/{name}.jsonl" for name in failed_names(case)}
     for subject in planned:
         digests = case.read_json(f"collected/{subject}.json")["digests"]
         owned |= digests.keys()

@@ -36,8 +36,11 @@ def finish(case: Case, gate: "Gate | None", *, as_json: bool) -> int:
 
 
 def _show_failed(rows: list[dict[str, Any]]) -> None:
+    from auditor.failed import failure_words
+
     for row in rows:
-        output.echo(f"{row['name']}: failed, {row['spec']} could not be loaded: {row['error']}")
+        words = failure_words(row["spec"])
+        output.echo(f"{row['name']}: failed, {row['spec']} {words}: {row['error']}")
         if row["hint"]:
             output.echo(f"  remedy: {row['hint']}; the same command with the same --out goes on")
 

@@ -1,4 +1,4 @@
-"""What happens to a suspect of a scan that cannot be loaded: it is put down, the others go on."""
+"""A suspect of a scan that cannot be loaded, or asked: it is put down, and the others go on."""
 
 import shutil
 from contextlib import ExitStack
@@ -10,7 +10,8 @@ from auditor.case import Case, locked
 from auditor.collect.collection import Collection
 from auditor.collect.custody import Custody
 from auditor.collect.shelf import Shelf
-from auditor.errors import InputError, MissingExtraError
+from auditor.collect.subject import collect_subject, read_stage, remove_rows
+from auditor.errors import InputError, MissingExtraError, ServerError
 from auditor.failed import (
     AMENDED,
     FILE,
@@ -33,12 +34,12 @@ def lent(
     """Return the one model of some subjects, lent until the stack closes; or why it cannot be.
 
     Raises:
-        InputError, MissingExtraError, MemoryError: it cannot be loaded, and the run does not go on
-            without it.
+        InputError, MissingExtraError, ServerError, MemoryError: it cannot be had, and the run does
+            not go on without it.
     """
     try:
         return stack.enter_context(shelf.use(*subjects))
-    except (InputError, MissingExtraError, MemoryError, RuntimeError) as error:
+    except (InputError, MissingExtraError, ServerError, MemoryError, RuntimeError) as error:
         if not goes_on_without(plan, subjects) or not _of_the_model(error):
             raise
         return failure_of(error)
@@ -51,18 +52,36 @@ def _of_the_model(error: Exception) -> bool:
 
 def failure_of(error: Exception) -> Failure:
     """Return the message and the remedy of an error."""
-    if isinstance(error, (InputError, MissingExtraError)):
+    if isinstance(error, (InputError, MissingExtraError, ServerError)):
         return {"error": error.message, "hint": error.hint}
     return {"error": "there is not enough memory to load it", "hint": _NO_ROOM}
 
 
 class Failures:
-    """The suspects that one collecting run could not load."""
+    """The suspects that one collecting run could not load, or not ask to the end."""
 
     def __init__(self, run: Collection) -> None:
         self._run = run
         self._before = failed_names(run.case)
         self._found: dict[str, Failure] = {}
+
+    def collect(self, model: Model, subjects: list[Subject]) -> None:
+        """Ask one model everything, for each of the subjects that it is.
+
+        Raises:
+            ServerError: it goes on failing, and the run does not go on without it.
+            BudgetError, StorageError: as `collect_subject`.
+        """
+        run = self._run
+        try:
+            for subject in subjects:
+                run.custody.log("subject", name=subject["name"], digest=model.ref.digest)
+                collect_subject(run, model, subject)
+        except ServerError as error:
+            if not goes_on_without(run.plan, subjects):
+                raise
+            unasked = [s for s in subjects if read_stage(run.case, s["name"]) is None]
+            self.add(unasked, failure_of(error))
 
     def add(self, subjects: list[Subject], failure: Failure) -> None:
         """Put some subjects down as failed."""
@@ -88,7 +107,7 @@ class Failures:
         """Write failed.json; where a suspect has recovered, scorers score all replies again.
 
         Raises:
-            InputError: no suspect is left.
+            InputError: no suspect is left; what was collected is kept.
         """
         case, planned = self._run.case, self._run.plan["subjects"]
         suspects = [subject for subject in planned if subject["role"] == "suspect"]
@@ -99,14 +118,24 @@ class Failures:
         ]
         if rows and len(rows) == len(suspects):
             raise InputError(
-                f"none of {len(rows)} suspects can be loaded; the first, {rows[0]['spec']}: "
-                f"{rows[0]['error']}",
+                f"none of {len(rows)} suspects can be loaded or asked; the first, "
+                f"{rows[0]['spec']}: {rows[0]['error']}",
                 hint=rows[0]["hint"],
             )
+        _forget_replies(case, list(self._found))
         if self._before - self._found.keys():
             _forget_crossing(case)
         if rows or self._before:
             case.write_json(FILE, {"schema": SCHEMA, "suspects": rows})
+
+
+def _forget_replies(case: Case, failed: list[str]) -> None:
+    """Drop the half that was collected from servers that failed; what they said is in their log."""
+    remove_rows(case, failed)
+    for name in failed:
+        shutil.rmtree(case.data / "records" / name, ignore_errors=True)
+        for path in case.data.glob(f"arrays/*/{name}.npy*"):
+            path.unlink()
 
 
 def _forget_crossing(case: Case) -> None:

@@ -22,7 +22,7 @@ from auditor.collect.environment import environment
 from auditor.collect.failures import Failures, lent
 from auditor.collect.servers import Servers, ServerTerms
 from auditor.collect.shelf import Shelf
-from auditor.collect.subject import collect_subject, read_stage
+from auditor.collect.subject import read_stage
 from auditor.collect.suite import copy_suite, load_suite
 from auditor.errors import CaseError, MissingExtraError, SuiteError
 from auditor.exchanges import failed_attempts, is_served, server_row
@@ -53,7 +53,8 @@ def collect_case(
 
     Raises:
         ExecutorError: it cannot be reached, or loses its workers; repeat the call to continue.
-        ServerError: a server is not there, or goes on failing; repeat the call to continue.
+        ServerError: a server is not there, or goes on failing; repeat the call to continue. Not of
+            the suspects of a scan.
         BudgetError: a limit of `terms` is reached; repeat the call with a larger one to continue.
         CaseError: a model, a suite or a file is not the one that was planned or written.
         SubjectError: a model cannot be loaded any more; of the suspects of a scan, none.
@@ -159,9 +160,7 @@ def _collect_model(
         if isinstance(model, dict):
             failures.add(subjects, model)
             return
-        for subject in subjects:
-            run.custody.log("subject", name=subject["name"], digest=model.ref.digest)
-            collect_subject(run, model, subject)
+        failures.collect(model, subjects)
 
 
 def _model_result(case: Case, name: str) -> dict[str, Any] | None:

@@ -93,6 +93,15 @@ def insert_rows(case: Case, plan: dict[str, Any], rows: Sequence[dict[str, Any]]
     case.write_json("subjects.json", {"schema": "auditor/subjects/1", "subjects": ordered})
 
 
+def remove_rows(case: Case, names: Sequence[str]) -> None:
+    """Take the rows of some subjects out of subjects.json."""
+    path = case.data / "subjects.json"
+    known = case.read_json("subjects.json")["subjects"] if path.is_file() else []
+    kept = [row for row in known if row["name"] not in names]
+    if kept != known:
+        case.write_json("subjects.json", {"schema": "auditor/subjects/1", "subjects": kept})
+
+
 def _recorded(run: Collection, model: Model) -> dict[str, Any]:
     """Return what a file of recorded outputs holds, and which planned probes it answers."""
     if not isinstance(model, RecordedModel):

@@ -16,7 +16,7 @@ from auditor.distill.ledger import Record, segment_roots
 from auditor.distill.ledger_entries import answer_groups, cache_shards
 from auditor.distill.ledger_samples import (
     batch_digest,
-    read_samples,
+    iterate_samples,
     read_sequences,
     samples_root,
 )
@@ -166,7 +166,7 @@ def _cache(run: FinishedRun) -> str | None:
 
 
 def _samples(run: FinishedRun) -> str | None:
-    found = samples_root(read_samples(run.folder.samples))
+    found = samples_root(iterate_samples(run.folder.samples))
     named = (run.lineage["ledger"]["roots"]["samples"], run.last("train_config")["samples"])
     return None if named == (found, found) else "samples.txt does not have the root on record"
 

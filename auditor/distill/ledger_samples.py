@@ -12,7 +12,7 @@ from array import array
 from bisect import bisect_left
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from itertools import pairwise
+from itertools import count
 from pathlib import Path
 from typing import Any
 
@@ -29,6 +29,8 @@ from auditor.merkle import inclusion_path, leads_to_root, merkle_root, text_leaf
 from auditor.types import Array, Probe, Sample
 
 PROOF = "auditor/sample-proof/1"
+_LONGEST = 1 << 10
+"""Characters read at once: more than a line has."""
 _HEX = frozenset("0123456789abcdef")
 
 
@@ -102,9 +104,12 @@ def _turns(probe: Probe) -> Iterator[str]:
         yield probe.text
 
 
-def samples_root(digests: Sequence[str]) -> dict[str, Any]:
+def samples_root(digests: Iterable[str]) -> dict[str, Any]:
     """Return ``{"count", "root"}`` of sorted digests: what a proof is checked against."""
-    return {"count": len(digests), "root": merkle_root(text_leaf(item) for item in digests)}
+    seen = count()
+    # zip takes a number only where there is a digest, so the next one is how many there were.
+    root = merkle_root(text_leaf(item) for item, _ in zip(digests, seen, strict=False))
+    return {"count": next(seen), "root": root}
 
 
 def write_samples(path: Path, digests: Sequence[str]) -> None:
@@ -117,25 +122,36 @@ def write_samples(path: Path, digests: Sequence[str]) -> None:
         stream.writelines(f"{item}\n".encode() for item in digests)
 
 
-def read_samples(path: Path) -> list[str]:
-    """Return the digests of a samples.txt.
+def iterate_samples(path: Path) -> Iterator[str]:
+    """Yield the digests of a samples.txt, of which a line is in memory at a time.
 
     Raises:
         InputError: missing, or not sorted digests, each once: no proof can rest on it.
     """
+    before = ""
     try:
-        found = path.read_text(encoding="ascii").split("\n")[:-1]
+        with path.open(encoding="ascii") as stream:
+            # A bound, for a file without line breaks would be one line; a torn end is no digest.
+            while (line := stream.readline(_LONGEST)) and (whole := line.endswith("\n")):
+                item = line[:-1]
+                if not (before < item and is_digest(item)):
+                    break
+                yield item
+                before = item
     except (OSError, UnicodeDecodeError) as error:
         raise InputError(f"{path} cannot be read: {error}", hint="name the folder of a run") from (
             error
         )
-    ordered = all(a < b for a, b in pairwise(found))
-    if not ordered or not all(map(is_digest, found)):
+    if line and (whole or len(line) == _LONGEST):
         raise InputError(
             f"{path} is not a list of sorted digests, each once",
             hint="restore the file as the run wrote it",
         )
-    return found
+
+
+def read_samples(path: Path) -> list[str]:
+    """Return all digests of a samples.txt; InputError as `iterate_samples`."""
+    return list(iterate_samples(path))
 
 
 def is_digest(value: Any) -> bool:

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from auditor.errors import UndefinedError
-from auditor.measures._pool import control_columns, positioned_controls, probe_sums
+from auditor.measures._pool import control_columns, positioned_controls, summed_blocks
 from auditor.measures._positions import column
 from auditor.outputs import Pair
 from auditor.types import Array
@@ -26,8 +26,8 @@ class Choices:
     """(T,)."""
     suspect: Array
     """(T,)."""
-    controls: Array
-    """(K, T)."""
+    controls: tuple[Array, ...]
+    """(T,) of each."""
 
 
 def alone_and_followed(choices: Choices, probes: int) -> Array:
@@ -39,17 +39,21 @@ def alone_and_followed(choices: Choices, probes: int) -> Array:
     Raises:
         UndefinedError: the suspect shows a token at fewer than `LEAST_SHOWN` of the positions.
     """
-    ours, theirs, votes = choices.reference, choices.suspect, choices.controls
+    ours, theirs, controls = choices.reference, choices.suspect, choices.controls
     shown = theirs >= 0
     if shown.sum() < LEAST_SHOWN * len(shown):
         raise UndefinedError(
             f"the suspect shows a token of the reference at {shown.sum()} of {len(shown)} positions"
         )
-    # (T): how many controls vote as each control does; the most frequent choice has the largest
-    most = np.stack([(votes == vote).sum(axis=0) for vote in votes]).max(axis=0)
-    alone = ((votes == ours).sum(axis=0) < most) & shown
-    counts = np.stack([alone, alone & (ours == theirs)], axis=1).astype(np.float64)
-    return probe_sums(choices.probe, counts, probes)
+
+    def counts(block: slice) -> Array:
+        votes, own = np.stack([control[block] for control in controls]), ours[block]
+        # (t): how many controls vote as each control does; the most frequent choice has the largest
+        most = np.stack([(votes == vote).sum(axis=0) for vote in votes]).max(axis=0)
+        alone = ((votes == own).sum(axis=0) < most) & shown[block]
+        return np.stack([alone, alone & (own == theirs[block])], axis=1).astype(np.float64)
+
+    return summed_blocks(choices.probe, 2 * len(controls), counts, probes)
 
 
 def share_followed(counts: Array) -> float:
@@ -128,5 +132,5 @@ def first_choices(pair: tuple[Array | None, Array | None], lists: list[Array]) -
         probe=theirs["probe"],
         reference=ours["ids"][:, 0],
         suspect=theirs["ids"][:, 0],
-        controls=np.stack([rows["ids"][:, 0] for rows in known]),
+        controls=tuple(rows["ids"][:, 0] for rows in known),
     )

@@ -3,14 +3,15 @@
 import numpy as np
 
 from auditor.errors import UndefinedError
+from auditor.measures._rows import Rows, blocks, centred, held
 from auditor.types import Array
 
-_ROWS, _CELLS = 512, 1 << 20
-"""Rows of a Gram matrix, and its cells, held at once."""
+_ROWS = 512
+"""Rows of a Gram matrix held at once, and of them a block of columns."""
 _NO_SPREAD = 1e-12
 
 
-def debiased_cka(x: Array, y: Array) -> float:
+def debiased_cka(x: Rows, y: Rows) -> float:
     """Return the debiased CKA of (P, Dx) and (P, Dy), in [-1, 1].
 
     Raises:
@@ -23,11 +24,11 @@ def debiased_cka(x: Array, y: Array) -> float:
             raise UndefinedError(f"the {name} is the same for all {len(side)} probes, or all but 1")
     # |CKA| <= 1 by Cauchy-Schwarz: the unbiased HSIC is an inner product of U-centred matrices
     # (Székely & Rizzo 2014). Rounding may pass it.
-    batch = x.astype(np.float64), y.astype(np.float64)
-    return float(np.clip(cka_stream([batch]), -1.0, 1.0))
+    batches = ((x[block], y[block]) for block in blocks(x))
+    return float(np.clip(cka_stream(batches), -1.0, 1.0))
 
 
-def subset_cka(x: Array, y: Array, chosen: Array) -> Array:
+def subset_cka(x: Rows, y: Rows, chosen: Array) -> Array:
     """Return (B,): the debiased CKA on each of B subsets of the probes, (B, P) bool.
 
     The same statistic from Gram matrices: with w the indicator of a subset and K, L with a zero
@@ -40,7 +41,7 @@ def subset_cka(x: Array, y: Array, chosen: Array) -> Array:
     weight = chosen.astype(np.float64).T  # (P, B)
     if (weight.sum(axis=0) < 4).any():
         raise UndefinedError("a subset has fewer than 4 probes")
-    x, y = x - x.mean(axis=0), y - y.mean(axis=0)
+    x, y = held(centred(x)), held(centred(y))
     cross, _ = _hsic(x, y, weight)
     own_x, size_x = _hsic(x, x, weight)
     own_y, size_y = _hsic(y, y, weight)
@@ -49,32 +50,42 @@ def subset_cka(x: Array, y: Array, chosen: Array) -> Array:
     return np.clip(cross / np.sqrt(own_x * own_y), -1.0, 1.0)
 
 
-def _varies(x: Array) -> bool:
+def _varies(x: Rows) -> bool:
     """Return whether anything is left of the Gram matrix of (P, D) rows after U-centring.
 
     Where all rows but one are equal nothing is, and CKA would divide rounding by rounding.
     """
-    centred = x - x.mean(axis=0)
-    own, size = _hsic(centred, centred, np.ones((len(x), 1)))
+    around = held(centred(x))
+    own, size = _hsic(around, around, np.ones((len(x), 1)))
     return bool(own[0] > _NO_SPREAD * size[0])
 
 
-def _hsic(x: Array, y: Array, weight: Array) -> tuple[Array, Array]:
+def _hsic(x: Rows, y: Rows, weight: Array) -> tuple[Array, Array]:
     """Return (B,) unbiased HSIC (Song et al. 2012, equation 5) of weighted rows, (P, B).
 
     With it the mean product of the Gram matrices' elements, before centring.
     """
     trace, ones_k, ones_l, ones_kl = np.zeros((4, weight.shape[1]))
-    step = min(_ROWS, max(1, _CELLS // len(x)))
-    for start in range(0, len(x), step):
-        rows = np.arange(start, min(start + step, len(x)))
-        k, gram_l = x[rows] @ x.T, y[rows] @ y.T  # (R, P)
-        k[np.arange(len(rows)), rows] = gram_l[np.arange(len(rows)), rows] = 0.0
-        own, kw, lw = weight[rows], k @ weight, gram_l @ weight  # (R, B)
-        trace += (own * ((k * gram_l) @ weight)).sum(axis=0)
+    for start in range(0, len(x), _ROWS):
+        rows = slice(start, min(start + _ROWS, len(x)))
+        own, (kw, lw, klw) = weight[rows], _gram_sums(x, y, weight, rows)
+        trace += (own * klw).sum(axis=0)
         ones_k += (own * kw).sum(axis=0)
         ones_l += (own * lw).sum(axis=0)
         ones_kl += (own * kw * lw).sum(axis=0)
     m = weight.sum(axis=0)
     both = ones_k * ones_l / ((m - 1) * (m - 2))
     return (trace + both - 2 * ones_kl / (m - 2)) / (m * (m - 3)), trace / (m * (m - 1))
+
+
+def _gram_sums(x: Rows, y: Rows, weight: Array, rows: slice) -> Array:
+    """Return (3, R, B): Kw, Lw and (K*L)w of some rows, K and L with a zero diagonal."""
+    a, b = x[rows], y[rows]
+    total = np.zeros((3, len(a), weight.shape[1]))
+    for block in blocks(x):
+        k, gram_l = a @ x[block].T, b @ y[block].T  # (R, C)
+        own = np.arange(max(rows.start, block.start), min(rows.stop, block.stop))
+        at = own - rows.start, own - block.start
+        k[at] = gram_l[at] = 0.0
+        total += np.stack([table @ weight[block] for table in (k, gram_l, k * gram_l)])
+    return total

@@ -1,18 +1,17 @@
-"""Hidden states of a pair, in float64."""
+"""Hidden states of a pair, in float64, a block of probes at a time."""
 
 import numpy as np
 
+from auditor.measures._rows import Computed, widened
 from auditor.outputs import Pair
-from auditor.types import Array
 
 
-def hidden_states(pair: Pair) -> tuple[Array, Array]:
+def hidden_states(pair: Pair) -> tuple[Computed, Computed]:
     """Return the hidden states of reference and suspect, (P, D) each; the widths may differ.
 
     Raises:
         UndefinedError: the hidden states are missing.
     """
     pair.require("hidden")
-    sides = (pair.reference, pair.suspect)
-    ours, theirs = (np.array(side.hidden, dtype=np.float64) for side in sides)
+    ours, theirs = (widened(np.asarray(side.hidden)) for side in (pair.reference, pair.suspect))
     return ours, theirs

@@ -1,12 +1,13 @@
 """Shared nearest neighbours of the probes in two representations."""
 
 from auditor.errors import UndefinedError
+from auditor.measures._rows import Rows
 from auditor.types import Array
 
 K = 10
 
 
-def shared_neighbours(x: Array, y: Array) -> Array:
+def shared_neighbours(x: Rows, y: Rows) -> Array:
     """Return (P,): share of each probe's K nearest probes in x (P, Dx) that are so in y (P, Dy).
 
     Raises:

@@ -8,7 +8,7 @@ import itertools
 import numpy as np
 
 from auditor.errors import UndefinedError
-from auditor.measures._pool import probe_sums
+from auditor.measures._pool import summed_blocks
 from auditor.types import Array
 
 FEWEST = 4
@@ -38,13 +38,13 @@ def halves(families: tuple[str, ...]) -> Array:
 
 
 def residual_moments(
-    values: tuple[Array, Array, Array], families: tuple[str, ...], places: tuple[Array, Array, int]
+    values: tuple[Array, ...], families: tuple[str, ...], places: tuple[Array, Array, int]
 ) -> Array:
     """Return (P, D, 6): weight, sums, squares and products of both residuals, a division each.
 
     Args:
-        values: (T,) of the reference, (T,) of the suspect and (K, T) of the controls; where one
-            of them is not finite the place does not count.
+        values: (T,) of the reference, of the suspect and of each of the K controls; where one of
+            them is not finite the place does not count.
         families: (K,) of the controls.
         places: (T,) probe and (T,) weight of each place, and the number of probes P.
 
@@ -57,15 +57,24 @@ def residual_moments(
             f"two halves need {FEWEST}"
         )
     probe, weight, probes = places
-    stacked = np.vstack([values[0], values[1], values[2]])
-    usable: Array = np.asarray(np.isfinite(stacked).all(axis=0))
-    ours, theirs, *others = (np.where(usable, value, 0.0) for value in stacked)
-    first, rest = halves(families), np.stack(others)  # (D, K), (K, T)
-    means = [(half / half.sum(axis=1, keepdims=True)) @ rest for half in (first, ~first)]  # (D, T)
+    first = halves(families)  # (D, K)
+    shares = tuple(half / half.sum(axis=1, keepdims=True) for half in (first, ~first))
+
+    def products(block: slice) -> Array:
+        return _products(np.stack([value[block] for value in values]), shares, weight[block])
+
+    return summed_blocks(probe, 6 * len(first), products, probes)
+
+
+def _products(values: Array, shares: tuple[Array, ...], weight: Array) -> Array:
+    """Return (t, D, 6) of (2 + K, t) values, two (D, K) shares of the controls and (t,) weights."""
+    usable: Array = np.asarray(np.isfinite(values).all(axis=0))
+    ours, theirs, *others = np.where(usable, values, 0.0)
+    means = [share @ np.stack(others) for share in shares]  # (D, t)
     x, y = ours - means[0], theirs - means[1]
     products = np.stack([np.ones(x.shape), x, y, x * x, y * y, x * y], axis=-1)
-    products = products * (weight * usable)[:, None]
-    return probe_sums(probe, products.transpose(1, 0, 2), probes)
+    products *= (weight * usable)[:, None]
+    return products.transpose(1, 0, 2)
 
 
 def correlations(sums: Array) -> Array:

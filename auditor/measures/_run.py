@@ -18,6 +18,7 @@ from auditor.measures._resample import (
     half_sample_interval,
     mean_interval,
 )
+from auditor.measures._rows import present
 from auditor.outputs import OF_THE_PAIR, Pair
 from auditor.types import Array, Measurement
 
@@ -151,19 +152,18 @@ def _present(field: Field, pair: Pair) -> Array:
     count = len(pair.probes)
     if field in ("positions", "choices") and (rows := getattr(pair, field)) is not None:
         return np.bincount(rows["probe"], minlength=count) > 0
-    present = np.ones(count, dtype=bool)
+    found = np.ones(count, dtype=bool)
     if field in OF_THE_PAIR:
-        return present
+        return found
     for side in (pair.reference, pair.suspect):
         values = getattr(side, field)
         if field == "texts":
-            present &= np.array([len(replies) > 0 for replies in values])
+            found &= np.array([len(replies) > 0 for replies in values])
         elif field in ("topk", "answers"):
-            present &= np.bincount(values["probe"], minlength=count) > 0
+            found &= np.bincount(values["probe"], minlength=count) > 0
         else:
-            vectors = np.isfinite(values).all(axis=-1) & values.any(axis=-1)
-            present &= vectors.reshape(count, -1).all(axis=1)
-    return present
+            found &= present(values)
+    return found
 
 
 def _per_probe(measure: Measure, raw: Array | float, probes: int) -> Array:

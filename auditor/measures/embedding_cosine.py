@@ -4,6 +4,7 @@ import numpy as np
 
 from auditor.measures._embeddings import unit_replies
 from auditor.measures._registry import measure
+from auditor.measures._rows import blocks
 from auditor.outputs import Pair
 from auditor.types import Array
 
@@ -35,6 +36,9 @@ def embedding_cosine(pair: Pair) -> Array:
     """
     ours, theirs = unit_replies(pair)
     repeats = min(ours.shape[1], theirs.shape[1])
-    # (P, N, E) -> (P, N)
-    distance2 = np.square(ours[:, :repeats] - theirs[:, :repeats]).sum(axis=2)
-    return np.clip(1.0 - distance2 / 2.0, -1.0, 1.0).mean(axis=1)
+    found = np.empty(len(ours))
+    for block in blocks(ours):
+        x, y = ours[block][:, :repeats], theirs[block][:, :repeats]
+        distance2 = np.square(x - y).sum(axis=2)  # (b, N, E) -> (b, N)
+        found[block] = np.clip(1.0 - distance2 / 2.0, -1.0, 1.0).mean(axis=1)
+    return found

@@ -7,6 +7,7 @@ import numpy as np
 from auditor.errors import UndefinedError
 from auditor.measures._embeddings import unit_replies
 from auditor.measures._registry import measure
+from auditor.measures._rows import Rows, blocks, held
 from auditor.outputs import Pair
 from auditor.types import Array
 
@@ -62,13 +63,17 @@ def embedding_mmd(pair: Pair) -> float:
     return total / (count * (count - 1))
 
 
-def _paired_blocks(x: Array, y: Array) -> Iterator[tuple[int, Array]]:
+def _paired_blocks(x: Rows, y: Rows) -> Iterator[tuple[int, Array]]:
     """Yield (first row, rows of H with a zero diagonal): (b, P) at a time."""
     count, largest = len(x), max(x.shape[1], y.shape[1])
+    x, y = held(x), held(y)
     step = max(1, _BLOCK // (count * largest**2))
     for start in range(0, count, step):
         a, b = x[start : start + step], y[start : start + step]
-        rows = (_kernel(a, x) + _kernel(b, y)) - (_kernel(a, y) + _kernel(b, x))
+        rows = np.empty((len(a), count))
+        for block in blocks(x):
+            u, v = x[block], y[block]
+            rows[:, block] = (_kernel(a, u) + _kernel(b, v)) - (_kernel(a, v) + _kernel(b, u))
         rows[np.arange(len(rows)), np.arange(start, start + len(rows))] = 0.0
         yield start, rows
 

@@ -82,7 +82,7 @@ def _moments(pair: Pair) -> Array:
         )
     probe = np.repeat(np.arange(len(lengths)), lengths.shape[1])
     return residual_moments(
-        (ours, theirs, per_byte[2:].reshape(len(per_byte) - 2, ours.size)),
+        (ours, theirs, *per_byte[2:].reshape(len(per_byte) - 2, ours.size)),
         tuple(families[name] for name in crossing.scorers[1:]),
         (probe, np.where(counts, lengths, 0.0).ravel(), len(pair.probes)),
     )

@@ -63,7 +63,7 @@ def _moments(pair: Pair) -> Array:
     controls = positioned_controls(pair, FEWEST)
     probe = column(pair, "probe")
     return residual_moments(
-        (column(pair, "logp_a"), column(pair, "logp_b"), control_columns(controls, "logp_b")),
+        (column(pair, "logp_a"), column(pair, "logp_b"), *control_columns(controls, "logp_b")),
         tuple(control.family for control in controls),
-        (probe, np.ones(len(probe)), len(pair.probes)),
+        (probe, np.broadcast_to(1.0, len(probe)), len(pair.probes)),
     )

@@ -3,7 +3,7 @@
 from collections.abc import Iterator
 from typing import Any
 
-from auditor.failed import failed_rows
+from auditor.failed import failed_rows, failure_words
 from auditor.report.findings import Findings
 from auditor.report.measure_titles import measure_title
 from auditor.report.parts import Cell, Grid, Part
@@ -101,12 +101,15 @@ def _facts(findings: Findings) -> Iterator[tuple[str, str]]:
 
 
 def _tried(findings: Findings) -> str:
-    failed = [row["name"] for row in failed_rows(findings.case)]
+    failed: dict[str, list[str]] = {}
+    for row in failed_rows(findings.case):
+        failed.setdefault(failure_words(row["spec"]), []).append(row["name"])
     roles = [subject["role"] for subject in plan_subjects(findings)]
-    suspects = counted(roles.count("suspect") - len(failed), "suspect")
+    tried_not = sum(map(len, failed.values()))
+    suspects = counted(roles.count("suspect") - tried_not, "suspect")
     tried = f"{suspects} and 1 reference, all of them listed below"
-    if failed:
-        tried += f"; {', '.join(failed)} could not be loaded"
+    for words, names in failed.items():
+        tried += f"; {', '.join(names)} {words}"
     return f"{tried}; others are not in this case"
 
 

@@ -101,7 +101,7 @@ def test_without_a_list_one_that_cannot_be_loaded_costs_no_other_its_findings(re
 
 def test_where_no_suspect_can_be_loaded_it_is_an_error(registry):
     error = failure(scanned(registry, "--json", names=("lacking",)))
-    assert "none of 1 suspects can be loaded" in error["message"]
+    assert "none of 1 suspects can be loaded or asked" in error["message"]
     assert error["hint"]
     assert not (registry.parent / "case" / "data" / "statistics.json").exists()
 

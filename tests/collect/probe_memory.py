@@ -1,6 +1,8 @@
 """Run as a process of its own: audit tiny models on argv[1] probes; print the peaks of its stages.
 
-    python tests/collect/probe_memory.py PROBES FOLDER [ENCODER]
+    python tests/collect/probe_memory.py PROBES FOLDER [ENCODER [CONTROLS]]
+
+ENCODER "" stands for none; CONTROLS are 2 unless said, from 4 on residuals are measured.
 
 Peaks are resident memory of this process in bytes (VmHWM, reset before each: Linux, proc(5));
 pages of mapped files count while they are in memory. ``"own"`` holds the same without them, as
@@ -27,7 +29,12 @@ from auditor.types import Decoding
 STATUS = Path("/proc/self/status")
 MARK = Path("/proc/self/clear_refs")
 REFERENCE, SUSPECT = "tiny:zoo/reference-00", "tiny:zoo/same-data-00"
-CONTROLS = ("tiny:zoo/same-data-01", "tiny:zoo/other-stories-01")
+CONTROLS = (
+    "tiny:zoo/same-data-01",
+    "tiny:zoo/other-stories-01",
+    "tiny:zoo/same-data-02",
+    "tiny:zoo/other-stories-02",
+)
 
 
 def resident(field: str) -> int:
@@ -85,7 +92,7 @@ def write_suite(path: Path, probes: int) -> Path:
     return path
 
 
-def measured(probes: int, folder: Path, encoder: str | None) -> dict[str, Any]:
+def measured(probes: int, folder: Path, encoder: str | None, controls: int = 2) -> dict[str, Any]:
     """Audit, and return the peaks in bytes, the seconds and the bytes of the case."""
     import torch
 
@@ -95,7 +102,7 @@ def measured(probes: int, folder: Path, encoder: str | None) -> dict[str, Any]:
         command="compare",
         reference=REFERENCE,
         suspects=(SUSPECT,),
-        controls=tuple(ControlSpec(spec=spec) for spec in CONTROLS),
+        controls=tuple(ControlSpec(spec=spec) for spec in CONTROLS[:controls]),
         suites=(str(write_suite(folder / "suite.jsonl", probes)),),
         probes=None,
         decoding=Decoding(max_new_tokens=16),
@@ -118,6 +125,6 @@ def measured(probes: int, folder: Path, encoder: str | None) -> dict[str, Any]:
 
 
 if __name__ == "__main__":
-    encoder = sys.argv[3] if len(sys.argv) > 3 else None
-    found = measured(int(sys.argv[1]), Path(sys.argv[2]), encoder)
+    encoder = sys.argv[3] if len(sys.argv) > 3 else ""
+    found = measured(int(sys.argv[1]), Path(sys.argv[2]), encoder or None, *map(int, sys.argv[4:]))
     sys.stdout.write(json.dumps(found) + "\n")

@@ -14,6 +14,7 @@ from auditor.canon import digest
 from auditor.distill.documents import Sources, document_digest, prompt_digest, split_holdout
 from auditor.distill.ledger_samples import (
     batch_digest,
+    iterate_samples,
     prove,
     read_samples,
     read_sequences,
@@ -130,8 +131,9 @@ def test_no_proof_about_what_is_no_digest(sample: str) -> None:
         lambda d: [d[0], d[0], d[1]],
         lambda d: [*d, "sha256:xyz"],
         lambda d: [*d, "ü"],
+        lambda d: [*d, "x" * 5000],
     ],
-    ids=["unsorted", "twice", "no digest", "no ascii"],
+    ids=["unsorted", "twice", "no digest", "no ascii", "long"],
 )
 def test_a_list_that_is_not_sorted_digests_is_refused(tmp_path: Path, content: Any) -> None:
     path = tmp_path / "samples.txt"
@@ -140,6 +142,47 @@ def test_a_list_that_is_not_sorted_digests_is_refused(tmp_path: Path, content: A
         read_samples(path)
     with pytest.raises(InputError, match="cannot be read"):
         read_samples(tmp_path / "absent.txt")
+
+
+def test_a_torn_end_is_no_digest_and_no_list_has_no_digest(tmp_path: Path) -> None:
+    path, digests = tmp_path / "samples.txt", digests_of(3)
+    path.write_text("\n".join(digests))  # the last line was not ended
+    assert read_samples(path) == digests[:2]
+    path.write_text("")
+    assert read_samples(path) == []
+    assert samples_root(iterate_samples(path)) == {"count": 0, "root": hashlib.sha256().hexdigest()}
+
+
+def test_a_file_without_line_breaks_is_not_read_whole(tmp_path: Path) -> None:
+    path = tmp_path / "samples.txt"
+    path.write_bytes(b"a" * (1 << 24))
+
+    def refused() -> None:
+        with pytest.raises(InputError, match="not a list"):
+            read_samples(path)
+
+    assert _peak(refused) < 1 << 20
+
+
+def test_the_root_of_a_file_is_had_without_its_digests_in_memory(tmp_path: Path) -> None:
+    path = tmp_path / "samples.txt"
+    write_samples(path, digests := digests_of(5000))
+    expected = samples_root(digests)
+    del digests
+    found: dict[str, Any] = {}
+    # 5,000 digests of 72 characters take 0.6 MB as strings.
+    assert _peak(lambda: found.update(samples_root(iterate_samples(path)))) < 100_000
+    assert found == expected
+    assert found["count"] == 5000
+
+
+def _peak(work: Any) -> int:
+    tracemalloc.start()
+    try:
+        work()
+        return tracemalloc.get_traced_memory()[1]
+    finally:
+        tracemalloc.stop()
 
 
 def test_samples_are_texts_turns_answers_and_prompts_of_the_training_part(tmp_path: Path) -> None:
