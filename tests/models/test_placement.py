@@ -200,12 +200,12 @@ def test_a_gguf_file_is_loaded_whole(spec):
 
 
 def test_a_model_on_the_disk_is_not_changed_in_place(folders, spread):
-    from auditor.collect.coarse_copies import LEARNED, coarsen
+    from auditor.collect.coarse_copies import FORECAST, coarsen
     from auditor.errors import AccessError
 
     model = spread(folders["llama"], {"model.layers.1": "disk", "": "cpu"})
     with pytest.raises(AccessError, match="partly on the disk"):
-        coarsen(model, LEARNED[0])
+        coarsen(model, FORECAST)
 
 
 def test_training_takes_no_map(folders):
