@@ -2,6 +2,8 @@
 
 ``python tests/models/throughput.py [LIMIT SECONDS ROUNDS]...``: three numbers a row of the table,
 requests at once, seconds of a reply, and rounds. Calls with and without recording take turns.
+``python tests/models/throughput.py served FOLDER LIMIT ROUNDS``: `transformers serve` with the
+model of a folder instead, which tells no times of its own.
 """
 
 import contextlib
@@ -29,6 +31,8 @@ from auditor.types import Decoding, Message, Probe
 WAVES = 12
 """Requests of a round, in multiples of the limit."""
 DECODING = Decoding(temperature=1.0, max_new_tokens=48)
+SHORT = Decoding(temperature=1.0, max_new_tokens=8)
+"""Of a real server."""
 
 
 @dataclass(frozen=True)
@@ -104,11 +108,21 @@ def probes(count: int) -> list[Probe]:
     ]
 
 
-def bare(url: str, limit: int, asked: Sequence[Probe]) -> Spent:
+def bare(
+    url: str,
+    limit: int,
+    asked: Sequence[Probe],
+    model: str = "waiting",
+    decoding: Decoding = DECODING,
+) -> Spent:
     """Return the time in which as many threads as the limit post the same bodies."""
-    bodies = [canonical_json(request_body(p, "waiting", DECODING, 0, None)[1]) for p in asked]
+    bodies = [canonical_json(request_body(p, model, decoding, 0, None)[1]) for p in asked]
     limits = httpx.Limits(max_connections=limit, max_keepalive_connections=limit)
-    with httpx.Client(limits=limits, timeout=60) as client, ThreadPoolExecutor(limit) as pool:
+    headers = {"content-type": "application/json"}
+    with (
+        httpx.Client(limits=limits, timeout=300, headers=headers) as client,
+        ThreadPoolExecutor(limit) as pool,
+    ):
         clock = _Clock()
         for reply in pool.map(
             lambda body: client.post(url + "/chat/completions", content=body), bodies
@@ -117,14 +131,21 @@ def bare(url: str, limit: int, asked: Sequence[Probe]) -> Spent:
         return clock.spent()
 
 
-def recorded(url: str, limit: int, asked: Sequence[Probe], log: Path) -> Spent:
+def recorded(
+    url: str,
+    limit: int,
+    asked: Sequence[Probe],
+    log: Path,
+    model: str = "waiting",
+    decoding: Decoding = DECODING,
+) -> Spent:
     """Return the time in which collection has the same replies in its log."""
-    spec = parse(f"openai:waiting?base_url={url}&concurrency={limit}")
-    model = open_server(spec, log=ExchangeLog(log))
+    spec = parse(f"openai:{model}?base_url={url}&concurrency={limit}")
+    server = open_server(spec, log=ExchangeLog(log))
     clock = _Clock()
-    done = sum(model.fetch(asked, 1, DECODING, 0))
+    done = sum(server.fetch(asked, 1, decoding, 0))
     spent = clock.spent()
-    model.close()
+    server.close()
     if done != len(asked):
         raise RuntimeError(f"{done} of {len(asked)} replies")
     return spent
@@ -183,8 +204,38 @@ def measure(limit: int, seconds: float, rounds: int) -> Throughput:
     )
 
 
+def served(folder: Path, limit: int, rounds: int) -> str:
+    """Return a line of what a real server was kept busy, as the client saw it."""
+    from proxy_process import TransformersServer
+
+    server, asked = TransformersServer(folder), probes(6 * limit)
+    server.start()
+    url, ratios, shares, seconds = f"{server.root}/v1", [], [], []
+    try:
+        bare(url, limit, asked, server.model, SHORT)  # the first requests load the model
+        for number in range(rounds):
+            without = bare(url, limit, asked, server.model, SHORT)
+            with tempfile.TemporaryDirectory() as scratch:
+                log = Path(scratch) / f"{number}.jsonl"
+                kept = recorded(url, limit, asked, log, server.model, SHORT)
+                times = exchanges(log)
+            ratios.append(kept.seconds / without.seconds - 1)
+            shares.append(share(times, limit))
+            seconds += [went - came for came, went in times]
+    finally:
+        server.kill()
+    return (
+        f"{limit} at once, {statistics.median(seconds):.2f} s a reply: in flight {min(shares):.1%} "
+        f"in the worst round, recording {statistics.median(ratios):+.1%} "
+        f"({min(ratios):+.1%} to {max(ratios):+.1%})\n"
+    )
+
+
 def main(words: Sequence[str]) -> None:
     """Print a table."""
+    if words and words[0] == "served":
+        sys.stdout.write(served(Path(words[1]), int(words[2]), int(words[3])))
+        return
     rows = words or ["8", "0.1", "5"]
     sys.stdout.write(
         "| limit | reply s | at the server, worst | median | bare client | sent, worst "
