@@ -5,6 +5,7 @@ from collections.abc import Iterator
 
 import numpy as np
 
+from auditor.canon import digest
 from auditor.collect.suite import load_suite
 from auditor.types import Message, Probe
 
@@ -57,10 +58,10 @@ def edited(probe: Probe, count: int, draw: np.random.RandomState) -> list[Probe]
     return [
         dataclasses.replace(
             probe,
-            id=f"{probe.id}.{number}",
+            id=f"{probe.id}.{digest(text.encode())[7:15]}",  # one probe may be edited again
             messages=(*before, dataclasses.replace(last, content=text)),
         )
-        for number, text in enumerate(different)
+        for text in different
     ]
 
 

@@ -3,12 +3,12 @@
 import copy
 import hashlib
 import json
-import tracemalloc
 from pathlib import Path
 from typing import Any
 
 import pytest
 from distill_world import listed_rows, random_sequences
+from traced_memory import peak
 
 from auditor.canon import digest
 from auditor.distill.documents import Sources, document_digest, prompt_digest, split_holdout
@@ -161,7 +161,7 @@ def test_a_file_without_line_breaks_is_not_read_whole(tmp_path: Path) -> None:
         with pytest.raises(InputError, match="not a list"):
             read_samples(path)
 
-    assert _peak(refused) < 1 << 20
+    assert peak(refused) < 1 << 20
 
 
 def test_the_root_of_a_file_is_had_without_its_digests_in_memory(tmp_path: Path) -> None:
@@ -171,18 +171,9 @@ def test_the_root_of_a_file_is_had_without_its_digests_in_memory(tmp_path: Path)
     del digests
     found: dict[str, Any] = {}
     # 5,000 digests of 72 characters take 0.6 MB as strings.
-    assert _peak(lambda: found.update(samples_root(iterate_samples(path)))) < 100_000
+    assert peak(lambda: found.update(samples_root(iterate_samples(path)))) < 100_000
     assert found == expected
     assert found["count"] == 5000
-
-
-def _peak(work: Any) -> int:
-    tracemalloc.start()
-    try:
-        work()
-        return tracemalloc.get_traced_memory()[1]
-    finally:
-        tracemalloc.stop()
 
 
 def test_samples_are_texts_turns_answers_and_prompts_of_the_training_part(tmp_path: Path) -> None:
@@ -265,15 +256,14 @@ def test_reading_sequences_keeps_little_beside_what_it_returns(tmp_path):
             row = {"sequence": f"{number:064x}", "inputs": 7, "targets": 6}
             lines.write(json.dumps(row) + "\n")
         lines.write('{"sequence": "torn')
-    tracemalloc.start()
-    listed = read_sequences(path)
-    _, peak = tracemalloc.get_traced_memory()
-    tracemalloc.stop()
+    read = []
+    most = peak(lambda: read.append(read_sequences(path)))
+    (listed,) = read
     assert len(listed.keys) == rows
     assert listed.keys[-1] == (rows - 1).to_bytes(32, "big")
     assert (listed.lengths.sum(), listed.targets.sum()) == (7 * rows, 6 * rows)
     # A key takes 65 bytes and 8 in the list, two numbers 16, twice while they are copied.
-    assert peak < 150 * rows
+    assert most < 150 * rows
 
 
 @pytest.mark.parametrize("number", [2**63, "many", None])

@@ -1,11 +1,11 @@
 """Measures of vectors and of residuals work in blocks: the same values, and no whole copy."""
 
-import tracemalloc
 from dataclasses import replace
 
 import numpy as np
 import pytest
 from measure_worlds import P, blend, pair_of, subject
+from traced_memory import peak
 
 from auditor import outputs
 from auditor.kernels import mutual_knn, neighbours
@@ -102,15 +102,6 @@ def mapped_pair(folder, count):
             )
         )
     return Pair(reference=sides[0], suspect=sides[1])
-
-
-def peak(work):
-    tracemalloc.start()
-    try:
-        work()
-        return tracemalloc.get_traced_memory()[1]
-    finally:
-        tracemalloc.stop()
 
 
 @pytest.mark.parametrize(
