@@ -88,6 +88,7 @@ def write_suite(path: Path, probes: int) -> Path:
         said = f"Tell me of number {number} and of what comes {number % 7} places after it."
         asked = {"messages": [{"role": "user", "content": said}]} if number % 3 else {"text": said}
         rows.append({"id": f"p-{number:05d}", "category": ("story", "end")[number % 2], **asked})
+    path.parent.mkdir(parents=True, exist_ok=True)
     path.write_text("".join(json.dumps(row) + "\n" for row in rows))
     return path
 
