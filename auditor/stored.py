@@ -182,19 +182,21 @@ def iterate_records(case: Case, subject: str) -> Iterator[dict[str, Any]]:
         path = case.records(subject, suite.id)
         if not path.is_file():
             raise CaseError(f"{path} is missing", hint="collect the case first")
-        expected = [(probe.id, repeat) for probe in suite.probes for repeat in range(repeats)]
-        rows = 0
+        planned, rows = len(suite.probes) * repeats, 0
         hidden = withheld_lines(case).get(path.relative_to(case.data).as_posix(), {})
         for _, row in chained_lines(path, hidden):
-            if row["seq"] in hidden and rows < len(expected):
-                row = withheld_record(row, subject, suite.id, expected[rows])
+            if rows >= planned:
+                raise CaseError(f"{path}: line {rows + 1} is not what the plan asks for")
+            expected = (suite.probes[rows // repeats].id, rows % repeats)
+            if row["seq"] in hidden:
+                row = withheld_record(row, subject, suite.id, expected)
             found = (row["probe_id"], row["repeat"])
-            if rows >= len(expected) or found != expected[rows] or row["subject"] != subject:
+            if found != expected or row["subject"] != subject:
                 raise CaseError(f"{path}: line {rows + 1} is not what the plan asks for")
             rows += 1
             yield row
-        if rows != len(expected):
-            raise CaseError(f"{path} holds {rows} of {len(expected)} records")
+        if rows != planned:
+            raise CaseError(f"{path} holds {rows} of {planned} records")
 
 
 def read_records(case: Case, subject: str) -> tuple[dict[str, Any], ...]:

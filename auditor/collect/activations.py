@@ -32,13 +32,18 @@ def chosen_positions(texts: Sequence[ForcedText], limit: int = POSITIONS) -> dic
     """Return up to `limit` scored positions, spread over the probes: {probe: (n,) int64}.
 
     Every text gives as many as the others, or all that it has; within a text they are evenly
-    spaced. Only scored positions: those of a chat template say the same in every probe.
+    spaced. Only scored positions: those of a chat template say the same in every probe. Probes
+    without any are left out.
     """
     shares = _shares([text.scored for text in texts], limit)
     return {
         text.probe: text.first + np.linspace(0, text.scored - 1, share).round().astype(np.int64)
         for text, share in zip(texts, shares, strict=True)
+        if share
     }
+
+
+_NOWHERE = np.zeros(0, dtype=np.int64)
 
 
 def _shares(available: Sequence[int], limit: int) -> list[int]:
@@ -81,7 +86,7 @@ class NeuronActivations:
 
     def count(self, text: ForcedText) -> int:
         """Return the number of chosen positions."""
-        return len(self._chosen[text.probe])
+        return len(self._chosen.get(text.probe, _NOWHERE))
 
     def rows(self, batch: ForcedBatch, start: int) -> Array:
         """Return (n, all neurons) of the batch that was watched last."""
@@ -113,7 +118,7 @@ class NeuronActivations:
 
     def _hook(self, number: int, batch: Sequence[ForcedText]) -> Any:
         longest = max(len(text.token_ids) for text in batch)
-        places = [self._chosen[text.probe] for text in batch]
+        places = [self._chosen.get(text.probe, _NOWHERE) for text in batch]
         columns = np.concatenate(places)
         rows = np.repeat(np.arange(len(batch)), [len(one) for one in places])
 

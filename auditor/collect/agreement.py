@@ -5,6 +5,7 @@ kept in ``work/``, without loss, and logits exist only for a chunk of positions.
 """
 
 import json
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -33,7 +34,7 @@ _FEWEST_POSITIONS = 256
 class KeptStates:
     """The reference's final hidden states at the scored positions, in the order of the batches."""
 
-    def __init__(self, case: Case, reference: str, texts: list[ForcedText], head: Head) -> None:
+    def __init__(self, case: Case, reference: str, texts: Sequence[ForcedText], head: Head) -> None:
         rows = sum(text.scored for text in texts)
         stored = stored_type(head.weight)
         self.writer = ArrayWriter(
@@ -53,7 +54,7 @@ class KeptStates:
 class PositionAgreement:
     """Rows of ``arrays/agreement/<suspect>.npy``: the reference against another model."""
 
-    def __init__(self, case: Case, names: tuple[str, str], texts: list[ForcedText], head: Head):
+    def __init__(self, case: Case, names: tuple[str, str], texts: Sequence[ForcedText], head: Head):
         """Open the array of `names` (reference, suspect); `head` is the suspect's."""
         from auditor.kernels import Workspace
 

@@ -12,6 +12,9 @@ from auditor.collect.store import Appender, Closing, complete, part_path
 from auditor.errors import CaseError
 from auditor.types import Array
 
+_BLOCK = 1 << 16
+"""Rows read or copied at a time."""
+
 
 class ArrayWriter(Closing):
     """A ``.npy`` file (format 1.0) that grows by whole batches of rows.
@@ -82,9 +85,13 @@ class ArrayWriter(Closing):
 
     def column(self, name: str) -> Array:
         """Return one column of the rows written so far."""
+        values = np.empty(self.rows, dtype=self.dtype[name])
         with self._part.open("rb") as stream:
             stream.seek(len(self._header))
-            return np.fromfile(stream, dtype=self.dtype, count=self.rows)[name].copy()
+            for start in range(0, len(values), _BLOCK):
+                part = values[start : start + _BLOCK]
+                part[:] = np.fromfile(stream, dtype=self.dtype, count=len(part))[name]
+        return values
 
     def append(self, rows: npt.ArrayLike) -> None:
         """Write a batch of rows and flush it to the disk.
@@ -99,6 +106,15 @@ class ArrayWriter(Closing):
         if self._rows is not None and self.rows + len(block) > self._rows:
             raise ValueError(f"{self.rows + len(block)} rows, the array has {self._rows}")
         self._file.write(block.tobytes())
+
+    def copy(self, source: "ArrayReader") -> None:
+        """Write all rows of another array.
+
+        Raises:
+            StorageError, ValueError: as `append`.
+        """
+        for start in range(0, source.shape[0], _BLOCK):
+            self.append(source.read(start, min(start + _BLOCK, source.shape[0])))
 
     def finish(self) -> None:
         """Give the array its final name.
@@ -141,6 +157,12 @@ class ArrayReader:
             np.lib.format.read_magic(stream)
             self.shape, _, self.dtype = np.lib.format.read_array_header_1_0(stream)
             self._start = stream.tell()
+
+    def distinct(self, name: str) -> Array:
+        """Return the different values of a column, in order."""
+        starts = range(0, self.shape[0], _BLOCK)
+        parts = (self.read(at, min(at + _BLOCK, self.shape[0]))[name] for at in starts)
+        return np.unique(np.concatenate([np.zeros(0, self.dtype[name]), *map(np.unique, parts)]))
 
     def read(self, start: int, stop: int) -> Array:
         """Return rows start to stop."""

@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from auditor.collect.arrays import ArrayReader, ArrayWriter
+from auditor.collect.arrays import ArrayWriter
 from auditor.collect.collection import Collection
 from auditor.collect.crossed_replies import score_replies, scored_path
 from auditor.collect.replies import Replies, read_replies
@@ -185,8 +185,7 @@ def _attempt(
 
 def _place(run: Collection, scorer: str, replies: Replies) -> str | None:
     """Put the scores in order of author, probe and repeat; return why there are none."""
-    source = ArrayReader(scored_path(run.case, scorer))
-    scored = source.read(0, source.shape[0])
+    scored = np.load(scored_path(run.case, scorer), mmap_mode="r", allow_pickle=False)
     if not (scored["tokens"] > 0).any():
         return f"{scorer} can read none of the {replies.total} different replies"
     with ArrayWriter(run.case.array("crossing", scorer), CROSSING, None) as writer:

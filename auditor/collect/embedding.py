@@ -1,6 +1,8 @@
 """Sentence embeddings of every reply; each distinct text is embedded once, by digest."""
 
-from collections.abc import Iterator, Sequence
+import hashlib
+from array import array
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
@@ -11,10 +13,15 @@ from auditor.canon import digest, json_digest
 from auditor.case import Case
 from auditor.collect.arrays import ArrayReader, ArrayWriter
 from auditor.collect.collection import Collection
+from auditor.collect.on_disk import OnDisk
 from auditor.stored import iterate_records
 from auditor.types import Array
 
 _BATCH = 256
+_NONE = -1
+_DIGEST = 8
+"""Bytes of a text's digest: of 10**6 different texts two have the same with a probability of
+3 * 10**-8."""
 
 
 class Encoder(Protocol):
@@ -30,25 +37,59 @@ class Encoder(Protocol):
         ...
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, eq=False)
 class DistinctTexts:
     """The different replies of all subjects, in the order of first appearance."""
 
-    texts: list[str]
-    row_of: dict[str, int]
-    """Row of a text by its digest."""
+    firsts: Array
+    """(n,) int64: which of all replies each was first."""
+    rows: Mapping[str, Array]
+    """(P * N,) int64 of each subject: which text each of its records holds, -1 for none."""
+    key: str
+    """Digest of all."""
+    _said: Sequence[str]
+
+    def __len__(self) -> int:
+        return len(self.firsts)
+
+    def texts(self, start: int, stop: int) -> list[str]:
+        """Return some of the texts, from the disk."""
+        return [self._said[reply] for reply in self.firsts[start:stop].tolist()]
 
 
 def distinct_texts(case: Case, subjects: Sequence[str]) -> DistinctTexts:
-    """Return every reply of the subjects once."""
-    found = DistinctTexts([], {})
-    for subject in subjects:
-        for record in iterate_records(case, subject):
-            key = digest(record["text"].encode())
-            if record["outcome"] != "error" and key not in found.row_of:
-                found.row_of[key] = len(found.texts)
-                found.texts.append(record["text"])
-    return found
+    """Return every reply of the subjects once.
+
+    Raises:
+        CaseError: a record is missing or was changed.
+        StorageError: there is no room for a copy of the texts.
+    """
+    digests, given = array("Q"), array("b")
+
+    def said() -> Iterator[str]:
+        for record in (one for subject in subjects for one in iterate_records(case, subject)):
+            given.append(record["outcome"] != "error")
+            if given[-1]:
+                content = hashlib.sha256(record["text"].encode()).digest()
+                digests.append(int.from_bytes(content[:_DIGEST], "big"))
+                yield record["text"]
+
+    texts = OnDisk(case.work, said(), str.encode, bytes.decode)
+    firsts, places = _first_appearance(np.array(digests, dtype=np.uint64))
+    rows = np.full(len(given), _NONE, dtype=np.int64)
+    rows[np.array(given, dtype=bool)] = places
+    by_subject = dict(zip(subjects, rows.reshape(len(subjects), -1), strict=True))
+    key = digest(np.array(digests, dtype=np.uint64)[firsts].tobytes())
+    return DistinctTexts(firsts, by_subject, key, texts)
+
+
+def _first_appearance(values: Array) -> tuple[Array, Array]:
+    """Return where each of the different values came first, and which of them each value is."""
+    _, first, inverse = np.unique(values, return_index=True, return_inverse=True)
+    order = np.argsort(first)
+    place = np.empty(len(order), dtype=np.int64)
+    place[order] = np.arange(len(order))
+    return first[order], place[inverse]
 
 
 def embed_texts(run: Collection, found: DistinctTexts, encoder: Encoder) -> Iterator[int]:
@@ -59,14 +100,14 @@ def embed_texts(run: Collection, found: DistinctTexts, encoder: Encoder) -> Iter
     """
     path = _cache(run.case, found, encoder)
     if path.is_file():
-        yield len(found.texts)
+        yield len(found)
         return
-    width, total = encoder.ref["dimension"], len(found.texts)
+    width, total = encoder.ref["dimension"], len(found)
     with ArrayWriter(path, np.float32, total, (width,)) as writer:
         done = writer.resume([min(end, total) for end in range(0, total + _BATCH, _BATCH)])
         run.log_cut(path, writer.cut)
         for start in range(0, total, _BATCH):
-            batch = found.texts[start : start + _BATCH]
+            batch = found.texts(start, start + _BATCH)
             if start >= done:
                 writer.append(encoder.embed(batch))
             yield len(batch)
@@ -85,27 +126,19 @@ def place_embeddings(case: Case, subject: str, found: DistinctTexts, encoder: En
     if path.is_file():
         return
     source = ArrayReader(_cache(case, found, encoder))
-    rows = [_row(record, found) for record in iterate_records(case, subject)]
-    width = source.shape[1]
+    rows, width = found.rows[subject], source.shape[1]
     with ArrayWriter(path, np.float32, len(rows), (width,)) as writer:
         writer.resume([0])
         for start in range(0, len(rows), _BATCH):
             picked = rows[start : start + _BATCH]
             block = np.full((len(picked), width), np.nan, dtype=np.float32)
-            for place, row in enumerate(picked):
-                if row is not None:
-                    block[place] = source.read(row, row + 1)[0]
+            for place in np.flatnonzero(picked != _NONE).tolist():
+                block[place] = source.read(picked[place], picked[place] + 1)[0]
             writer.append(block)
         writer.finish()
 
 
-def _row(record: dict[str, str], found: DistinctTexts) -> int | None:
-    if record["outcome"] == "error":
-        return None
-    return found.row_of[digest(record["text"].encode())]
-
-
 def _cache(case: Case, found: DistinctTexts, encoder: Encoder) -> Path:
     # Named after what is in it: another encoder or other texts never meet these vectors.
-    key = json_digest([encoder.ref, list(found.row_of)]).removeprefix("sha256:")[:16]
+    key = json_digest([encoder.ref, found.key]).removeprefix("sha256:")[:16]
     return case.work / "embeddings" / f"{key}.npy"

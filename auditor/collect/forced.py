@@ -1,6 +1,6 @@
 """The teacher-forced pass of one subject: what is kept of it, and why something is missing."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, field
 
@@ -125,14 +125,14 @@ def _same_vocabulary(run: Collection, model: Model) -> bool:
     return own is not None and own == read_refs(run.case)[run.reference].tokenizer_digest
 
 
-def _texts(run: Collection, model: Model, name: str) -> list[ForcedText]:
+def _texts(run: Collection, model: Model, name: str) -> Sequence[ForcedText]:
     if name == run.reference or _same_vocabulary(run, model):
         return reference_sequences(run.case, run.reference, run.longest_text)
     return own_sequences(model, run.case, run.reference, run.longest_text)
 
 
 def _tap(
-    run: Collection, model: Model, name: str, texts: list[ForcedText], missing: dict[str, str]
+    run: Collection, model: Model, name: str, texts: Sequence[ForcedText], missing: dict[str, str]
 ) -> NeuronActivations | None:
     """Return what catches the activations of the neurons; None, with the reason, where nothing."""
     if "positions" in missing or run.access_reason(model.ref, Access.WEIGHTS):
@@ -148,7 +148,7 @@ def _tap(
 class _Wanted:
     name: str
     what: list[str]
-    texts: list[ForcedText]
+    texts: Sequence[ForcedText]
     tap: NeuronActivations | None
 
 

@@ -5,7 +5,7 @@ vocabulary runs through the same batches in the same order: a copy of the refere
 the same bits, and a cut run repeats the cut batch.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Protocol
@@ -14,6 +14,7 @@ import numpy as np
 
 from auditor.collect.arrays import ArrayWriter
 from auditor.collect.collection import Collection
+from auditor.collect.on_disk import Batches
 from auditor.collect.sequences import ForcedText
 from auditor.models.base import Model
 from auditor.models.batching import plan_batches
@@ -147,13 +148,12 @@ class _Unwritten:
         self._tokens = self._bytes = 0
 
 
-def forced_batches(texts: Sequence[ForcedText], batch_tokens: int) -> list[list[ForcedText]]:
+def forced_batches(texts: Sequence[ForcedText], batch_tokens: int) -> Batches[ForcedText]:
     """Return the sequences by forward pass."""
-    plan = plan_batches([len(text.token_ids) for text in texts], batch_tokens)
-    return [[texts[index] for index in batch] for batch in plan]
+    return Batches(texts, plan_batches([len(text.token_ids) for text in texts], batch_tokens))
 
 
-def batch_ends(product: Product, batches: Sequence[Sequence[ForcedText]]) -> list[int]:
+def batch_ends(product: Product, batches: Iterable[Sequence[ForcedText]]) -> list[int]:
     """Return the number of rows of a product after each batch."""
     counts = [sum(product.count(text) for text in batch) for batch in batches]
     return np.cumsum(counts, dtype=np.int64).tolist()

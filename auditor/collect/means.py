@@ -13,12 +13,13 @@ from auditor.collect.sequences import ForcedText
 from auditor.types import Array
 
 _BLOCK = 1024
+_NONE = -1
 
 
 class MeanStates:
     """Mean states in the order of the batches, kept in ``work/`` until `place_means`."""
 
-    def __init__(self, case: Case, subject: str, texts: list[ForcedText], width: int) -> None:
+    def __init__(self, case: Case, subject: str, texts: Sequence[ForcedText], width: int) -> None:
         self.writer = ArrayWriter(means_path(case, subject), np.float32, len(texts), (width,))
 
     def count(self, text: ForcedText) -> int:
@@ -50,19 +51,16 @@ def place_means(run: Collection, subject: str, texts: Sequence[ForcedText], prob
         StorageError: the disk is full.
     """
     source = ArrayReader(means_path(run.case, subject))
-    order = [
-        text.probe for batch in forced_batches(texts, run.plan["batch_tokens"]) for text in batch
-    ]
-    row_of = {probe: row for row, probe in enumerate(order)}
+    batches = forced_batches(texts, run.plan["batch_tokens"])
+    row_of = np.full(probes, _NONE, dtype=np.int64)
+    row_of[[text.probe for batch in batches for text in batch]] = np.arange(len(texts))
     width = source.shape[1]
     with ArrayWriter(run.case.array("hidden", subject), np.float32, probes, (width,)) as writer:
         writer.resume([0])
         for start in range(0, probes, _BLOCK):
-            stop = min(start + _BLOCK, probes)
-            block = np.full((stop - start, width), np.nan, dtype=np.float32)
-            for probe in range(start, stop):
-                if probe in row_of:
-                    row = row_of[probe]
-                    block[probe - start] = source.read(row, row + 1)[0]
+            rows = row_of[start : start + _BLOCK]
+            block = np.full((len(rows), width), np.nan, dtype=np.float32)
+            for place in np.flatnonzero(rows != _NONE).tolist():
+                block[place] = source.read(rows[place], rows[place] + 1)[0]
             writer.append(block)
         writer.finish()

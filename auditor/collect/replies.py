@@ -5,16 +5,14 @@ The texts lie in an unnamed file of ``work/``; memory holds some tens of bytes a
 
 import hashlib
 import os
-import tempfile
-import weakref
 from collections.abc import Iterator
 from dataclasses import dataclass
 from itertools import accumulate
-from pathlib import Path
 
 import numpy as np
 
 from auditor.case import Case, storage_errors
+from auditor.collect.on_disk import Unnamed
 from auditor.failed import failed_names
 from auditor.stored import iterate_records
 from auditor.types import Array
@@ -39,7 +37,7 @@ class Replies:
     """(total,) int64: the row of `_ends` where each different reply was given first."""
     _ends: Array
     """(A * P * N + 1,) int64: byte of the file after the text of each reply, by author."""
-    _file: "_Unnamed"
+    _file: Unnamed
 
     def texts(self, probe: int) -> tuple[str, ...]:
         """Return the different replies to a probe, in order of first appearance; none empty."""
@@ -49,21 +47,12 @@ class Replies:
 
     def _text(self, row: int) -> str:
         start, end = int(self._ends[row]), int(self._ends[row + 1])
-        return os.pread(self._file.descriptor, end - start, start).decode("utf-8", "surrogatepass")
+        return self._file.read(start, end).decode("utf-8", "surrogatepass")
 
     @property
     def total(self) -> int:
         """Number of different replies, over all probes."""
         return sum(self.counts)
-
-
-class _Unnamed:
-    """A file without a name, which is gone with the last who can read it."""
-
-    def __init__(self, folder: Path) -> None:
-        self.descriptor, name = tempfile.mkstemp(dir=folder)
-        Path(name).unlink()
-        weakref.finalize(self, os.close, self.descriptor)
 
 
 def read_replies(case: Case) -> Replies:
@@ -80,8 +69,7 @@ def read_replies(case: Case) -> Replies:
     digests = np.zeros(int(np.prod(shape)), dtype=np.uint64)
     ends = np.zeros(len(digests) + 1, dtype=np.int64)
     with storage_errors(case.work):
-        case.work.mkdir(parents=True, exist_ok=True)
-        file = _Unnamed(case.work)
+        file = Unnamed(case.work)
         with os.fdopen(file.descriptor, "wb", closefd=False) as stream:
             for row, text in enumerate(_texts(case, names, shape[1] * shape[2])):
                 digests[row] = int.from_bytes(hashlib.sha256(text).digest()[:_DIGEST], "big")

@@ -225,7 +225,7 @@ def _embed(run: Collection) -> tuple[dict[str, Any] | None, str | None]:
         return None, error.message if error.hint is None else f"{error.message}: {error.hint}"
     subjects = [subject["name"] for subject in standing(run.case)]
     found = distinct_texts(run.case, subjects)
-    run.show("embed replies", len(found.texts), embed_texts(run, found, encoder))
+    run.show("embed replies", len(found), embed_texts(run, found, encoder))
     for subject in subjects:
         place_embeddings(run.case, subject, found, encoder)
     return dict(encoder.ref), None

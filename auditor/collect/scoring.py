@@ -9,6 +9,7 @@ from auditor.case import Case
 from auditor.collect.arrays import ArrayReader, ArrayWriter
 from auditor.collect.collection import Collection
 from auditor.collect.forcing import ForcedBatch
+from auditor.collect.on_disk import Batches, OnDisk
 from auditor.collect.sequences import ForcedText, ReferenceText, reference_texts
 from auditor.collect.tempered import tempered_logprobs
 from auditor.models.base import Encoded, Head, Model
@@ -42,9 +43,10 @@ def score_texts(
     if path.is_file():
         yield len(texts)
         return
-    kept, others = _kept(run.case, subject, texts)
+    kept = _kept(run.case, subject)
+    others = _others(kept, texts)
     yield len(texts) - len(others)
-    batches = _batches(model, others, run.plan["batch_tokens"])
+    batches = _batches(model, texts, others, run.plan["batch_tokens"])
     with ArrayWriter(path, SCORE, None) as writer:
         done = _resume(writer, kept, batches)
         run.log_cut(path, writer.cut)
@@ -57,16 +59,15 @@ def score_texts(
         writer.finish()
 
 
-def _kept(
-    case: Case, subject: str, texts: Sequence[ReferenceText]
-) -> tuple[Array, list[ReferenceText]]:
-    """Return the rows that were kept of a subject, and the texts that have none."""
-    if not kept_scores(case, subject).is_file():
-        return np.zeros(0, dtype=SCORE), list(texts)
-    source = ArrayReader(kept_scores(case, subject))
-    rows = source.read(0, source.shape[0])
-    known = set(rows["probe"].tolist())
-    return rows, [text for text in texts if text.probe not in known]
+def _kept(case: Case, subject: str) -> ArrayReader | None:
+    path = kept_scores(case, subject)
+    return ArrayReader(path) if path.is_file() else None
+
+
+def _others(kept: ArrayReader | None, texts: Sequence[ReferenceText]) -> list[int]:
+    """Return the places of the texts of which no rows were kept."""
+    known = set() if kept is None else set(kept.distinct("probe").tolist())
+    return [place for place, text in enumerate(texts) if text.probe not in known]
 
 
 def kept_scores(case: Case, subject: str) -> Path:
@@ -75,28 +76,30 @@ def kept_scores(case: Case, subject: str) -> Path:
 
 
 def _batches(
-    model: Model, texts: Sequence[ReferenceText], batch_tokens: int
-) -> list[list[ReferenceText]]:
-    """Return the texts by forward pass, so that no more than one pass is in memory."""
-    lengths = [len(model.encode(text.prompt + text.reply).token_ids) for text in texts]
-    return [[texts[index] for index in batch] for batch in plan_batches(lengths, batch_tokens)]
+    model: Model, texts: Sequence[ReferenceText], places: Sequence[int], batch_tokens: int
+) -> Batches[ReferenceText]:
+    """Return some of the texts by forward pass."""
+    wanted = (texts[place] for place in places)
+    lengths = [len(model.encode(text.prompt + text.reply).token_ids) for text in wanted]
+    plan = plan_batches(lengths, batch_tokens)
+    return Batches(texts, [[places[index] for index in batch] for batch in plan])
 
 
-def _resume(writer: ArrayWriter, kept: Array, batches: Sequence[Sequence[ReferenceText]]) -> int:
+def _resume(writer: ArrayWriter, kept: ArrayReader | None, batches: Batches[ReferenceText]) -> int:
     """Cut the batch that may be incomplete; return how many batches before it are there."""
-    probes = writer.column("probe")
-    if len(probes) < len(kept) or not len(probes):
+    copied = 0 if kept is None else kept.shape[0]
+    if writer.rows < copied or not writer.rows:
         writer.resume([0])
-        writer.append(kept)
+        if kept is not None:
+            writer.copy(kept)
         return 0
-    probes = probes[len(kept) :]
+    probes = writer.column("probe")[copied:]
     if not len(probes):
         return 0
     # How many rows a batch has is known only after scoring: do the last one again.
-    batch_of = {text.probe: index for index, batch in enumerate(batches) for text in batch}
-    last = batch_of[int(probes[-1])]
+    last = next(i for i, batch in enumerate(batches) if probes[-1] in [t.probe for t in batch])
     again = np.isin(probes, [text.probe for text in batches[last]])
-    writer.resume([len(kept) + int(np.argmax(again))])
+    writer.resume([copied + int(np.argmax(again))])
     return last
 
 
@@ -111,41 +114,55 @@ def score_rows(text: ReferenceText, score: Score) -> Array:
     return rows
 
 
+_READ = np.dtype([("place", "<i4"), ("token", "<i4"), ("byte_end", "<i4")])
+"""A scored token of a text: its place in the sequence, and as in SCORE."""
+_NONE = -1
+
+
 class TextScores:
     """The same rows, out of the pass over sequences that hold a text token for token."""
 
-    def __init__(self, case: Case, subject: str, head: Head, texts: "_Encoded") -> None:
-        """Keep the scores of `texts`; every other sequence of the pass has none."""
-        self._head = head
-        self._texts = {probe: (*pair, _scored(*pair)) for probe, pair in texts.items()}
-        rows = sum(len(tokens) for _, _, tokens in self._texts.values())
-        self.writer = ArrayWriter(kept_scores(case, subject), SCORE, rows)
+    def __init__(
+        self, case: Case, subject: str, head: Head, tokens: Sequence[Array], row_of: Array
+    ) -> None:
+        """Keep the scores of some texts; every other sequence of the pass has none.
+
+        Args:
+            case: of the subject.
+            subject: its name.
+            head: of its model.
+            tokens: (n,) of dtype _READ, of each text.
+            row_of: from a probe to its place in `tokens`; -1 for none.
+        """
+        self._head, self._tokens, self._row_of = head, tokens, row_of
+        self.writer = ArrayWriter(kept_scores(case, subject), SCORE, sum(map(len, tokens)))
 
     def count(self, text: ForcedText) -> int:
         """Return the number of scored tokens."""
-        return len(self._texts[text.probe][2]) if text.probe in self._texts else 0
+        return len(self._scored(text))
+
+    def _scored(self, text: ForcedText) -> Array:
+        row = int(self._row_of[text.probe])
+        return np.zeros(0, dtype=_READ) if row == _NONE else self._tokens[row]
 
     def rows(self, batch: ForcedBatch, start: int) -> Array:
         """Return (n,) of dtype SCORE."""
         import torch
 
-        parts, states = [np.zeros(0, dtype=SCORE)], [batch.states[0][:0]]
-        for forced, found in zip(batch.texts, batch.states, strict=True):
-            if forced.probe in self._texts:
-                text, encoded, tokens = self._texts[forced.probe]
-                part = np.zeros(len(tokens), dtype=SCORE)
-                part["probe"] = text.probe
-                part["token"] = np.array(encoded.token_ids)[tokens]
-                part["byte_end"] = np.array(encoded.byte_ends)[tokens] - text.first_byte
-                parts.append(part)
-                states.append(found[torch.from_numpy(tokens - 1).to(found.device)])
+        parts, states = [], []
+        for text, found in zip(batch.texts, batch.states, strict=True):
+            read = self._scored(text)
+            part = np.zeros(len(read), dtype=SCORE)
+            part["probe"], part["token"] = text.probe, read["token"]
+            part["byte_end"] = read["byte_end"]
+            parts.append(part)
+            states.append(
+                found[torch.from_numpy(read["place"].astype(np.int64) - 1).to(found.device)]
+            )
         rows = np.concatenate(parts)
         logprobs = tempered_logprobs(self._head, torch.cat(states), rows["token"], (1.0,))
         rows["logprob"] = logprobs[:, 0]
         return rows
-
-
-_Encoded = dict[int, tuple[ReferenceText, Encoded]]
 
 
 def text_scores(
@@ -158,16 +175,48 @@ def text_scores(
     done = (run.case.array("scores", subject), kept_scores(run.case, subject))
     if run.access_reason(model.ref, Access.LOGITS) or any(path.is_file() for path in done):
         return None
-    read = {text.probe: tuple(text.token_ids.tolist()) for text in forced}
-    texts: _Encoded = {}
+    probes: list[int] = []
+    tokens = OnDisk(run.case.work, _read_alike(run, model, forced, probes), _bytes_of, _read_from)
+    if not probes:
+        return None
+    row_of = np.full(max(text.probe for text in forced) + 1, _NONE, dtype=np.int64)
+    row_of[probes] = np.arange(len(probes))
+    return TextScores(run.case, subject, model.head(), tokens, row_of)
+
+
+def _read_alike(
+    run: Collection, model: Model, forced: Sequence[ForcedText], probes: list[int]
+) -> Iterator[Array]:
+    """Yield the scored tokens of each text that is read as the sequence says; tell its probe."""
+    sequences = iter(forced)
+    sequence = next(sequences, None)
     for text in reference_texts(model, run.case, run.reference):
+        # Both come by rising probe, and both lack some.
+        while sequence is not None and sequence.probe < text.probe:
+            sequence = next(sequences, None)
+        if sequence is None or sequence.probe != text.probe:
+            continue
         encoded = model.encode(text.prompt + text.reply)
-        if read.get(text.probe) == encoded.token_ids:
-            texts[text.probe] = text, encoded
-    return TextScores(run.case, subject, model.head(), texts) if texts else None
+        if sequence.token_ids.tolist() == list(encoded.token_ids):
+            probes.append(text.probe)
+            yield _scored(text, encoded)
 
 
 def _scored(text: ReferenceText, encoded: Encoded) -> Array:
-    """Return the indices of the scored tokens; the very first of all is predicted by nothing."""
-    own = np.flatnonzero(np.array(encoded.byte_ends, dtype=np.int64) > text.first_byte)
-    return own[own > 0]
+    """Return (n,) of dtype _READ; the very first of all tokens is predicted by nothing."""
+    ends = np.array(encoded.byte_ends, dtype=np.int64)
+    own = np.flatnonzero(ends > text.first_byte)
+    places = own[own > 0]
+    rows = np.zeros(len(places), dtype=_READ)
+    rows["place"] = places
+    rows["token"] = np.array(encoded.token_ids)[places]
+    rows["byte_end"] = ends[places] - text.first_byte
+    return rows
+
+
+def _bytes_of(rows: Array) -> bytes:
+    return rows.tobytes()
+
+
+def _read_from(content: bytes) -> Array:
+    return np.frombuffer(content, dtype=_READ)

@@ -4,7 +4,8 @@ A sequence is the reference's rendered prompt and its first reply. A scored posi
 predicts a token of the reply or, where the probe is a text to continue, of the text.
 """
 
-from collections.abc import Iterator
+import json
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -12,6 +13,7 @@ import numpy as np
 
 from auditor.case import Case
 from auditor.collect.conditions import conditioned, system_of
+from auditor.collect.on_disk import OnDisk
 from auditor.errors import SubjectError
 from auditor.models.base import Model
 from auditor.stored import iterate_records, planned_probes
@@ -41,15 +43,20 @@ class ForcedText:
         return self.token_ids[self.first + 1 :]
 
 
-def reference_sequences(case: Case, reference: str, limit: int | None) -> list[ForcedText]:
+def reference_sequences(case: Case, reference: str, limit: int | None) -> Sequence[ForcedText]:
     """Return the sequences of the probes that the reference answered, in its own token ids.
+
+    They lie on the disk and are read at each access, in probe order.
 
     Args:
         case: holds the reference's records.
         reference: its name.
         limit: longest sequence in tokens; the rest of a longer one is left out.
     """
-    sequences = []
+    return _on_disk(case, _as_written(case, reference, limit))
+
+
+def _as_written(case: Case, reference: str, limit: int | None) -> Iterator[ForcedText]:
     for index, (probe, record) in enumerate(_first_replies(case, reference)):
         prompt = len(record["prompt_ids"])
         ids = np.array([*record["prompt_ids"], *record["token_ids"]][:limit], dtype=np.int32)
@@ -57,16 +64,21 @@ def reference_sequences(case: Case, reference: str, limit: int | None) -> list[F
             continue
         first = 0 if probe.kind == "text" else max(prompt - 1, 0)
         answer = prompt - 1 if 0 < prompt <= len(ids) else None
-        sequences.append(ForcedText(index, ids, first, answer))
-    return sequences
+        yield ForcedText(index, ids, first, answer)
 
 
-def own_sequences(model: Model, case: Case, reference: str, limit: int | None) -> list[ForcedText]:
+def own_sequences(
+    model: Model, case: Case, reference: str, limit: int | None
+) -> Sequence[ForcedText]:
     """Return the reference's replies after the model's own prompt, in the model's token ids.
 
-    A token that reaches across the border of prompt and reply counts as the reply's.
+    A token that reaches across the border of prompt and reply counts as the reply's. On the disk,
+    as `reference_sequences`.
     """
-    sequences = []
+    return _on_disk(case, _as_read(model, case, reference, limit))
+
+
+def _as_read(model: Model, case: Case, reference: str, limit: int | None) -> Iterator[ForcedText]:
     for text in reference_texts(model, case, reference):
         encoded = model.encode(text.prompt + text.reply)
         ids = np.array(encoded.token_ids[:limit], dtype=np.int32)
@@ -75,8 +87,25 @@ def own_sequences(model: Model, case: Case, reference: str, limit: int | None) -
         ends = np.array(encoded.byte_ends[:limit])
         own = np.flatnonzero(ends > text.first_byte)
         start = int(own[0]) if len(own) else len(ids)
-        sequences.append(ForcedText(text.probe, ids, max(start - 1, 0)))
-    return sequences
+        yield ForcedText(text.probe, ids, max(start - 1, 0))
+
+
+_UNKNOWN = -1
+
+
+def _on_disk(case: Case, texts: Iterator[ForcedText]) -> Sequence[ForcedText]:
+    return OnDisk(case.work, texts, _packed, _unpacked)
+
+
+def _packed(text: ForcedText) -> bytes:
+    answer = _UNKNOWN if text.answer is None else text.answer
+    return np.array([text.probe, text.first, answer, *text.token_ids], dtype=np.int32).tobytes()
+
+
+def _unpacked(content: bytes) -> ForcedText:
+    numbers = np.frombuffer(content, dtype=np.int32)
+    probe, first, answer = numbers[:3].tolist()
+    return ForcedText(probe, numbers[3:], first, None if answer == _UNKNOWN else answer)
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,6 +117,19 @@ class ReferenceText:
     reply: str
     first_byte: int
     """UTF-8 byte of prompt + reply where the scored part starts."""
+
+
+def kept_texts(model: Model, case: Case, reference: str) -> Sequence[ReferenceText]:
+    """Return what `reference_texts` yields, on the disk."""
+    return OnDisk(case.work, reference_texts(model, case, reference), _as_line, _of_line)
+
+
+def _as_line(text: ReferenceText) -> bytes:
+    return json.dumps([text.probe, text.prompt, text.reply, text.first_byte]).encode()
+
+
+def _of_line(line: bytes) -> ReferenceText:
+    return ReferenceText(*json.loads(line))
 
 
 def reference_texts(model: Model, case: Case, reference: str) -> Iterator[ReferenceText]:

@@ -14,7 +14,7 @@ from auditor.collect.forced import force_subject
 from auditor.collect.own_replies import score_own
 from auditor.collect.sampling import Sampling, sample_suites
 from auditor.collect.scoring import score_texts
-from auditor.collect.sequences import reference_texts
+from auditor.collect.sequences import kept_texts
 from auditor.collect.served_topk import read_answers, read_served_topk
 from auditor.collect.store import part_path
 from auditor.collect.tensors import compare_tensors
@@ -147,7 +147,7 @@ def _score(run: Collection, model: Model, name: str) -> dict[str, str]:
     reason = run.access_reason(model.ref, Access.LOGITS)
     if reason:
         return {"scores": reason}
-    texts = list(reference_texts(model, run.case, run.reference))
+    texts = kept_texts(model, run.case, run.reference)
     try:
         run.show(f"score {name}", len(texts), score_texts(run, model, name, texts))
     except InputError as error:

@@ -1,5 +1,6 @@
 """What a model expects next, as its k likeliest tokens and the probability of all others."""
 
+from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -39,7 +40,7 @@ class TopTokens:
 
     kind = "topk"
 
-    def __init__(self, case: Case, subject: str, texts: list[ForcedText], head: Head) -> None:
+    def __init__(self, case: Case, subject: str, texts: Sequence[ForcedText], head: Head) -> None:
         self._k = min(K, head.vocabulary)
         self._dtype = topk_dtype(self._k)
         rows = sum(map(self.count, texts))

@@ -25,7 +25,7 @@ def plan_batches(lengths: Sequence[int], batch_tokens: int) -> list[list[int]]:
         raise InputError(f"a sequence of {min(lengths)} tokens does not exist")
     batches: list[list[int]] = []
     longest = 0
-    for index in sorted(range(len(lengths)), key=lambda i: (-lengths[i], i)):
+    for index in sorted(range(len(lengths)), key=lambda i: -lengths[i]):  # equal ones stay
         # Sorted by falling length: the first of a batch is its longest.
         if batches and longest * (len(batches[-1]) + 1) <= batch_tokens:
             batches[-1].append(index)

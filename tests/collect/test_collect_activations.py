@@ -21,8 +21,8 @@ def text(probe, length, first):
 def test_every_text_gives_the_same_number_or_all_that_it_has():
     texts = [text(0, 30, 9), text(1, 5, 2), text(2, 40, 0), text(3, 4, 3)]  # 20, 2, 39, 0 scored
     found = chosen_positions(texts, limit=20)
-    assert {probe: len(places) for probe, places in found.items()} == {0: 9, 1: 2, 2: 9, 3: 0}
-    for one in texts:
+    assert {probe: len(places) for probe, places in found.items()} == {0: 9, 1: 2, 2: 9}
+    for one in texts[:3]:
         places = found[one.probe]
         assert len(set(places.tolist())) == len(places)
         assert all(one.first <= place < one.first + one.scored for place in places.tolist())

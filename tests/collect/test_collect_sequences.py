@@ -55,7 +55,7 @@ def test_sequences_end_at_the_limit(case):
 
 def test_probes_that_the_reference_failed_on_have_no_sequence(case):
     # As its own reference, the recorded subject lacks the first probe and has no token ids.
-    assert reference_sequences(case, "recorded", None) == []
+    assert not list(reference_sequences(case, "recorded", None))
 
 
 def test_own_sequences_score_the_bytes_of_the_reply(case, models):

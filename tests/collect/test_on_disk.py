@@ -1,0 +1,68 @@
+"""Sequences whose items lie in a file without a name."""
+
+import gc
+import os
+import resource
+import tracemalloc
+from pathlib import Path
+
+import pytest
+
+from auditor.collect.on_disk import Batches, OnDisk
+from auditor.errors import StorageError
+
+WORDS = ["one", "", "drei", "vier", "fünf"]
+
+
+def kept(folder: Path, words: list[str]) -> OnDisk[str]:
+    return OnDisk(folder, iter(words), str.encode, bytes.decode)
+
+
+def test_items_come_back_in_order_and_at_their_place(tmp_path):
+    found = kept(tmp_path / "new", WORDS)
+    assert list(found) == WORDS
+    assert (len(found), found[0], found[-1]) == (5, "one", "fünf")
+    assert found[1:4] == ["", "drei", "vier"]
+    assert "vier" in found
+    with pytest.raises(IndexError):
+        found[5]
+    assert list(kept(tmp_path, [])) == []
+
+
+def test_the_file_has_no_name_and_is_closed_with_its_last_reader(tmp_path):
+    before = len(os.listdir("/proc/self/fd"))
+    found = kept(tmp_path, WORDS)
+    assert not list(tmp_path.iterdir())
+    assert len(os.listdir("/proc/self/fd")) == before + 1
+    del found
+    gc.collect()
+    assert len(os.listdir("/proc/self/fd")) == before
+
+
+@pytest.fixture
+def full_disk():
+    """Let files grow to 1,000 bytes only, as on a full disk: the write fails with EFBIG."""
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (1_000, before[1]))
+    yield
+    resource.setrlimit(resource.RLIMIT_FSIZE, before)
+
+
+def test_a_full_disk_is_a_storage_error(tmp_path, full_disk):
+    with pytest.raises(StorageError, match=f"no space left for {tmp_path}"):
+        kept(tmp_path, ["x" * 1_001])
+
+
+def test_memory_holds_eight_bytes_an_item(tmp_path):
+    tracemalloc.start()
+    found = OnDisk(tmp_path, ("x" * 1000 for _ in range(10_000)), str.encode, bytes.decode)
+    held = tracemalloc.get_traced_memory()[0]
+    tracemalloc.stop()
+    assert len(found[9_999]) == 1000
+    assert held < 10_000 * 8 * 1.25 + 20_000  # an array grows by an eighth more than it needs
+
+
+def test_batches_are_read_by_their_places(tmp_path):
+    batches = Batches(kept(tmp_path, WORDS), [[4, 0], [2]])
+    assert list(batches) == [["fünf", "one"], ["drei"]]
+    assert (len(batches), batches[1]) == (2, ["drei"])
