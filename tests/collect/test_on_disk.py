@@ -1,7 +1,6 @@
 """Sequences whose items lie in a file without a name."""
 
 import gc
-import os
 import resource
 import tracemalloc
 from pathlib import Path
@@ -29,14 +28,18 @@ def test_items_come_back_in_order_and_at_their_place(tmp_path):
     assert list(kept(tmp_path, [])) == []
 
 
+def open_files() -> int:
+    return sum(1 for _ in Path("/proc/self/fd").iterdir())
+
+
 def test_the_file_has_no_name_and_is_closed_with_its_last_reader(tmp_path):
-    before = len(os.listdir("/proc/self/fd"))
+    before = open_files()
     found = kept(tmp_path, WORDS)
     assert not list(tmp_path.iterdir())
-    assert len(os.listdir("/proc/self/fd")) == before + 1
+    assert open_files() == before + 1
     del found
     gc.collect()
-    assert len(os.listdir("/proc/self/fd")) == before
+    assert open_files() == before
 
 
 @pytest.fixture
