@@ -66,12 +66,12 @@ def test_replies_that_are_read_again_are_those_that_were_given(models, tmp_path)
 
 
 def test_replies_that_came_with_log_probabilities_are_not_read_again(models, tmp_path):
-    shown = [[{"u": -0.5}, {"v": -1.25}], []]
+    known, unknown = [{"u": -0.5}, {"v": -1.25}], [{"u": -9999.0}, {"v": -1.25}]
     told = [
         Told(text=text, reply="y", tops=[None, None], said=["uv", "uv"], shown=shown)
-        for text in "ab"
+        for text, shown in (("a", [known, []]), ("b", [unknown, known]))
     ]
     with logged_case(tmp_path, models.reference, told) as world:
         assert score_own(world.run, world.model, "suspect") is None
     rows = np.load(world.case.array("own", "suspect"), allow_pickle=False)
-    assert rows.tolist() == [(0, 0, 2, 2, -1.75), (1, 0, 2, 2, -1.75)]
+    assert rows.tolist() == [(0, 0, 2, 2, -1.75), (1, 1, 2, 2, -1.75)]
