@@ -7,10 +7,11 @@ asked, follows from these lines alone.
 
 import base64
 import json
+import sys
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from auditor.case import Case
 from auditor.errors import CaseError
@@ -115,38 +116,64 @@ def served_facts(path: Path) -> dict[str, Any]:
     of replies and the times (UTC) of the first and last request that it answered. Fingerprints are
     empty where the server gives none. ``usage.unreported``: replies without a count of tokens.
     """
-    models: dict[str | None, dict[str, Any]] = {}
-    marks: dict[str | None, dict[str, Any]] = {}
+    told: list[_Told] = []
     failures: Counter[str] = Counter()
     usage = Counter(prompt_tokens=0, completion_tokens=0, unreported=0)
-    changes: Counter[str] = Counter()
-    asked, attempts, last = "", 0, {"models": None, "fingerprints": None}
-    for entry in sorted(read_exchanges(path), key=lambda entry: str(entry["sent"])):
+    asked, attempts, latest = "", 0, ""
+    for entry in read_exchanges(path):
         attempts += 1
-        asked = entry["request"]["body"]["model"]
+        if str(entry["sent"]) >= latest:  # of those sent at once, the last of the file
+            latest, asked = str(entry["sent"]), entry["request"]["body"]["model"]
         if not entry["answered"]:
             failures[failure_words(entry)] += 1
             continue
         reply = json.loads(body_bytes(entry))
-        found = {"models": reply.get("model"), "fingerprints": reply.get("system_fingerprint")}
-        for kind, seen in (("models", models), ("fingerprints", marks)):
-            value = found[kind]
-            if seen and value != last[kind]:
-                changes[kind] += 1
-            last[kind] = value
-            row = seen.setdefault(value, {"value": value, "replies": 0, "first": entry["sent"]})
-            row["replies"] += 1
-            row["last"] = entry["sent"]
+        told.append(_told(entry, reply))
         usage.update(_usage(reply))
+    told.sort(key=lambda reply: str(reply.sent))
+    models, renamed = _values((reply.model, reply.sent) for reply in told)
+    marks, changed = _values((reply.fingerprint, reply.sent) for reply in told)
     return {
         "asked": asked,
         "attempts": attempts,
         "failed": dict(sorted(failures.items())),
-        "models": list(models.values()),
-        "fingerprints": [] if set(marks) <= {None} else list(marks.values()),
-        "changes": {kind: changes[kind] for kind in ("models", "fingerprints")},
+        "models": models,
+        "fingerprints": [] if all(row["value"] is None for row in marks) else marks,
+        "changes": {"models": renamed, "fingerprints": changed},
         "usage": dict(usage),
     }
+
+
+class _Told(NamedTuple):
+    """What a server called itself in a reply: of each, memory holds no more than this."""
+
+    sent: Any
+    model: Any
+    fingerprint: Any
+
+
+def _told(entry: dict[str, Any], reply: dict[str, Any]) -> _Told:
+    names = (reply.get(key) for key in ("model", "system_fingerprint"))
+    # A name is parsed anew with every reply; one copy serves all.
+    model, mark = (sys.intern(name) if isinstance(name, str) else name for name in names)
+    return _Told(entry["sent"], model, mark)
+
+
+def _values(said: Iterable[tuple[Any, Any]]) -> tuple[list[dict[str, Any]], int]:
+    """Return a row for each value of (value, time sent), and how often it was not the one before.
+
+    Args:
+        said: in order of time.
+    """
+    rows: dict[Any, dict[str, Any]] = {}
+    changes, last = 0, None
+    for value, sent in said:
+        changes += bool(rows) and value != last
+        last = value
+        row = rows.setdefault(value, {"value": value, "replies": 0, "first": sent})
+        row["replies"] += 1
+        row["last"] = sent
+    return list(rows.values()), changes
 
 
 def _usage(reply: dict[str, Any]) -> dict[str, int]:

@@ -94,8 +94,8 @@ def _row(
     specifier = parse(subject["spec"])
     decoding = Decoding(**plan["decoding"])
     done = _history(case, subject["name"])
-    asked = [conditioned(probe, system_of(plan)) for probe in probes]
-    bodies = [request_body(probe, specifier.rest, decoding, 0, None)[1] for probe in asked]
+    asked = (conditioned(probe, system_of(plan)) for probe in probes)
+    bodies = (request_body(probe, specifier.rest, decoding, 0, None)[1] for probe in asked)
     counts = [most_tokens(body) for body in bodies]
     # Of what was answered nobody knows here which it is: the rest costs its share.
     replies = max(0, plan["repeats"] * len(probes) - done.replies)
@@ -141,14 +141,16 @@ class _Done:
 
 
 def _history(case: Case, name: str) -> _Done:
-    entries = [e for e in read_exchanges(exchange_path(case, name)) if e["answered"]]
-    about = [entry.get("about") or {} for entry in entries]
-    times = [float(entry["seconds"]) for entry in entries]
-    return _Done(
-        replies=sum("probe_id" in one for one in about),
-        texts=sum("text_of" in one for one in about),
-        seconds=sum(times) / len(times) if times else None,
-    )
+    replies = texts = 0
+    times = []
+    for entry in read_exchanges(exchange_path(case, name)):
+        if entry["answered"]:
+            about = entry.get("about") or {}
+            replies += "probe_id" in about
+            texts += "text_of" in about
+            times.append(float(entry["seconds"]))
+    mean = sum(times) / len(times) if times else None
+    return _Done(replies=replies, texts=texts, seconds=mean)
 
 
 def _scores_texts(plan: dict[str, Any]) -> bool:

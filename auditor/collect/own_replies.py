@@ -4,8 +4,8 @@ A subject that can only reply shows it beside the reply. Others read their repli
 that score everybody's replies (see `auditor.collect.crossing`) score their own among them.
 """
 
-from collections import defaultdict
 from collections.abc import Iterator
+from itertools import groupby
 
 import numpy as np
 
@@ -63,8 +63,8 @@ def _scores_all(run: Collection, name: str) -> bool:
 
 def _shown_rows(run: Collection, model: Shown, name: str) -> Array:
     """Return (n,) of dtype OWN: the replies whose tokens, as they were shown, spell them."""
-    found = [own_row(reply) for reply in shown_replies(run, model, name)]
-    return np.array([row for row in found if row is not None], dtype=OWN)
+    found = (own_row(reply) for reply in shown_replies(run, model, name))
+    return np.fromiter((row for row in found if row is not None), dtype=OWN)
 
 
 def own_row(reply: ShownReply) -> tuple[int, int, int, int, float] | None:
@@ -86,22 +86,31 @@ def own_row(reply: ShownReply) -> tuple[int, int, int, int, float] | None:
 
 def _read_rows(run: Collection, model: Model, name: str) -> Array:
     """Return (n,) of dtype OWN: the replies as the model finds them when it reads them."""
-    said: dict[int, list[tuple[int, str]]] = defaultdict(list)
-    for row, record in enumerate(iterate_records(run.case, name)):
-        if record["outcome"] != "error" and record["text"]:
-            said[row // run.plan["repeats"]].append((record["repeat"], record["text"]))
+    probes, system = planned_probes(run.case), system_of(run.plan)
+    answered = sum(1 for _ in _replies_by_probe(run, name))
     rows: list[Array] = [np.zeros(0, dtype=OWN)]
 
     def steps() -> Iterator[int]:
-        probes, system = planned_probes(run.case), system_of(run.plan)
-        for index, replies in said.items():
-            texts = [text for _, text in replies]
+        for index, repeats, texts in _replies_by_probe(run, name):
             scored = scored_rows(model, conditioned(probes[index], system), texts, run.longest_text)
-            rows.append(_own_rows(index, [repeat for repeat, _ in replies], scored))
+            rows.append(_own_rows(index, repeats, scored))
             yield 1
 
-    run.show(f"read again {name}", len(said), steps())
+    run.show(f"read again {name}", answered, steps())
     return np.concatenate(rows)
+
+
+def _replies_by_probe(run: Collection, name: str) -> Iterator[tuple[int, list[int], list[str]]]:
+    """Yield (probe, repeats, texts) of each probe with a reply; those without one are left out."""
+    records = enumerate(iterate_records(run.case, name))
+    for probe, group in groupby(records, key=lambda pair: pair[0] // run.plan["repeats"]):
+        said = [
+            (record["repeat"], record["text"])
+            for _, record in group
+            if record["outcome"] != "error" and record["text"]
+        ]
+        if said:
+            yield probe, [repeat for repeat, _ in said], [text for _, text in said]
 
 
 def _own_rows(probe: int, repeats: list[int], scored: Array) -> Array:

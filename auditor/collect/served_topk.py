@@ -6,24 +6,24 @@ those that came with the first token of its replies. Its tokens are strings: eac
 looked up by its bytes among those of the reference; what is found nowhere counts as tail.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
+from contextlib import closing
 from dataclasses import dataclass
+from itertools import chain, groupby
 from typing import TYPE_CHECKING
 
 import numpy as np
 
-from auditor.collect.arrays import ArrayWriter
 from auditor.collect.collection import Collection
 from auditor.collect.forcing import forced_batches
+from auditor.collect.listed_rows import ListedRows
 from auditor.collect.sequences import ForcedText, reference_sequences
 from auditor.collect.shown import Shown, shown_replies
-from auditor.collect.topk import UNLISTED, topk_dtype
 from auditor.errors import SubjectError, UndefinedError
 from auditor.models.echoes import EchoedToken
-from auditor.models.openai_replies import Likely
 from auditor.models.openai_server import OpenAIServer
 from auditor.stored import planned_probes
-from auditor.types import Access, Array
+from auditor.types import Access
 
 if TYPE_CHECKING:
     from auditor.models.vocabulary import Vocabulary
@@ -46,18 +46,23 @@ def read_served_topk(run: Collection, model: OpenAIServer, name: str) -> str | N
         return _NO_IDS
     sequences = reference_sequences(run.case, run.reference, run.longest_text)
     # In the order of local models, whose rows are compared with these one by one.
-    texts = [t for batch in forced_batches(sequences, run.plan["batch_tokens"]) for t in batch]
-    spelled = [_spelled(text, tokens) for text in texts]
-    if None in spelled:
+    batches = forced_batches(sequences, run.plan["batch_tokens"])
+    if any(_spelled(text, tokens) is None for text in chain.from_iterable(batches)):
         return "a text of the reference is cut inside a character: it cannot be sent"
-    ids = [planned_probes(run.case)[text.probe].id for text in texts]
-    sent = [(probe, text) for probe, text in zip(ids, spelled, strict=True) if text is not None]
-    try:
-        rows = _rows(texts, list(echoes.of(sent)), tokens)
-    except (UndefinedError, SubjectError) as error:
-        return error.message
-    _write(run, "topk", name, rows)
-    return None
+    probes = planned_probes(run.case)
+    # Read from the disk once more for each use: they are not held.
+    sent = (
+        (probes[text.probe].id, spelled)
+        for text in chain.from_iterable(batches)
+        if (spelled := _spelled(text, tokens)) is not None
+    )
+    with closing(echoes.of(sent)) as echoed:
+        texts = zip(chain.from_iterable(batches), echoed, strict=True)
+        found = ((text.probe, _scored(text, shown, tokens)) for text, shown in texts)
+        try:
+            return _written(run, "topk", name, found, tokens)
+        except (UndefinedError, SubjectError) as error:
+            return error.message
 
 
 def read_answers(run: Collection, model: Shown, name: str) -> str | None:
@@ -75,26 +80,19 @@ def read_answers(run: Collection, model: Shown, name: str) -> str | None:
     tokens = None if reason else _reference_tokens(run)
     if reason or tokens is None:
         return reason or _NO_IDS
-    firsts: dict[int, tuple[Likely, ...]] = {}
-    for reply in shown_replies(run, model, name):
-        firsts.setdefault(reply.probe, reply.positions[0].top)
-    tops = [[(likely.piece, likely.logprob) for likely in top] for top in firsts.values()]
-    try:
-        rows = _listed_rows(list(firsts), tops, tokens)
-    except UndefinedError as error:
-        return error.message
-    _write(run, "answers", name, rows)
-    return None
+    replies = shown_replies(run, model, name)
+    firsts = (next(group) for _, group in groupby(replies, key=lambda reply: reply.probe))
+    found = (
+        (first.probe, [[(likely.piece, likely.logprob) for likely in first.positions[0].top]])
+        for first in firsts
+    )
+    return _written(run, "answers", name, found, tokens)
 
 
 _NO_IDS = "the reference is known by its replies alone: no token ids"
 
-
-def _write(run: Collection, kind: str, name: str, rows: Array) -> None:
-    with ArrayWriter(run.case.array(kind, name), rows.dtype, len(rows)) as writer:
-        writer.resume([0])
-        writer.append(rows)
-        writer.finish()
+Tops = Sequence[tuple[bytes, float]]
+"""The likeliest tokens of a position: their bytes and log-probabilities."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -132,6 +130,36 @@ def _reference_tokens(run: Collection) -> _Tokens | None:
     return _Tokens(vocabulary, first if first in vocabulary.special else None)
 
 
+def _written(
+    run: Collection,
+    kind: str,
+    name: str,
+    found: Iterable[tuple[int, Sequence[Tops]]],
+    tokens: _Tokens,
+) -> str | None:
+    """Write a row for each of the positions (probe, their tokens); return why none, if so.
+
+    Where the server shows nothing (it cuts the text elsewhere, or shows no token of the reference)
+    all is tail: such a position adds nothing to a divergence. Nothing is written where it shows
+    something at less than half of the positions.
+
+    Raises:
+        CaseError, StorageError: as `ListedRows`.
+    """
+    ids = _unique_ids(tokens.vocabulary)
+    with ListedRows(run.case.work) as rows:
+        for probe, tops in found:
+            known = [[(ids[word], value) for word, value in top if word in ids] for top in tops]
+            rows.add(probe, known)
+        if 2 * rows.shown < max(1, len(rows)):
+            return (
+                f"the server shows tokens of the reference at {rows.shown} of {len(rows)} "
+                "positions: it cuts the reference's text into other tokens"
+            )
+        rows.write(run.case.array(kind, name))
+    return None
+
+
 def _spelled(text: ForcedText, tokens: _Tokens) -> str | None:
     try:
         return b"".join(tokens.pieces(text)).decode()
@@ -139,61 +167,14 @@ def _spelled(text: ForcedText, tokens: _Tokens) -> str | None:
         return None
 
 
-def _rows(
-    texts: Sequence[ForcedText], echoed: Sequence[Sequence[EchoedToken]], tokens: _Tokens
-) -> Array:
-    """Return the rows at the scored positions of all texts.
-
-    Where the server shows nothing (it cuts the text elsewhere, or shows no token of the reference)
-    all is tail: such a position adds nothing to a divergence.
-
-    Raises:
-        UndefinedError: it shows something at less than half of the positions.
-    """
-    probes: list[int] = []
-    tops: list[list[tuple[bytes, float]]] = []
-    for text, shown in zip(texts, echoed, strict=True):
-        for top in _scored(text, shown, tokens):
-            probes.append(text.probe)
-            tops.append([(word.encode(), value) for word, value in top])
-    return _listed_rows(probes, tops, tokens)
-
-
-def _listed_rows(
-    probes: Sequence[int], tops: Sequence[Sequence[tuple[bytes, float]]], tokens: _Tokens
-) -> Array:
-    """Return a row for each list of (bytes of a token, log-probability) of a probe.
-
-    Raises:
-        UndefinedError: less than half of the lists hold a token of the reference.
-    """
-    ids = _unique_ids(tokens.vocabulary)
-    found = [[(ids[word], value) for word, value in top if word in ids] for top in tops]
-    known = sum(map(bool, found))
-    if 2 * known < max(1, len(found)):
-        raise UndefinedError(
-            f"the server shows tokens of the reference at {known} of {len(found)} positions: it "
-            "cuts the reference's text into other tokens"
-        )
-    k = max(map(len, found))
-    rows = np.zeros(len(found), dtype=topk_dtype(k))
-    rows["probe"] = probes
-    rows["ids"] = [[*(i for i, _ in row), *range(-1, len(row) - k - 1, -1)] for row in found]
-    rows["logprobs"] = [[*(v for _, v in row), *[UNLISTED] * (k - len(row))] for row in found]
-    listed = np.exp(rows["logprobs"].astype(np.float64)).sum(axis=1)
-    rows["tail"] = np.clip(1.0 - listed, 0.0, 1.0)
-    return rows
-
-
-def _scored(
-    text: ForcedText, shown: Sequence[EchoedToken], tokens: _Tokens
-) -> list[tuple[tuple[str, float], ...]]:
+def _scored(text: ForcedText, shown: Sequence[EchoedToken], tokens: _Tokens) -> list[Tops]:
     """Return what the server expects at each scored position of a text; empty: not known."""
     lengths = [len(piece) for piece in tokens.pieces(text)]
     ends = np.cumsum(lengths)
     by_place = {(token.start, token.end): token.top for token in shown}
     places = [(int(end - length), int(end)) for end, length in zip(ends, lengths, strict=True)]
-    return [by_place.get(place, ()) for place in places[text.first + 1 :]]
+    tops = [by_place.get(place, ()) for place in places[text.first + 1 :]]
+    return [[(word.encode(), value) for word, value in top] for top in tops]
 
 
 def _unique_ids(vocabulary: "Vocabulary") -> dict[bytes, int]:

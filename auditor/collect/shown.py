@@ -5,7 +5,6 @@ Of a subject behind a server they stand in its log, of recorded outputs in its r
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Any
 
 from auditor.collect.collection import Collection
 from auditor.collect.conditions import conditioned, system_of
@@ -15,6 +14,7 @@ from auditor.models.openai_replies import Position, chat_positions
 from auditor.models.openai_server import OpenAIServer
 from auditor.models.recorded import RecordedModel
 from auditor.stored import iterate_records, planned_probes
+from auditor.types import Probe
 
 Shown = OpenAIServer | RecordedModel
 """Models that can only reply, and may show log-probabilities beside it."""
@@ -41,6 +41,8 @@ def shown_replies(run: Collection, model: Shown, name: str) -> Iterator[ShownRep
         ServerError, StorageError: as `OpenAIServer.reply`.
     """
     repeats = run.plan["repeats"]
+    probes, system = planned_probes(run.case), system_of(run.plan)
+    wanted = Sampling.planned(run.plan, name, model.ref.parameters)
     for row, record in enumerate(iterate_records(run.case, name)):
         if record["outcome"] == "error" or not record["text"]:
             continue
@@ -48,19 +50,17 @@ def shown_replies(run: Collection, model: Shown, name: str) -> Iterator[ShownRep
         if isinstance(model, RecordedModel):
             positions = chat_positions(record.get("recorded", {}).get("logprobs"))
         else:
-            positions = _logged(run, model, name, (probe, record))
+            asked = conditioned(probes[probe], system)
+            positions = _logged(model, asked, record["repeat"], wanted)
         if positions:
             yield ShownReply(probe, record["repeat"], record["text"], positions)
 
 
 def _logged(
-    run: Collection, model: OpenAIServer, name: str, place: tuple[int, dict[str, Any]]
+    model: OpenAIServer, probe: Probe, repeat: int, wanted: Sampling
 ) -> tuple[Position, ...] | None:
     """Return what the log of a server has beside a reply; it was asked for when it was drawn."""
-    index, record = place
-    wanted = Sampling.planned(run.plan, name, model.ref.parameters)
-    probe = conditioned(planned_probes(run.case)[index], system_of(run.plan))
     try:
-        return model.reply(probe, record["repeat"], wanted.decoding, wanted.seed).positions
+        return model.reply(probe, repeat, wanted.decoding, wanted.seed).positions
     except (AccessError, SubjectError):  # its record says so
         return None

@@ -12,8 +12,9 @@ a list in the reply, of one object for each token of the prompt, ``{token id: {"
 "decoded_token"}}``, the token itself before the k likeliest; None at the first.
 """
 
-from collections.abc import Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from collections import deque
+from collections.abc import Generator, Iterable, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -152,6 +153,11 @@ def _spelled(rows: Sequence[tuple[str, Any]], raw: bytes, k: int) -> tuple[Echoe
     return tuple(found) if at == len(raw) else None
 
 
+_AHEAD = 4
+"""Texts asked for before the first of them is read, for each request at once: one that is slow lets
+some others go on."""
+
+
 @dataclass(frozen=True, slots=True)
 class Echoes:
     """Has a server score texts."""
@@ -161,16 +167,24 @@ class Echoes:
     form: EchoForm
     at_once: int
 
-    def of(self, texts: Sequence[tuple[str, str]]) -> Iterator[tuple[EchoedToken, ...]]:
-        """Yield the tokens of each (probe id, text), in order.
+    def of(
+        self, texts: Iterable[tuple[str, str]]
+    ) -> Generator[tuple[EchoedToken, ...], None, None]:
+        """Yield the tokens of each (probe id, text), in order; few are asked for ahead of it.
 
         Raises:
             UndefinedError: as `read_echo`.
             SubjectError, ServerError, BudgetError, StorageError: as `ServerClient.post`.
         """
         pool = ThreadPoolExecutor(self.at_once)
+        ahead: deque[Future[tuple[EchoedToken, ...]]] = deque()
         try:
-            yield from pool.map(self._one, texts)
+            for text in texts:
+                ahead.append(pool.submit(self._one, text))
+                if len(ahead) >= _AHEAD * self.at_once:
+                    yield ahead.popleft().result()
+            while ahead:
+                yield ahead.popleft().result()
         finally:
             pool.shutdown(wait=True, cancel_futures=True)
 

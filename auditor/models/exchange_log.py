@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from auditor.canon import canonical_json, canonical_object, json_digest
-from auditor.case import atomic_write, storage_errors
+from auditor.case import storage_errors
 from auditor.errors import CaseError
 from auditor.exchanges import body_bytes
 from auditor.models.server_request import Request
@@ -150,26 +150,32 @@ class ExchangeLog:
             self._flushed = written
 
     def _read(self, path: Path) -> None:
-        raw = path.read_bytes()
-        whole = raw[: raw.rfind(b"\n") + 1]
-        if whole != raw:
-            atomic_write(path, whole)
-        for number, line in enumerate(whole.splitlines(keepends=True), start=1):
-            try:
-                entry = json.loads(line)
-                name, answered = entry["request_digest"], entry["answered"]
-                known = json_digest(entry["request"]) == name
-            except (ValueError, KeyError, TypeError):
-                known = False
-            if not known:
-                raise CaseError(
-                    f"{path}, line {number}: not the record of a request",
-                    hint="restore the file, or give a new --out",
-                )
-            if answered:
-                self._places[name] = (self._end, len(line))
-            self._attempts[name] = self._attempts.get(name, 0) + 1
-            self._end += len(line)
+        with path.open("rb") as lines:
+            for number, line in enumerate(lines, start=1):
+                if not line.endswith(b"\n"):
+                    break
+                self._index(path, number, line)
+        if path.stat().st_size > self._end:
+            with storage_errors(path), path.open("r+b") as stream:
+                stream.truncate(self._end)
+                os.fsync(stream.fileno())
+
+    def _index(self, path: Path, number: int, line: bytes) -> None:
+        try:
+            entry = json.loads(line)
+            name, answered = entry["request_digest"], entry["answered"]
+            known = json_digest(entry["request"]) == name
+        except (ValueError, KeyError, TypeError):
+            known = False
+        if not known:
+            raise CaseError(
+                f"{path}, line {number}: not the record of a request",
+                hint="restore the file, or give a new --out",
+            )
+        if answered:
+            self._places[name] = (self._end, len(line))
+        self._attempts[name] = self._attempts.get(name, 0) + 1
+        self._end += len(line)
 
 
 def body_json(body: bytes) -> dict[str, str]:

@@ -141,19 +141,19 @@ class OpenAIServer(RepliesOnly):
             self.reply(*jobs[0], decoding, seed)  # in the log from here on
         broken = threading.Event()
 
-        def ask(probe: Probe, repeat: int) -> Reply:
+        def ask(probe: Probe, repeat: int) -> None:
             if broken.is_set():
                 raise CancelledError
             try:
-                return self.reply(probe, repeat, decoding, seed)
+                self.reply(probe, repeat, decoding, seed)
             except BaseException:
                 broken.set()  # what waits behind this request is not sent: it would be paid
                 raise
 
         pool = ThreadPoolExecutor(self._workers)
         try:
-            replies: list[Future[Reply]] = [pool.submit(ask, *job) for job in jobs]
-            for job, future in zip(jobs, replies, strict=True):
+            asked: list[Future[None]] = [pool.submit(ask, *job) for job in jobs]
+            for job, future in zip(jobs, asked, strict=True):
                 future.result()
                 yield self._sample(job, decoding, seed)  # out of the log
         finally:

@@ -11,6 +11,7 @@ import json
 import threading
 import time
 from contextlib import ExitStack
+from copy import copy
 from typing import TYPE_CHECKING, Any, NoReturn
 
 from auditor.canon import whole_json
@@ -103,12 +104,13 @@ class ServerClient:
         with self._lock:
             refused = self._not_accepted.get(request.digest)
         if refused is not None:
-            raise refused
+            raise copy(refused)
         try:
             return self._persistent(request, about)
         except SubjectError as error:
             with self._lock:
-                self._not_accepted[request.digest] = error
+                # A copy has no traceback: its frames would keep the request and the reply.
+                self._not_accepted[request.digest] = copy(error)
             raise
 
     def known(self, request: Request) -> bool:

@@ -1,9 +1,14 @@
 """Which replies count as known to their own author."""
 
-import pytest
+from contextlib import closing
 
-from auditor.collect.own_replies import own_row
+import numpy as np
+import pytest
+from logged_world import Told, logged_case
+
+from auditor.collect.own_replies import own_row, score_own
 from auditor.collect.shown import ShownReply
+from auditor.models import open_model
 from auditor.models.openai_replies import Likely, Position
 
 
@@ -37,3 +42,36 @@ def test_a_reply_that_its_tokens_do_not_spell_is_not_known(tokens):
 def test_parts_of_a_character_by_their_bytes_spell_it():
     found = own_row(reply("né", (b"n\xc3", -0.5), (b"\xa9", -0.25)))
     assert found == (3, 1, 3, 2, -0.75)
+
+
+def test_replies_that_are_read_again_are_those_that_were_given(models, tmp_path):
+    said = (["uv", ""], ["", ""], ["w", "né"])
+    told = [
+        Told(text=text, reply="y", tops=[None, None], said=replies)
+        for text, replies in zip("abc", said, strict=True)
+    ]
+    with (
+        closing(open_model(f"local:{models.reference}", device="cpu")) as model,
+        logged_case(tmp_path, models.reference, told) as world,
+    ):
+        assert score_own(world.run, model, "suspect") is None
+        rows = np.load(world.case.array("own", "suspect"), allow_pickle=False)
+        scores = list(model.score(["auv", "cw", "cné"]))
+    assert rows["probe"].tolist() == [0, 2, 2]
+    assert rows["repeat"].tolist() == [0, 0, 1]
+    assert rows["bytes"].tolist() == rows["tokens"].tolist() == [2, 1, 3]
+    # A token is a byte: all but the one of the prompt are the reply's.
+    expected = [score.logprobs[score.byte_ends > 1].sum() for score in scores]
+    np.testing.assert_allclose(rows["logprob"], expected, atol=1e-4)
+
+
+def test_replies_that_came_with_log_probabilities_are_not_read_again(models, tmp_path):
+    known, unknown = [{"u": -0.5}, {"v": -1.25}], [{"u": -9999.0}, {"v": -1.25}]
+    told = [
+        Told(text=text, reply="y", tops=[None, None], said=["uv", "uv"], shown=shown)
+        for text, shown in (("a", [known, []]), ("b", [unknown, known]))
+    ]
+    with logged_case(tmp_path, models.reference, told) as world:
+        assert score_own(world.run, world.model, "suspect") is None
+    rows = np.load(world.case.array("own", "suspect"), allow_pickle=False)
+    assert rows.tolist() == [(0, 0, 2, 2, -1.75), (1, 1, 2, 2, -1.75)]

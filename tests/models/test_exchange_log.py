@@ -8,9 +8,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from traced_memory import peak
 
 from auditor.canon import canonical_json, json_digest
-from auditor.errors import StorageError
+from auditor.errors import CaseError, StorageError
 from auditor.models.exchange_log import ExchangeLog, kept_headers
 from auditor.models.openai_replies import reply_content
 from auditor.models.server_request import Request, written
@@ -94,6 +95,42 @@ def test_a_line_that_the_disk_cuts_is_taken_back_and_the_next_one_is_whole(tmp_p
     assert log.reply(request(3)) == REPLY["body"].encode()
     log.close()
     assert [json.loads(line)["answered"] for line in path.read_bytes().splitlines()] == [True, True]
+
+
+def test_half_a_line_at_the_end_is_cut_off_and_the_next_one_is_whole(tmp_path: Path):
+    path = tmp_path / "log.jsonl"
+    log = ExchangeLog(path)
+    log.append(request(1), REPLY, answered=True)
+    log.close()
+    before = path.read_bytes()
+    path.write_bytes(before + before[:50])
+    again = ExchangeLog(path)
+    assert path.read_bytes() == before
+    again.append(request(2), REPLY, answered=True)
+    assert again.reply(request(2)) == REPLY["body"].encode()
+    again.close()
+
+
+def test_a_line_of_another_request_is_refused_by_its_number(tmp_path: Path):
+    path = tmp_path / "log.jsonl"
+    log = ExchangeLog(path)
+    for number in (1, 2):
+        log.append(request(number), REPLY, answered=True)
+    log.close()
+    first, second = path.read_bytes().splitlines(keepends=True)
+    path.write_bytes(first + second.replace(b'"seed":2', b'"seed":3') + b"half")
+    with pytest.raises(CaseError, match="line 2"):
+        ExchangeLog(path)
+
+
+def test_a_log_that_is_opened_again_is_not_held(tmp_path: Path):
+    path = tmp_path / "log.jsonl"
+    log = ExchangeLog(path)
+    for number in range(50):
+        log.append(request(number), {**REPLY, "body": "x" * 40_000}, answered=True)
+    log.close()
+    # 50 bodies are 2 MB.
+    assert peak(lambda: ExchangeLog(path)) < 400_000
 
 
 def test_headers_are_those_of_the_list_and_a_key_in_them_is_taken_out():

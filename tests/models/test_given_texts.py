@@ -3,7 +3,7 @@
 import pytest
 
 from auditor.errors import UndefinedError
-from auditor.models.echoes import EchoForm, echo_request, read_echo, rows_are_late
+from auditor.models.echoes import Echoes, EchoForm, echo_request, read_echo, rows_are_late
 
 AT_PLACE = [None, {"b": -0.1, "x": -3.0}, {"c": -0.2, "x": -2.0}]
 AFTER = [None, {"c": -0.2, "b": -5.0}, {"d": -0.4, "c": -6.0}]
@@ -84,3 +84,24 @@ def test_both_forms_are_asked_with_one_new_token():
     _, body = echo_request("ab", "m", EchoForm(k=5, prompt_logprobs=True))
     assert (body["prompt_logprobs"], body["max_tokens"]) == (5, 1)
     assert "echo" not in body
+
+
+def test_few_texts_are_asked_for_ahead_of_the_one_that_is_read():
+    asked = []
+
+    class Client:
+        def post(self, request, about):
+            text = request.body["prompt"]
+            return echo(list(text), [None, {text[1]: -1.0}], text)
+
+    def texts():
+        for number in range(100):
+            asked.append(number)
+            yield f"p{number}", f"{number % 10}{number // 10}"
+
+    found = Echoes(Client(), "m", EchoForm(k=1), at_once=2).of(texts())
+    first = next(found)
+    assert len(asked) <= 8
+    words = [token.top[0][0] for _, token in (first, *found)]
+    assert words == [str(number // 10) for number in range(100)]
+    assert asked == list(range(100))
