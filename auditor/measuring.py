@@ -29,43 +29,60 @@ class Measuring:
 
 def measure_case(case: Case, progress: Progress, wanted: Measuring | None = None) -> None:
     """Write statistics.json: every measure on every suspect, with its place among the controls."""
-    from auditor.measures._categories import without_categories
-
     wanted = wanted or Measuring()
     subjects = standing(case)
     suspects = [s for s in subjects if s["role"] == "suspect"]
     controls = [s for s in subjects if s["role"] not in ("reference", "suspect")]
     with progress.task("measure", len(suspects) + len(controls)) as task:
-        measured, less = {}, {}
+        measured = {}
         pairs = Pairs(case)
         for subject in [*suspects, *controls]:
-            # Only the values of a control are used, so it needs no interval.
-            chosen = wanted if subject in suspects else replace(wanted, resamples=0)
-            pair = pairs.load(subjects[0]["name"], subject["name"])
-            measured[subject["name"]] = _measure(case, pair, subject["name"], chosen)
-            less[subject["name"]] = without_categories(pair, DECISIVE)
+            measured[subject["name"]] = _measured(case, pairs, subject, wanted)
             task.advance()
     who = subjects_of(case)
-    control_rows = [measured[control["name"]] for control in controls]
+    control_rows = [measured[control["name"]].rows for control in controls]
     statistics: dict[str, list[dict[str, Any]]] = {}
     number = 0
     for suspect in suspects:
         rows = statistics.setdefault(suspect["name"], [])
-        for index, measurement in enumerate(measured[suspect["name"]]):
+        for index, measurement in enumerate(measured[suspect["name"]].rows):
             number += 1
             values = tuple(row[index].value for row in control_rows)
             row = replace(measurement, control_values=values).as_json()
             place = _place(row, suspect["name"], who)
             tolerance = _tolerance(measurement.measure)
             rows.append({"id": f"S{number:03d}", **row, **place, "tolerance": tolerance})
-    reference = subjects[0]["name"]
     content = {
         "schema": "auditor/statistics/1",
         "suspects": statistics,
-        "scope": {s["name"]: _scope(pairs.load(reference, s["name"])) for s in suspects},
-        "without": _turned(less),
+        "scope": {suspect["name"]: measured[suspect["name"]].scope for suspect in suspects},
+        "without": _turned({name: found.less for name, found in measured.items()}),
     }
     case.write_json("statistics.json", content)
+
+
+@dataclass(frozen=True, slots=True)
+class _Measured:
+    """What was measured of one subject."""
+
+    rows: tuple[Measurement, ...]
+    less: "Less"
+    scope: dict[str, list[dict[str, Any]]]
+    """Of a suspect."""
+
+
+def _measured(case: Case, pairs: Pairs, subject: dict[str, Any], wanted: Measuring) -> _Measured:
+    from auditor.measures._categories import without_categories
+
+    name, suspected = subject["name"], subject["role"] == "suspect"
+    # Only the values of a control are used, so it needs no interval.
+    chosen = wanted if suspected else replace(wanted, resamples=0)
+    pair = pairs.load(case.kept_json("plan.json")["subjects"][0]["name"], name)
+    return _Measured(
+        rows=_rows(case, pair, name, chosen),
+        less=without_categories(pair, DECISIVE),
+        scope=_scope(pair) if suspected else {},
+    )
 
 
 def _turned(less: "dict[str, Less]") -> dict[str, dict[str, dict[str, float | None]]]:
@@ -104,10 +121,10 @@ def _scope(pair: Pair) -> dict[str, list[dict[str, Any]]]:
     return found
 
 
-def _measure(case: Case, pair: Pair, subject: str, wanted: Measuring) -> tuple[Measurement, ...]:
+def _rows(case: Case, pair: Pair, subject: str, wanted: Measuring) -> tuple[Measurement, ...]:
     from auditor.measures._run import measure_pair
 
-    plan = case.read_json("plan.json")
+    plan = case.kept_json("plan.json")
     kernel = case.read_json(f"collected/{subject}.json")["implementation"]
     return tuple(
         _with_kernel(m, kernel)

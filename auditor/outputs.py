@@ -4,7 +4,6 @@
 models at one position, both fed the same token ids (the reference's rendering and its first reply).
 """
 
-import tempfile
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any
@@ -12,13 +11,13 @@ from typing import Any
 import numpy as np
 
 from auditor.errors import UndefinedError
+from auditor.mapped import mapped
 from auditor.panel import Control, Crossing
+from auditor.texts import Replies, taken_texts
 from auditor.types import Array, ModelRef, Probe, frozen_array
 from auditor.withheld import Withheld
 
 TOPK = (1, 5, 10, 50)
-_IN_MEMORY = 1 << 20
-"""Bytes of a selection of rows up to which it is held in memory."""
 _BLOCK_ROWS = 1 << 12
 
 # a is the reference, b the suspect (kernels: agreement(a, b, tokens)). Natural logarithms.
@@ -72,7 +71,7 @@ class OutputSet:
     """Name of the subject inside the case."""
     model: ModelRef
     probes: tuple[Probe, ...]
-    texts: tuple[tuple[str, ...], ...] | None = None
+    texts: Replies | None = None
     """(P)(N) replies."""
     embeddings: Array | None = None
     """(P, N, E) float32, unit length, of the replies."""
@@ -91,7 +90,7 @@ class OutputSet:
             if values is not None:
                 object.__setattr__(self, name, frozen_array(values))
 
-    def take(self, rows: Sequence[int]) -> "OutputSet":
+    def take(self, rows: Sequence[int] | Array) -> "OutputSet":
         """Return the outputs on a selection of probes."""
         index = np.asarray(rows, dtype=np.int64)
         whole = _is_whole(index, len(self.probes))  # then nothing is copied
@@ -101,8 +100,8 @@ class OutputSet:
 
         return replace(
             self,
-            probes=tuple(self.probes[i] for i in index),
-            texts=None if self.texts is None else tuple(self.texts[i] for i in index),
+            probes=self.probes if whole else tuple(self.probes[i] for i in index),
+            texts=self.texts if whole else taken_texts(self.texts, index),
             embeddings=taken(self.embeddings),
             hidden=taken(self.hidden),
             topk=taken_rows(self.topk, index, len(self.probes)),
@@ -182,7 +181,7 @@ class Pair:
         if not self.probes:
             raise UndefinedError("no probe was answered by both models")
 
-    def take(self, rows: Sequence[int]) -> "Pair":
+    def take(self, rows: Sequence[int] | Array) -> "Pair":
         """Return the pair on a selection of distinct probes, positions re-indexed."""
         index = np.asarray(rows, dtype=np.int64)
         total = len(self.probes)
@@ -253,34 +252,25 @@ def taken_rows(rows: Array | None, index: Array, probes: int) -> Array | None:
 def _gathered(rows: Array, order: Array, probe: Array | None = None) -> Array:
     """Return ``rows[order]``, of records with another column ``probe``, a block of rows at a time.
 
-    Of a large array the rows lie in an unnamed file, mapped read-only, so that memory does not
-    follow the number of probes.
+    See `mapped`: memory does not follow the number of probes.
     """
 
-    def taken(block: Array) -> Array:
-        part = rows[block]
-        if probe is not None:
-            part["probe"] = probe[block]
-        return part
-
-    shape = (len(order), *rows.shape[1:])
-    if int(np.prod(shape)) * rows.dtype.itemsize <= _IN_MEMORY:
-        return taken(order)
-    with tempfile.TemporaryFile() as stream:
-        written = np.memmap(stream, dtype=rows.dtype, mode="w+", shape=shape)
+    def fill(values: Array) -> None:
         for start in range(0, len(order), _BLOCK_ROWS):
             block = order[start : start + _BLOCK_ROWS]
-            written[start : start + len(block)] = taken(block)
-        written.flush()
-        return np.memmap(stream, dtype=rows.dtype, mode="r", shape=shape)
+            part = values[start : start + len(block)]
+            part[...] = rows[block]
+            if probe is not None:
+                part["probe"] = probe[block]
+
+    return mapped((len(order), *rows.shape[1:]), rows.dtype, fill)
 
 
 def _taken_control(control: Control, index: Array, probes: int) -> Control:
-    texts = control.texts
     return replace(
         control,
         positions=taken_rows(control.positions, index, probes),
         topk=taken_rows(control.topk, index, probes),
         answers=taken_rows(control.answers, index, probes),
-        texts=None if texts is None else tuple(texts[i] for i in index),
+        texts=control.texts if _is_whole(index, probes) else taken_texts(control.texts, index),
     )

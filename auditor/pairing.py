@@ -1,12 +1,13 @@
 """Put two subjects of a case side by side, with the pool of controls that places them."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import numpy as np
 
 from auditor.case import Case
 from auditor.errors import CaseError
+from auditor.mapped import mapped
 from auditor.outputs import POSITION, Pair
 from auditor.panel import (
     CROSSING,
@@ -24,6 +25,8 @@ from auditor.stored import Answered, load_answered, planned_probes, read_array, 
 from auditor.types import Array
 from auditor.withheld import withheld_names
 
+_BLOCK_ROWS = 1 << 12
+
 
 def load_pair(case: Case, reference: str, suspect: str, *, alone: bool = False) -> Pair:
     """Return two subjects of a case as a pair, see `Pairs.load`."""
@@ -31,13 +34,15 @@ def load_pair(case: Case, reference: str, suspect: str, *, alone: bool = False) 
 
 
 class Pairs:
-    """The pairs of one collected case. What a subject answered is read from the disk once."""
+    """The pairs of one collected case. What the reference and controls answered is read once."""
 
     def __init__(self, case: Case) -> None:
         self._case = case
-        self._subjects = case.read_json("plan.json")["subjects"]
+        self._subjects = case.kept_json("plan.json")["subjects"]
         self._refs = read_refs(case)
         self._read: dict[str, Answered] = {}
+        # A suspect is in no pool, so it is not needed again.
+        self._again = {s["name"] for s in self._subjects if s["role"] != "suspect"}
 
     def load(self, reference: str, suspect: str, *, alone: bool = False) -> Pair:
         """Return two subjects on the probes that both answered, and why something is missing.
@@ -71,12 +76,13 @@ class Pairs:
             merge=mixture,
             parents=self._parents(mixture),
         )
-        return pair.take(sorted(a.answered & b.answered))
+        return pair.take(np.flatnonzero(a.answered & b.answered))
 
     def _answered(self, name: str) -> Answered:
-        if name not in self._read:
-            self._read[name] = load_answered(self._case, name)
-        return self._read[name]
+        found = self._read.get(name) or load_answered(self._case, name)
+        if name in self._again:
+            self._read[name] = found
+        return found
 
     def _pool_of(self, suspect: str) -> list[dict[str, Any]]:
         own = next(subject for subject in self._subjects if subject["name"] == suspect)
@@ -137,18 +143,34 @@ def _crossing(case: Case, pair: tuple[str, str], pool: Sequence[Control]) -> Cro
     if reference not in found:
         return None
     authors = (suspect, reference, *(control.name for control in pool))
-    plan = case.read_json("plan.json")
+    plan = case.kept_json("plan.json")
     shape = (len(planned_probes(case)), plan["repeats"])
     number = {subject["name"]: index for index, subject in enumerate(plan["subjects"])}
-    logprob = np.full((len(found), len(authors), *shape, len(TEMPERATURES)), np.nan)
     length = np.zeros((len(authors), *shape))
     place = {number[name]: index for index, name in enumerate(authors)}
-    for scorer, rows in enumerate(found.values()):
-        rows = rows[np.isin(rows["author"], list(place))]
-        author = np.array([place[number] for number in rows["author"].tolist()], dtype=np.int64)
-        logprob[scorer, author, rows["probe"], rows["repeat"]] = rows["logprob"]
-        length[author, rows["probe"], rows["repeat"]] = rows["bytes"]
+
+    def fill(logprob: Array) -> None:
+        logprob[...] = np.nan
+        for scorer, rows in enumerate(found.values()):
+            for author, part in _authored(rows, place):
+                logprob[scorer, author, part["probe"], part["repeat"]] = part["logprob"]
+                length[author, part["probe"], part["repeat"]] = part["bytes"]
+
+    logprob = mapped((len(found), len(authors), *shape, len(TEMPERATURES)), np.float64, fill)
     return Crossing(scorers=tuple(found), authors=authors, logprob=logprob, bytes=length)
+
+
+def _authored(rows: Array, place: dict[int, int]) -> Iterator[tuple[Array, Array]]:
+    """Yield (n,) places of the authors, and their rows, a block of all rows at a time.
+
+    Args:
+        rows: CROSSING rows.
+        place: number of an author in the plan -> its place; rows of others are left out.
+    """
+    for start in range(0, len(rows), _BLOCK_ROWS):
+        part = rows[start : start + _BLOCK_ROWS]
+        part = part[np.isin(part["author"], list(place))]
+        yield np.array([place[one] for one in part["author"].tolist()], dtype=np.int64), part
 
 
 def _own(case: Case, suspect: str, crossing: Crossing | None) -> Array | None:
@@ -175,7 +197,7 @@ def _of_scorer(case: Case, name: str) -> Array | None:
     crossed = _rows(case, "crossing", name, CROSSING)
     if crossed is None:
         return None
-    subjects = case.read_json("plan.json")["subjects"]
+    subjects = case.kept_json("plan.json")["subjects"]
     place = next(i for i, subject in enumerate(subjects) if subject["name"] == name)
     crossed = crossed[crossed["author"] == place]
     rows = np.zeros(len(crossed), dtype=OWN)
@@ -206,7 +228,7 @@ def _reasons(case: Case, reference: str, suspect: str) -> dict[str, str]:
     for kind, field in _FIELD_OF.items():
         if any(f"arrays/{kind}/{name}.npy" in withheld for name in (reference, suspect)):
             why[field] = "withheld in this redacted copy"
-    first = case.read_json("plan.json")["subjects"][0]["name"]
+    first = case.kept_json("plan.json")["subjects"][0]["name"]
     if reference != first:
         why["positions"] = f"positions were collected against {first}, not {reference}"
     elif suspect == first:

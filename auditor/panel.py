@@ -7,6 +7,8 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
+from auditor.mapped import mapped
+from auditor.texts import Replies
 from auditor.types import Array, Role, frozen_array
 
 NULL_ROLES: tuple[Role, ...] = ("independent", "sibling", "base")
@@ -113,7 +115,7 @@ class Control:
     """(n,) rows of its likeliest first tokens of a reply, see `OutputSet.answers`."""
     tokenizer: str | None = None
     """Digest of the tokenizer whose ids `topk` holds; None: not known."""
-    texts: tuple[tuple[str, ...], ...] | None = None
+    texts: Replies | None = None
     """(P)(N) replies."""
     transcript: Array | None = None
     """(n,) TRANSCRIPT rows of the reference's committed order, as this control finds its texts."""
@@ -144,4 +146,14 @@ class Crossing:
 
     def take(self, rows: Array) -> "Crossing":
         """Return the crossing on a selection of probes."""
-        return replace(self, logprob=self.logprob[:, :, rows], bytes=self.bytes[:, rows])
+        if np.array_equal(rows, np.arange(self.bytes.shape[1])):
+            return self  # then nothing is copied
+
+        def fill(values: Array) -> None:
+            for scorer, authors in enumerate(self.logprob):
+                for author, logprob in enumerate(authors):
+                    values[scorer, author] = logprob[rows]
+
+        old = self.logprob.shape
+        logprob = mapped((*old[:2], len(rows), *old[3:]), self.logprob.dtype, fill)
+        return replace(self, logprob=logprob, bytes=self.bytes[:, rows])

@@ -5,7 +5,7 @@ Loads no model and trusts nothing: record chains are checked, arrays are opened 
 
 import json
 import tomllib
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from functools import lru_cache
 from pathlib import Path
@@ -17,6 +17,7 @@ from auditor.canon import json_digest, leaf_hash, parsed_line
 from auditor.case import Case
 from auditor.errors import CaseError
 from auditor.outputs import OutputSet
+from auditor.texts import stored_texts
 from auditor.types import Access, Answer, Array, Message, ModelRef, Probe
 from auditor.withheld import placeholder, withheld_failures, withheld_lines, withheld_record
 
@@ -237,7 +238,8 @@ class Answered:
     """All P probes of one subject, and which of them it answered."""
 
     outputs: OutputSet
-    answered: frozenset[int]
+    answered: Array
+    """(P,) bool."""
 
 
 def load_outputs(case: Case, subject: str) -> OutputSet:
@@ -247,7 +249,7 @@ def load_outputs(case: Case, subject: str) -> OutputSet:
     stand in errors.jsonl.
     """
     stored = load_answered(case, subject)
-    return stored.outputs.take(sorted(stored.answered))
+    return stored.outputs.take(np.flatnonzero(stored.answered))
 
 
 def load_answered(case: Case, subject: str) -> Answered:
@@ -261,17 +263,8 @@ def load_answered(case: Case, subject: str) -> Answered:
         raise CaseError(f"{subject!r} was not collected; collected: {', '.join(sorted(refs))}")
     probes = planned_probes(case)
     repeats = case.kept_json("plan.json")["repeats"]
-    texts: list[list[str]] = [[] for _ in probes]
-    # (P): how many repeats in a row, from the first, have a reply
-    replies = [0] * len(probes)
-    failed = withheld_failures(case, subject)
-    for row, record in enumerate(iterate_records(case, subject)):
-        probe = row // repeats
-        texts[probe].append(record["text"])
-        place = (record["suite"], record["probe_id"], record["repeat"])
-        answered = record["outcome"] != "error" and place not in failed
-        if answered and replies[probe] == record["repeat"]:
-            replies[probe] += 1
+    replies = np.zeros(len(probes), dtype=np.int32)
+    texts = stored_texts(_counted_texts(case, subject, replies, repeats), repeats)
     n = _kept_repeats(replies)
     embeddings = read_array(case, "embeddings", subject)
     if embeddings is not None:
@@ -281,16 +274,28 @@ def load_answered(case: Case, subject: str) -> Answered:
         subject=subject,
         model=refs[subject],
         probes=probes,
-        texts=tuple(tuple(replies_of[:n]) for replies_of in texts),
+        texts=texts.first(n),
         embeddings=embeddings,
         hidden=read_array(case, "hidden", subject),
         topk=read_array(case, "topk", subject),
         answers=read_array(case, "answers", subject),
     )
-    return Answered(outputs, frozenset(i for i, count in enumerate(replies) if count >= n))
+    return Answered(outputs, replies >= n)
 
 
-def _kept_repeats(replies: Sequence[int]) -> int:
+def _counted_texts(case: Case, subject: str, replies: Array, repeats: int) -> Iterator[str]:
+    """Yield all replies; count in `replies` (P,) how many in a row, from the first, are there."""
+    failed = withheld_failures(case, subject)
+    for row, record in enumerate(iterate_records(case, subject)):
+        probe = row // repeats
+        place = (record["suite"], record["probe_id"], record["repeat"])
+        answered = record["outcome"] != "error" and place not in failed
+        if answered and replies[probe] == record["repeat"]:
+            replies[probe] += 1
+        yield record["text"]
+
+
+def _kept_repeats(replies: Array) -> int:
     """Return the number of repeats, at least 1, that keeps the most replies in a full (P, N)."""
-    candidates = range(1, max(replies, default=1) + 1)
-    return max(candidates, key=lambda n: (n * sum(count >= n for count in replies), n), default=1)
+    candidates = range(1, int(replies.max(initial=1)) + 1)
+    return max(candidates, key=lambda n: (n * np.count_nonzero(replies >= n), n), default=1)

@@ -4,6 +4,7 @@ import json
 
 import numpy as np
 import pytest
+from traced_memory import peak
 
 from auditor.canon import canonical_json, leaf_hash
 from auditor.case import Case
@@ -18,6 +19,8 @@ from auditor.stored import (
     read_records,
     read_refs,
 )
+from auditor.texts import stored_texts
+from auditor.withheld import Withheld
 
 ITEMS = [
     {"id": "a-1", "category": "c", "messages": [{"role": "user", "content": "one"}]},
@@ -128,8 +131,8 @@ def test_planned_probe_that_is_not_in_the_suite_is_named(tmp_path):
 
 def test_pair_holds_the_texts_of_both(tmp_path):
     pair = load_pair(write_case(tmp_path, FULL), "ref", "sus")
-    assert pair.reference.texts == (("a", "b"), ("c", "d"))
-    assert pair.suspect.texts == (("e", ""), ("g", "h"))
+    assert tuple(pair.reference.texts) == (("a", "b"), ("c", "d"))
+    assert tuple(pair.suspect.texts) == (("e", ""), ("g", "h"))
     assert pair.why["hidden"] == "ref: no weights; sus: no weights"
     with pytest.raises(UndefinedError, match="no weights"):
         pair.require("hidden")
@@ -139,16 +142,41 @@ def test_only_probes_that_both_answered_remain(tmp_path):
     case = write_case(tmp_path, {**FULL, "sus": [[None, None], ["g", "h"]]})
     pair = load_pair(case, "ref", "sus")
     assert [probe.id for probe in pair.probes] == ["a-1"]
-    assert pair.reference.texts == (("c", "d"),)
+    assert tuple(pair.reference.texts) == (("c", "d"),)
     assert len(load_outputs(case, "ref").probes) == 2
 
 
 def test_subject_with_fewer_repeats_keeps_the_most_replies(tmp_path):
     # One repeat keeps two replies; two repeats would keep none.
     case = write_case(tmp_path, {**FULL, "sus": [["e", None], ["g", None]]})
-    assert load_outputs(case, "sus").texts == (("e",), ("g",))
+    assert tuple(load_outputs(case, "sus").texts) == (("e",), ("g",))
     pair = load_pair(case, "ref", "sus")
-    assert pair.reference.texts == (("a", "b"), ("c", "d"))
+    assert tuple(pair.reference.texts) == (("a", "b"), ("c", "d"))
+
+
+def test_memory_does_not_grow_with_the_texts(tmp_path):
+    peaks = []
+    for size in (0, 200_000):
+        texts = {name: [["a" * size, "b"], ["c", "d" * size]] for name in SUBJECTS}
+        case = write_case(tmp_path / str(size), texts)
+        held = []
+        peaks.append(peak(lambda held=held, case=case: held.append(load_pair(case, "ref", "sus"))))
+        assert held[0].suspect.texts[1] == ("c", "d" * size)
+    # Four texts of 200 kB; one at a time is read, as a line, its JSON and its bytes.
+    assert peaks[1] - peaks[0] < 4 * 200_000
+
+
+def test_stored_texts_are_selected_and_keep_halves_of_surrogate_pairs():
+    said = ["a", "", "\ud83d", "é", Withheld(), "z"]
+    texts = stored_texts(said, 2)
+    assert [*texts] == [("a", ""), ("\ud83d", "é"), ("withheld", "z")]
+    assert [isinstance(text, Withheld) for text in texts[2]] == [True, False]
+    assert [*texts.first(1).take(np.array([2, 0]))] == [("withheld",), ("a",)]
+    assert [*texts[1:]] == [texts[1], texts[-1]]
+    assert [*stored_texts(["", ""], 1)] == [("",), ("",)]
+    assert not stored_texts([], 1)
+    with pytest.raises(IndexError):
+        texts[3]
 
 
 def test_subject_without_any_reply_has_no_probe(tmp_path):

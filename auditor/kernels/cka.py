@@ -178,7 +178,8 @@ class CkaStream:
     def _flush(self) -> None:
         """Add the batches that wait: few large products are faster than many small ones."""
         if self._waiting:
-            x, y = (torch.cat(side) for side in zip(*self._waiting, strict=True))
+            sides = zip(*self._waiting, strict=True)
+            x, y = (side[0] if len(side) == 1 else torch.cat(side) for side in sides)
             self._waiting = []
             self._add(*_moments(x, y))
 

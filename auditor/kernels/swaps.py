@@ -14,11 +14,14 @@ same result on every machine, in any order, with ties counted as ties.
 """
 
 import numpy as np
+import numpy.typing as npt
 
 from auditor.types import Array
 
-_CELLS = 1 << 20
-"""Cells of a block of H, or of signs, held at once: 8 MiB in float64."""
+_CELLS = 1 << 19
+"""Cells of a block of H, or of signs, held at once: 2 MiB in float32."""
+_EXACT = 1 << 24
+"""Integers up to it are exact in float32."""
 
 
 def hamming_h(x: Array, y: Array) -> Array:
@@ -57,31 +60,36 @@ def swapped_totals(x: Array, y: Array, bits: Array, count: int) -> tuple[float, 
         count: number of sign vectors.
     """
     n, total, swapped = len(x), 0.0, np.zeros(count)
+    exact = np.float32 if 4 * x.shape[1] * n < _EXACT else np.float64
     rows = max(1, _CELLS // n)
     signs = max(8, _CELLS // n // 8 * 8)  # whole bytes
     for first in range(0, n, rows):
         own = slice(first, min(first + rows, n))
-        h = _rows_of_h(x, y, own)
-        total += float(h.sum())
+        h = _rows_of_h(x, y, own, exact)
+        sums = h.sum(axis=1, dtype=np.float64)[:, None]
+        total += float(sums.sum())
         for start in range(0, count, signs):
             stop = min(start + signs, count)
             packed = bits[:, start // 8 : -(-stop // 8)]
-            e = 1.0 - 2.0 * np.unpackbits(packed, axis=1, count=stop - start)  # (n, b)
-            swapped[start:stop] += ((h @ e) * e[own]).sum(axis=0)
+            negative = np.unpackbits(packed, axis=1, count=stop - start).astype(exact)  # (n, b)
+            # e = 1 - 2 negative, and so H e = H 1 - 2 H negative
+            e = 1.0 - 2.0 * negative[own].astype(np.float64)
+            swapped[start:stop] += ((sums - 2.0 * (h @ negative)) * e).sum(axis=0)
     return total, swapped
 
 
-def _rows_of_h(x: Array, y: Array, own: slice) -> Array:
-    """Return (rows, n) of `hamming_h`."""
-    h = _equal_symbols(x[own], x) + _equal_symbols(y[own], y)
-    h -= _equal_symbols(x[own], y)
-    h -= _equal_symbols(y[own], x)
+def _rows_of_h(x: Array, y: Array, own: slice, kind: npt.DTypeLike) -> Array:
+    """Return (rows, n) of `hamming_h`, in a type that holds its integers."""
+    h = _equal_symbols(x[own], x, kind)
+    h += _equal_symbols(y[own], y, kind)
+    h -= _equal_symbols(x[own], y, kind)
+    h -= _equal_symbols(y[own], x, kind)
     h[np.arange(len(h)), np.arange(own.start, own.stop)] = 0.0
     return h
 
 
-def _equal_symbols(x: Array, y: Array) -> Array:
-    counts = np.empty((len(x), len(y)))
+def _equal_symbols(x: Array, y: Array, kind: npt.DTypeLike = np.float64) -> Array:
+    counts = np.empty((len(x), len(y)), dtype=kind)
     for i, row in enumerate(x):
         counts[i] = (y == row).sum(axis=1)
     return counts

@@ -1,5 +1,7 @@
 """Debiased linear CKA of two representations of the same probes, and of many halves of them."""
 
+from collections.abc import Iterator
+
 import numpy as np
 
 from auditor.errors import UndefinedError
@@ -7,7 +9,10 @@ from auditor.measures._rows import Rows, blocks, centred, held
 from auditor.types import Array
 
 _ROWS = 512
-"""Rows of a Gram matrix held at once, and of them a block of columns."""
+"""Rows of a Gram matrix whose sums are added up before those of others."""
+_CELLS = 1 << 18
+"""Cells of the matrix held at once: 2 MiB in float64, or `_FEWEST_ROWS` rows."""
+_FEWEST_ROWS = 64
 _NO_SPREAD = 1e-12
 
 
@@ -83,9 +88,23 @@ def _gram_sums(x: Rows, y: Rows, weight: Array, rows: slice) -> Array:
     a, b = x[rows], y[rows]
     total = np.zeros((3, len(a), weight.shape[1]))
     for block in blocks(x):
-        k, gram_l = a @ x[block].T, b @ y[block].T  # (R, C)
-        own = np.arange(max(rows.start, block.start), min(rows.stop, block.stop))
-        at = own - rows.start, own - block.start
-        k[at] = gram_l[at] = 0.0
-        total += np.stack([table @ weight[block] for table in (k, gram_l, k * gram_l)])
+        right, left, taken = x[block].T, y[block].T, weight[block]
+        for part in _parts(len(a), right.shape[1]):
+            k, gram_l = a[part] @ right, b[part] @ left  # (r, C)
+            first = rows.start + part.start
+            own = np.arange(max(first, block.start), min(first + len(k), block.stop))
+            at = own - first, own - block.start
+            k[at] = gram_l[at] = 0.0
+            total[0, part] += k @ taken
+            total[1, part] += gram_l @ taken
+            k *= gram_l
+            total[2, part] += k @ taken
     return total
+
+
+def _parts(rows: int, columns: int) -> Iterator[slice]:
+    """Yield neighbouring rows of a block of columns, as many at once as bound the memory."""
+    # A power of two: what is left over is then the same rows, and so is the rounding of products.
+    step = max(_FEWEST_ROWS, 1 << (_CELLS // columns).bit_length() >> 1)
+    for start in range(0, rows, step):
+        yield slice(start, min(start + step, rows))

@@ -11,9 +11,9 @@ import numpy as np
 
 from auditor.errors import UndefinedError
 from auditor.outputs import OutputSet, Pair
+from auditor.texts import Replies
 from auditor.types import Array, Probe
 
-Replies = tuple[tuple[str, ...], ...]
 Score = Callable[[Probe, str, str], float]
 
 

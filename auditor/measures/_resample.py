@@ -31,6 +31,8 @@ _BLOCK = 1 << 18
 """Draws of a mean held at once, 2 MiB."""
 _CELLS = 1 << 20
 """Cells, subsets times probes, that are given to a statistic at once; 8 MiB in float64."""
+_DRAWN = 1 << 18
+"""Cells that are drawn at once."""
 
 Interval = tuple[float, float]
 
@@ -64,11 +66,16 @@ def half_sample_blocks(n: int, *, seed: int, resamples: int) -> Iterator[Array]:
     """Yield the rows of `half_samples`, as many at once as bound the memory."""
     random = np.random.RandomState(seed)
     for start in range(0, resamples, step := max(1, _CELLS // n)):
-        rows = min(step, resamples - start)
-        order = np.argsort(random.random_sample((rows, n)), axis=1, kind="stable")
-        chosen = np.zeros((rows, n), dtype=bool)
-        np.put_along_axis(chosen, order[:, : n // 2], True, axis=1)
-        yield chosen
+        yield _drawn_halves(random, min(step, resamples - start), n)
+
+
+def _drawn_halves(random: np.random.RandomState, rows: int, n: int) -> Array:
+    chosen = np.zeros((rows, n), dtype=bool)
+    for start in range(0, rows, step := max(1, _DRAWN // n)):
+        part = chosen[start : start + step]
+        order = np.argsort(random.random_sample(part.shape), axis=1, kind="stable")
+        np.put_along_axis(part, order[:, : n // 2], True, axis=1)
+    return chosen
 
 
 def half_sample_interval(

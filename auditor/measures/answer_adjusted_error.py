@@ -11,9 +11,8 @@ from auditor.errors import UndefinedError
 from auditor.measures._registry import measure
 from auditor.outputs import OutputSet, Pair
 from auditor.panel import Control
+from auditor.texts import Replies
 from auditor.types import Array, Probe
-
-Replies = tuple[tuple[str, ...], ...]
 
 
 @dataclass(frozen=True, slots=True)

@@ -4,9 +4,11 @@ import numpy as np
 
 from auditor.errors import UndefinedError
 from auditor.kernels.swaps import hamming_h, swapped_sums, swapped_totals
+from auditor.mapped import mapped
 from auditor.measures._equality import LOWEST, RELABELLINGS, check_probes, draws_of, log10_p
 from auditor.measures._registry import measure
 from auditor.outputs import OutputSet, Pair
+from auditor.texts import Replies
 from auditor.types import Array, Probe
 
 CHARACTERS = 100
@@ -70,14 +72,21 @@ def _symbols(pair: Pair) -> tuple[Array, Array]:
     repeats = min(len(replies) for side in sides for replies in side)
     if not repeats:
         raise UndefinedError("a probe has no reply")
-    x, y = (
-        np.array([[_codes(text) for text in replies[:repeats]] for replies in side], dtype=np.int32)
-        for side in sides
-    )
+    x, y = (_codes_of(side, repeats) for side in sides)
     return x, y
 
 
-def _texts(outputs: OutputSet) -> tuple[tuple[str, ...], ...]:
+def _codes_of(side: Replies, repeats: int) -> Array:
+    """Return (P, repeats, 100) int32."""
+
+    def fill(codes: Array) -> None:
+        for probe, replies in enumerate(side):
+            codes[probe] = [_codes(text) for text in replies[:repeats]]
+
+    return np.asarray(mapped((len(side), repeats, CHARACTERS), np.int32, fill))
+
+
+def _texts(outputs: OutputSet) -> Replies:
     if outputs.texts is None:
         raise UndefinedError(f"no texts of {outputs.subject}")
     return outputs.texts
@@ -100,8 +109,13 @@ def _within(probes: tuple[Probe, ...], x: Array, y: Array) -> tuple[float, Array
 
 def _across(probes: tuple[Probe, ...], x: Array, y: Array) -> tuple[float, Array]:
     """Return the discrepancy of one reply a probe, and (B,) of it with partners swapped."""
+
+    def fill(bits: Array) -> None:
+        for place, probe in enumerate(probes):
+            bits[place] = np.packbits(_signs(probe, 1)[:, 0] < 0)
+
     # (P, B / 8): a bit for each sign, 1 for -1
-    bits = np.stack([np.packbits(_signs(probe, 1)[:, 0] < 0) for probe in probes])
+    bits = np.asarray(mapped((len(probes), -(-RELABELLINGS // 8)), np.uint8, fill))
     return swapped_totals(x, y, bits, RELABELLINGS)
 
 

@@ -6,8 +6,10 @@ replies have in common, the closest, the median and the furthest; three more by 
 """
 
 import difflib
+import heapq
 import re
-from collections.abc import Sequence
+from array import array
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from itertools import groupby
 
@@ -84,15 +86,13 @@ def comparisons(pair: Pair, seed: int) -> list[Comparison]:
     """Return the comparisons that the rule names, each probe once, in the order of the rule."""
     if pair.reference.texts is None or pair.suspect.texts is None or not pair.probes:
         return []
-    first = [(a[0], b[0]) for a, b in zip(pair.reference.texts, pair.suspect.texts, strict=True)]
-    withheld = frozenset(
-        index
-        for index, texts in enumerate(first)
-        if any(isinstance(text, Withheld) for text in texts)
-    )
-    replies = [(_words(a), _words(b)) for a, b in first]
-    scores = [_similarity(a, b) for a, b in replies]
-    runs = [_longest_run(a, b).size for a, b in replies]
+    withheld, scores, runs = set(), array("d"), array("q")
+    for a, b in zip(pair.reference.texts, pair.suspect.texts, strict=True):
+        if isinstance(a[0], Withheld) or isinstance(b[0], Withheld):
+            withheld.add(len(scores))
+        words = _words(a[0]), _words(b[0])
+        scores.append(_similarity(*words))
+        runs.append(_longest_run(*words).size)
     reasons: dict[int, list[str]] = {}
     for index, reason in _chosen(pair.probes, scores, runs, seed, withheld):
         reasons.setdefault(index, []).append(reason)
@@ -104,7 +104,7 @@ def _chosen(
     scores: Sequence[float],
     runs: Sequence[int],
     seed: int,
-    withheld: frozenset[int] = frozenset(),
+    withheld: Collection[int] = (),
 ) -> list[tuple[int, str]]:
     shown = [index for index in range(len(probes)) if index not in withheld]
     order = sorted(shown, key=lambda i: (-scores[i], probes[i].id))
@@ -112,10 +112,10 @@ def _chosen(
     names = ("closest", "median", "furthest")
     chosen = [(order[end], name) for end, name in zip(ends, names, strict=False)]
     taken = {index for index, _ in chosen}
-    by_digest = sorted(range(len(probes)), key=lambda i: json_digest([seed, probes[i].id]))
-    rest = [index for index in by_digest if index not in taken][:RANDOM_SAMPLES]
+    left = (index for index in range(len(probes)) if index not in taken)
+    rest = heapq.nsmallest(RANDOM_SAMPLES, left, key=lambda i: json_digest([seed, probes[i].id]))
     chosen += [(index, "random") for index in rest]
-    longest = max(order, key=lambda i: (runs[i], -order.index(i)), default=None)
+    longest = max(order, key=lambda i: runs[i], default=None)  # of equal ones the closest
     if longest is not None and runs[longest]:
         chosen.append((longest, "longest run"))
     return chosen

@@ -7,7 +7,7 @@ import pytest
 from measure_worlds import P, blend, pair_of, subject
 from traced_memory import peak
 
-from auditor import outputs
+from auditor import mapped, outputs
 from auditor.kernels import mutual_knn, neighbours
 from auditor.measures import _pool, _rows, get
 from auditor.measures._residual import residual_moments
@@ -79,11 +79,11 @@ def test_vectors_taken_to_a_file_are_those_taken_in_memory(monkeypatch):
     pair = world()
     chosen = [5, 0, *range(7, P)]
     held = pair.take(chosen).reference.embeddings
-    monkeypatch.setattr(outputs, "_IN_MEMORY", 0)
+    monkeypatch.setattr(mapped, "_IN_MEMORY", 0)
     monkeypatch.setattr(outputs, "_BLOCK_ROWS", 5)
-    mapped = pair.take(chosen).reference.embeddings
-    assert isinstance(mapped, np.memmap)
-    assert np.array_equal(mapped, held)
+    in_file = pair.take(chosen).reference.embeddings
+    assert isinstance(in_file, np.memmap)
+    assert np.array_equal(in_file, held)
     assert np.array_equal(held, pair.reference.embeddings[chosen])
 
 

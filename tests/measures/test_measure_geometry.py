@@ -102,6 +102,8 @@ def test_cka_on_subsets_does_not_depend_on_the_block_size(monkeypatch):
     chosen = random.random_sample((5, 30)) < 0.5
     whole = subset_cka(x, y, chosen)
     monkeypatch.setattr(module, "_ROWS", 7)
+    monkeypatch.setattr(module, "_CELLS", 60)
+    monkeypatch.setattr(module, "_FEWEST_ROWS", 2)
     assert subset_cka(x, y, chosen) == pytest.approx(whole, rel=1e-10)
 
 
