@@ -1,14 +1,14 @@
 """Replies of a subject that lie on the disk, and are read where they are used."""
 
-import mmap
 import tempfile
-from array import array
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import overload
 
 import numpy as np
 
+from auditor.on_disk import OnDisk
 from auditor.types import Array
 from auditor.withheld import Withheld
 
@@ -20,10 +20,8 @@ Replies = Sequence[Sequence[str]]
 class StoredTexts(Sequence[tuple[str, ...]]):
     """(P)(N) replies in an unnamed file of the temporary folder: 12 bytes of memory for each."""
 
-    _bytes: Array
-    """uint8, mapped: all replies, one after another."""
-    _ends: Array
-    """int64: where each one ends; 0 first."""
+    _said: Sequence[str]
+    """All replies, one after another."""
     _withheld: frozenset[int]
     """Which of them are not shown."""
     _rows: Array
@@ -47,8 +45,7 @@ class StoredTexts(Sequence[tuple[str, ...]]):
     def _text(self, row: int) -> str:
         if row in self._withheld:
             return Withheld()
-        start, end = self._ends[row : row + 2].tolist()
-        return self._bytes[start:end].tobytes().decode("utf-8", "surrogatepass")
+        return self._said[row]
 
     def take(self, probes: Array) -> "StoredTexts":
         """Return the replies to a selection of probes."""
@@ -60,26 +57,30 @@ class StoredTexts(Sequence[tuple[str, ...]]):
 
 
 def stored_texts(replies: Iterable[str], repeats: int) -> StoredTexts:
-    """Return the replies, given probe by probe, `repeats` to each, as they lie in a file."""
-    ends, withheld = array("q", [0]), set()
-    with tempfile.TemporaryFile() as stream:
+    """Return the replies, given probe by probe, `repeats` to each, as they lie in a file.
+
+    Raises:
+        StorageError: the disk of the temporary folder is full.
+    """
+    withheld = set()
+
+    def shown() -> Iterator[str]:
         for row, text in enumerate(replies):
             if isinstance(text, Withheld):
                 withheld.add(row)
-            ends.append(ends[-1] + stream.write(text.encode("utf-8", "surrogatepass")))
-        stream.flush()
-        return StoredTexts(
-            _bytes=_mapped_bytes(stream.fileno(), ends[-1]),
-            _ends=np.array(ends, dtype=np.int64),
-            _withheld=frozenset(withheld),
-            _rows=np.arange(len(ends) - 1, dtype=np.int32).reshape(-1, repeats),
-        )
+            yield text
+
+    said = OnDisk(Path(tempfile.gettempdir()), shown(), _packed, _unpacked)
+    rows = np.arange(len(said), dtype=np.int32).reshape(-1, repeats)
+    return StoredTexts(_said=said, _withheld=frozenset(withheld), _rows=rows)
 
 
-def _mapped_bytes(descriptor: int, size: int) -> Array:
-    if not size:  # a file without a byte cannot be mapped
-        return np.zeros(0, dtype=np.uint8)
-    return np.frombuffer(mmap.mmap(descriptor, size, access=mmap.ACCESS_READ), dtype=np.uint8)
+def _packed(text: str) -> bytes:
+    return text.encode("utf-8", "surrogatepass")
+
+
+def _unpacked(content: bytes) -> str:
+    return content.decode("utf-8", "surrogatepass")
 
 
 def taken_texts(texts: Replies | None, probes: Array) -> Replies | None:

@@ -13,7 +13,7 @@ from auditor.canon import digest, json_digest
 from auditor.case import Case
 from auditor.collect.arrays import ArrayReader, ArrayWriter
 from auditor.collect.collection import Collection
-from auditor.collect.on_disk import OnDisk
+from auditor.on_disk import OnDisk
 from auditor.stored import iterate_records
 from auditor.types import Array
 

@@ -14,10 +14,10 @@ import numpy as np
 
 from auditor.collect.arrays import ArrayWriter
 from auditor.collect.collection import Collection
-from auditor.collect.on_disk import Batches
 from auditor.collect.sequences import ForcedText
 from auditor.models.base import Model
 from auditor.models.batching import plan_batches
+from auditor.on_disk import Batches
 from auditor.types import Array
 
 if TYPE_CHECKING:

@@ -12,8 +12,8 @@ from itertools import accumulate
 import numpy as np
 
 from auditor.case import Case, storage_errors
-from auditor.collect.on_disk import Unnamed
 from auditor.failed import failed_names
+from auditor.on_disk import Unnamed
 from auditor.stored import iterate_records
 from auditor.types import Array
 

@@ -9,11 +9,11 @@ from auditor.case import Case
 from auditor.collect.arrays import ArrayReader, ArrayWriter
 from auditor.collect.collection import Collection
 from auditor.collect.forcing import ForcedBatch
-from auditor.collect.on_disk import Batches, OnDisk
 from auditor.collect.sequences import ForcedText, ReferenceText, reference_texts
 from auditor.collect.tempered import tempered_logprobs
 from auditor.models.base import Encoded, Head, Model
 from auditor.models.batching import plan_batches
+from auditor.on_disk import Batches, OnDisk
 from auditor.types import Access, Array, Score
 
 SCORE = np.dtype(

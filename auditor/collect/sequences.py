@@ -13,9 +13,9 @@ import numpy as np
 
 from auditor.case import Case
 from auditor.collect.conditions import conditioned, system_of
-from auditor.collect.on_disk import OnDisk
 from auditor.errors import SubjectError
 from auditor.models.base import Model
+from auditor.on_disk import OnDisk
 from auditor.stored import iterate_records, planned_probes
 from auditor.types import Array, Probe
 

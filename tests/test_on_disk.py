@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from auditor.collect.on_disk import Batches, OnDisk
 from auditor.errors import StorageError
+from auditor.on_disk import Batches, OnDisk
 
 WORDS = ["one", "", "drei", "vier", "fünf"]
 
