@@ -5,6 +5,7 @@ from typing import Any
 
 import numpy as np
 
+from auditor.answered import Answered, load_answered
 from auditor.case import Case
 from auditor.errors import CaseError
 from auditor.mapped import mapped
@@ -21,7 +22,7 @@ from auditor.panel import (
     Control,
     Crossing,
 )
-from auditor.stored import Answered, load_answered, planned_probes, read_array, read_refs
+from auditor.stored import planned_probes, read_array, read_refs
 from auditor.types import Array
 from auditor.withheld import withheld_names
 

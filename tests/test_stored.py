@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 from traced_memory import peak
 
+from auditor.answered import load_outputs
 from auditor.canon import canonical_json, leaf_hash
 from auditor.case import Case
 from auditor.errors import CaseError, UndefinedError
@@ -13,7 +14,6 @@ from auditor.outputs import POSITION
 from auditor.pairing import load_pair
 from auditor.stored import (
     chained_lines,
-    load_outputs,
     planned_probes,
     read_array,
     read_records,

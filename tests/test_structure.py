@@ -12,6 +12,7 @@ SOURCES = sorted((ROOT / "auditor").rglob("*.py"))
 TESTS = sorted((ROOT / "tests").rglob("test_*.py"))
 
 CORE = {
+    "answered",
     "errors",
     "types",
     "canon",
@@ -19,6 +20,7 @@ CORE = {
     "case",
     "mapped",
     "merkle",
+    "on_disk",
     "outputs",
     "panel",
     "pairing",

@@ -4,8 +4,9 @@ import numpy as np
 import pytest
 from collect_world import PROBES
 
+from auditor.answered import load_outputs
 from auditor.pairing import load_pair
-from auditor.stored import load_outputs, planned_probes, read_array, read_records
+from auditor.stored import planned_probes, read_array, read_records
 
 
 @pytest.fixture(scope="module")
