@@ -5,9 +5,11 @@ import resource
 import tracemalloc
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from auditor.errors import StorageError
+from auditor.mapped import mapped
 from auditor.on_disk import Batches, OnDisk
 
 WORDS = ["one", "", "drei", "vier", "fünf"]
@@ -54,6 +56,22 @@ def full_disk():
 def test_a_full_disk_is_a_storage_error(tmp_path, full_disk):
     with pytest.raises(StorageError, match=f"no space left for {tmp_path}"):
         kept(tmp_path, ["x" * 1_001])
+
+
+def test_an_array_that_finds_no_room_is_a_storage_error(full_disk):
+    with pytest.raises(StorageError, match="no space left for"):
+        mapped((1 << 17,), np.uint8, lambda values: None)
+
+
+@pytest.mark.parametrize("size", [4, 1 << 17])  # in memory, in a file
+def test_an_array_is_zero_where_nothing_was_written_and_then_read_only(size):
+    def fill(values):
+        values[1] = 7
+
+    found = mapped((size,), np.int32, fill)
+    assert (found[:3].tolist(), int(found.sum())) == ([0, 7, 0], 7)
+    with pytest.raises(ValueError, match="read-only"):
+        found[0] = 1
 
 
 def test_memory_holds_eight_bytes_an_item(tmp_path):
