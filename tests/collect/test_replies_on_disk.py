@@ -7,6 +7,7 @@ from collect_world import plan_of
 
 from auditor.canon import canonical_json, leaf_hash
 from auditor.case import Case
+from auditor.collect.embedding import distinct_texts
 from auditor.collect.replies import read_replies
 from auditor.collect.suite import copy_suite
 
@@ -48,14 +49,32 @@ def test_different_replies_are_counted_and_read_in_order_of_appearance(plan, tmp
     assert not [path for path in (tmp_path / "work").iterdir() if path.is_file()]
 
 
-def test_memory_does_not_grow_with_the_texts(plan, tmp_path):
+def test_each_different_text_is_met_once_and_every_record_knows_it(plan, tmp_path):
+    found = distinct_texts(written(Case(tmp_path), plan, SAID), "abc")
+    assert (len(found), found.texts(0, 9)) == (4, ["one", "two", "", "three"])
+    assert {name: rows[:4].tolist() for name, rows in found.rows.items()} == {
+        "a": [0, 1, 0, 1],
+        "b": [1, 1, 1, 1],
+        "c": [2, 3, 2, 3],
+    }
+    assert all(rows.shape == (12,) for rows in found.rows.values())
+
+
+@pytest.mark.parametrize(
+    ("read", "count", "different"),
+    [
+        (read_replies, lambda replies: replies.total, 18),  # three for each of six probes
+        (lambda case: distinct_texts(case, "abc"), len, 4),  # one, two, three and the empty one
+    ],
+)
+def test_memory_does_not_grow_with_the_texts(plan, tmp_path, read, count, different):
     peaks = []
     for size in (0, 20_000):
         case = written(Case(tmp_path / str(size)), plan, SAID, more="é" * size)
         tracemalloc.start()
-        replies = read_replies(case)
+        replies = read(case)
         peaks.append(tracemalloc.get_traced_memory()[0])
         tracemalloc.stop()
-        assert replies.total == 18
-    # 18 different texts of 40 kB: 720 kB.
+        assert count(replies) == different
+    # 18 texts of 40 kB are 720 kB, the three different ones 120 kB.
     assert peaks[1] - peaks[0] < 100_000
