@@ -13,8 +13,8 @@ SIZES = (240, 960)
 STAGES = ("sample", "read", "score", "cross", "measure", "judge", "report")
 MOST, MOST_OWN = 90_000, 45_000
 """Bytes a probe, by which the peak may grow between the two sizes, with and without pages of mapped
-files: see reports/benchmarks/probes.md. Blocks fill up to there; from 1,000 probes on the highest of
-all stages grows by 1,500. Before arrays were worked on in blocks it was 129,000."""
+files: see reports/benchmarks/probes.md. Blocks fill up to there; from 1,000 probes on the highest
+of all stages grows by 1,500. Before arrays were worked on in blocks it was 129,000."""
 
 
 @pytest.mark.slow
