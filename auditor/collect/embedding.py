@@ -13,6 +13,7 @@ from auditor.canon import digest, json_digest
 from auditor.case import Case
 from auditor.collect.arrays import ArrayReader, ArrayWriter
 from auditor.collect.collection import Collection
+from auditor.collect.replies import first_appearance
 from auditor.on_disk import OnDisk
 from auditor.stored import iterate_records
 from auditor.types import Array
@@ -75,21 +76,12 @@ def distinct_texts(case: Case, subjects: Sequence[str]) -> DistinctTexts:
                 yield record["text"]
 
     texts = OnDisk(case.work, said(), str.encode, bytes.decode)
-    firsts, places = _first_appearance(np.array(digests, dtype=np.uint64))
+    firsts, places = first_appearance(np.array(digests, dtype=np.uint64))
     rows = np.full(len(given), _NONE, dtype=np.int64)
     rows[np.array(given, dtype=bool)] = places
     by_subject = dict(zip(subjects, rows.reshape(len(subjects), -1), strict=True))
     key = digest(np.array(digests, dtype=np.uint64)[firsts].tobytes())
     return DistinctTexts(firsts, by_subject, key, texts)
-
-
-def _first_appearance(values: Array) -> tuple[Array, Array]:
-    """Return where each of the different values came first, and which of them each value is."""
-    _, first, inverse = np.unique(values, return_index=True, return_inverse=True)
-    order = np.argsort(first)
-    place = np.empty(len(order), dtype=np.int64)
-    place[order] = np.arange(len(order))
-    return first[order], place[inverse]
 
 
 def embed_texts(run: Collection, found: DistinctTexts, encoder: Encoder) -> Iterator[int]:

@@ -98,13 +98,17 @@ def _distinct(digests: Array, given: Array) -> tuple[Array, tuple[int, ...], Arr
     counts, firsts = [], [np.zeros(0, dtype=np.int64)]
     for probe in range(digests.shape[1]):
         there = given[:, probe]
-        _, first, inverse = np.unique(
-            digests[:, probe][there], return_index=True, return_inverse=True
-        )
-        order = np.argsort(first)  # as they appear, not by digest
-        place = np.empty(len(order), dtype=np.int32)
-        place[order] = np.arange(len(order), dtype=np.int32)
-        said[:, probe][there] = place[inverse]
-        counts.append(len(order))
-        firsts.append(rows[:, probe][there][first[order]])
+        first, place = first_appearance(digests[:, probe][there])
+        said[:, probe][there] = place
+        counts.append(len(first))
+        firsts.append(rows[:, probe][there][first])
     return said, tuple(counts), np.concatenate(firsts)
+
+
+def first_appearance(values: Array) -> tuple[Array, Array]:
+    """Return where each of the different values came first, and which of them each value is."""
+    _, first, inverse = np.unique(values, return_index=True, return_inverse=True)
+    order = np.argsort(first)
+    place = np.empty(len(order), dtype=np.int64)
+    place[order] = np.arange(len(order))
+    return first[order], place[inverse]
