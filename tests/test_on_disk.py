@@ -1,12 +1,12 @@
 """Sequences whose items lie in a file without a name."""
 
 import gc
-import resource
 import tracemalloc
 from pathlib import Path
 
 import numpy as np
 import pytest
+from full_disk import room_for
 
 from auditor.errors import StorageError
 from auditor.mapped import mapped
@@ -44,22 +44,13 @@ def test_the_file_has_no_name_and_is_closed_with_its_last_reader(tmp_path):
     assert open_files() == before
 
 
-@pytest.fixture
-def full_disk():
-    """Let files grow to 1,000 bytes only, as on a full disk: the write fails with EFBIG."""
-    before = resource.getrlimit(resource.RLIMIT_FSIZE)
-    resource.setrlimit(resource.RLIMIT_FSIZE, (1_000, before[1]))
-    yield
-    resource.setrlimit(resource.RLIMIT_FSIZE, before)
-
-
-def test_a_full_disk_is_a_storage_error(tmp_path, full_disk):
-    with pytest.raises(StorageError, match=f"no space left for {tmp_path}"):
+def test_a_full_disk_is_a_storage_error(tmp_path):
+    with pytest.raises(StorageError, match=f"no space left for {tmp_path}"), room_for(1_000):
         kept(tmp_path, ["x" * 1_001])
 
 
-def test_an_array_that_finds_no_room_is_a_storage_error(full_disk):
-    with pytest.raises(StorageError, match="no space left for"):
+def test_an_array_that_finds_no_room_is_a_storage_error():
+    with pytest.raises(StorageError, match="no space left for"), room_for(1_000):
         mapped((1 << 17,), np.uint8, lambda values: None)
 
 

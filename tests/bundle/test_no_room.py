@@ -2,13 +2,13 @@
 
 import contextlib
 import os
-import resource
 import shutil
 import tempfile
 from pathlib import Path
 
 import pytest
 from command_world import SIGNATURE, commands, stamped, tree
+from full_disk import room_for
 from seal_world import files_of
 from verify_world import copied
 
@@ -83,21 +83,12 @@ def test_verify_needs_no_permission_to_write(do, signed, readable):
         assert do(*words)[0] == 0
 
 
-@pytest.fixture
-def file_limit():
-    """Return what sets the most bytes that a file may have, as a full disk does."""
-    before = resource.getrlimit(resource.RLIMIT_FSIZE)
-    yield lambda size: resource.setrlimit(resource.RLIMIT_FSIZE, (size, before[1]))
-    resource.setrlimit(resource.RLIMIT_FSIZE, before)
-
-
 @pytest.mark.parametrize("most", [1_000, 20_000])
-def test_a_seal_that_meets_a_full_disk_is_repeated(do, finished, place, file_limit, most):
+def test_a_seal_that_meets_a_full_disk_is_repeated(do, finished, place, most):
     shutil.copytree(finished.data, place / "case" / "data")
     words = ("seal", place / "case", "--out", place / "case.evidence")
-    file_limit(most)
-    code, printed = do(*words)
-    file_limit(resource.RLIM_INFINITY)
+    with room_for(most):
+        code, printed = do(*words)
     assert code == 2
     assert printed["error"]["type"] == "StorageError"
     assert "no space left" in printed["error"]["message"]
@@ -108,14 +99,13 @@ def test_a_seal_that_meets_a_full_disk_is_repeated(do, finished, place, file_lim
 
 
 @pytest.mark.parametrize("most", [300, 3_000, 50_000])
-def test_a_collection_that_meets_a_full_disk_goes_on(capsys, finished, place, file_limit, most):
+def test_a_collection_that_meets_a_full_disk_goes_on(capsys, finished, place, most):
     # 300 bytes: the custody log; 3 kB: the copy of a suite; 50 kB: an array of likely tokens.
     case = place / "case"
     (case / "data").mkdir(parents=True)
     shutil.copy(finished.data / "plan.json", case / "data")
-    file_limit(most)
-    code = run(["collect", str(case)])
-    file_limit(resource.RLIM_INFINITY)
+    with room_for(most):
+        code = run(["collect", str(case)])
     said = capsys.readouterr().err
     assert code == 2, said
     assert "no space left for" in said

@@ -4,6 +4,7 @@ import re
 from pathlib import Path
 
 import pytest
+from full_disk import room_for
 from seal_world import copy_of, files_of, lines_of
 
 from auditor.canon import canonical_json, leaf_hash
@@ -148,15 +149,8 @@ def test_a_target_inside_the_case_is_refused(draft):
 
 
 def test_a_full_disk_leaves_no_sealed_case(draft, tmp_path):
-    import resource
-
-    before = resource.getrlimit(resource.RLIMIT_FSIZE)
-    resource.setrlimit(resource.RLIMIT_FSIZE, (20_000, before[1]))
-    try:
-        with pytest.raises(StorageError, match="no space left"):
-            seal_case(draft)
-    finally:
-        resource.setrlimit(resource.RLIMIT_FSIZE, before)
+    with room_for(20_000), pytest.raises(StorageError, match="no space left"):
+        seal_case(draft)
     assert [path.name for path in tmp_path.iterdir()] == ["case"]
     assert seal_case(draft).root.is_dir()
 

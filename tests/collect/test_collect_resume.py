@@ -2,13 +2,13 @@
 
 import json
 import os
-import resource
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
 from collect_world import collected
+from full_disk import room_for
 
 from auditor.canon import directory_digests
 from auditor.errors import CaseError, StorageError
@@ -49,23 +49,14 @@ def test_run_killed_at_random_moments_gives_the_same_bytes(uninterrupted, small_
     assert {path.stem for path in case.data.glob("arrays/crossing/*")} == {"reference", "foreign"}
 
 
-@pytest.fixture
-def file_limit():
-    before = resource.getrlimit(resource.RLIMIT_FSIZE)
-    yield lambda size: resource.setrlimit(resource.RLIMIT_FSIZE, (size, before[1]))
-    resource.setrlimit(resource.RLIMIT_FSIZE, before)
-
-
 @pytest.mark.parametrize("size", [3_000, 40_000])
 def test_full_disk_is_an_error_that_names_the_file_and_the_run_goes_on_later(
-    uninterrupted, small_plan, tmp_path, file_limit, size
+    uninterrupted, small_plan, tmp_path, size
 ):
     # 3 kB: the copy of a suite; 40 kB: the arrays.
-    file_limit(size)
-    with pytest.raises(StorageError, match="no space left for") as failure:
+    with room_for(size), pytest.raises(StorageError, match="no space left for") as failure:
         collected(tmp_path / "case", small_plan)
     assert "repeat the command" in failure.value.hint
-    file_limit(resource.RLIM_INFINITY)
     case = collected(tmp_path / "case", small_plan)
     assert digests(case) == digests(uninterrupted)
 

@@ -3,10 +3,10 @@
 import hashlib
 import io
 import json
-import resource
 
 import numpy as np
 import pytest
+from full_disk import room_for
 
 from auditor.collect.arrays import ArrayReader, ArrayWriter
 from auditor.collect.store import RecordWriter, part_path
@@ -24,18 +24,6 @@ def write_records(path, batches, ends=ENDS):
                 writer.append(batch)
         writer.finish()
     return path.read_bytes()
-
-
-@pytest.fixture
-def file_limit():
-    """Let files grow to a size only, as on a full disk: the write fails with EFBIG."""
-    before = resource.getrlimit(resource.RLIMIT_FSIZE)
-
-    def limit(size):
-        resource.setrlimit(resource.RLIMIT_FSIZE, (size, before[1]))
-
-    yield limit
-    resource.setrlimit(resource.RLIMIT_FSIZE, before)
 
 
 def test_each_line_holds_the_leaf_hash_of_the_line_before(tmp_path):
@@ -77,15 +65,14 @@ def test_changed_line_is_refused_and_not_cut(tmp_path, change):
     assert part_path(path).read_bytes() == b"".join(changed)
 
 
-def test_record_that_the_disk_refuses_costs_only_itself(tmp_path, file_limit):
+def test_record_that_the_disk_refuses_costs_only_itself(tmp_path):
     whole = write_records(tmp_path / "whole.jsonl", BATCHES)
     path = tmp_path / "r.jsonl"
-    file_limit(len(whole) - 10)
-    with pytest.raises(StorageError, match=r"no space left for .*r\.jsonl"):
+    refused = pytest.raises(StorageError, match=r"no space left for .*r\.jsonl")
+    with room_for(len(whole) - 10), refused:
         write_records(path, BATCHES)
     # What fitted was written: the tail is torn, and cut on the next opening.
     assert part_path(path).stat().st_size == len(whole) - 10
-    file_limit(resource.RLIM_INFINITY)
     assert write_records(path, BATCHES) == whole
 
 
@@ -159,12 +146,10 @@ def test_array_refuses_rows_that_do_not_fit(tmp_path):
     assert not (tmp_path / "a.npy").exists()
 
 
-def test_rows_that_the_disk_refuses_cost_only_their_batch(tmp_path, file_limit):
+def test_rows_that_the_disk_refuses_cost_only_their_batch(tmp_path):
     path = tmp_path / "a.npy"
-    file_limit(128 + 6 * 16)
-    with pytest.raises(StorageError, match="no space left"):
+    with room_for(128 + 6 * 16), pytest.raises(StorageError, match="no space left"):
         write_array(path, ROWS, [3, 7])
-    file_limit(resource.RLIM_INFINITY)
     assert write_array(path, ROWS, [3, 7]) == saved(ROWS)
 
 

@@ -1,11 +1,10 @@
 import contextlib
 import json
-import resource
-import signal
 
 import pytest
 import yaml
 from distill_world import changed, logits_recipe, logits_run, weights_digest_of, write_text
+from full_disk import room_for
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
 from auditor.distill.metrics import MetricsLog
@@ -123,25 +122,11 @@ def test_half_precision_student_is_saved_as_such(tmp_path):
     assert lineage["dose"]["teacher_tokens"] == 0
 
 
-@pytest.fixture
-def small_disk():
-    """No file may grow beyond 20 kB: writes fail as on a full disk, with EFBIG."""
-    before = resource.getrlimit(resource.RLIMIT_FSIZE)
-    handler = signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
-    resource.setrlimit(resource.RLIMIT_FSIZE, (20_000, before[1]))
-    yield
-    resource.setrlimit(resource.RLIMIT_FSIZE, before)
-    signal.signal(signal.SIGXFSZ, handler)
-
-
-def test_full_disk_is_a_storage_error_and_the_run_can_be_continued(tmp_path, teacher, request):
+def test_full_disk_is_a_storage_error_and_the_run_can_be_continued(tmp_path, teacher):
     recipe = logits_run(tmp_path, teacher)
-    request.getfixturevalue("small_disk")
-    with pytest.raises(StorageError) as caught:
+    with room_for(20_000), pytest.raises(StorageError) as caught:
         distill(recipe, tmp_path / "run")
     assert "free some space" in str(caught.value.hint)
-    soft = resource.getrlimit(resource.RLIMIT_FSIZE)[1]
-    resource.setrlimit(resource.RLIMIT_FSIZE, (soft, soft))
     distill(recipe, tmp_path / "run")
     distill(recipe, tmp_path / "straight")
     assert weights_digest_of(tmp_path / "run") == weights_digest_of(tmp_path / "straight")

@@ -1,14 +1,13 @@
 """Token sequences in a file of the run: the same ones as in memory, digested, never half there."""
 
-import resource
 from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 from distill_world import text_documents, write_text
+from full_disk import room_for
 
 from auditor.canon import file_digest
 from auditor.distill import sequences as module
@@ -107,23 +106,9 @@ def test_interrupted_packing_leaves_nothing_and_is_done_again(tmp_path):
     assert not packed.is_complete
 
 
-@contextmanager
-def small_disk() -> Iterator[None]:
-    """No file may grow beyond 20 kB: writes fail as on a full disk, with EFBIG.
-
-    No fixture, which would still hold when pytest writes the result: perhaps to a longer file.
-    """
-    before = resource.getrlimit(resource.RLIMIT_FSIZE)
-    resource.setrlimit(resource.RLIMIT_FSIZE, (20_000, before[1]))
-    try:
-        yield
-    finally:
-        resource.setrlimit(resource.RLIMIT_FSIZE, before)
-
-
 def test_full_disk_is_named_and_leaves_no_half_file(tmp_path):
     rows = (([1] * 100, 1, False) for _ in range(100))
-    with small_disk(), pytest.raises(StorageError, match="no space left") as caught:
+    with room_for(20_000), pytest.raises(StorageError, match="no space left") as caught:
         PackedSequences(tmp_path, "a").write(rows)
     assert "repeat the command" in (caught.value.hint or "")
     assert not list(tmp_path.iterdir())

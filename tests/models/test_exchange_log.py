@@ -1,13 +1,11 @@
 """A log of exchanges is canonical JSON, loses nothing that it took, and takes no half line."""
 
 import json
-import resource
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import pytest
+from full_disk import room_for
 from traced_memory import peak
 
 from auditor.canon import canonical_json, json_digest
@@ -23,17 +21,6 @@ REPLY = {"status": 200, "headers": {"server": "x"}, "body": '{"choices": []}', "
 
 def request(number: int) -> Request:
     return written("/completions", {**BODY, "seed": number})
-
-
-@contextmanager
-def room_for(size: int) -> Iterator[None]:
-    """Let no file grow beyond so many bytes, as a full disk does: the last write is cut."""
-    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
-    resource.setrlimit(resource.RLIMIT_FSIZE, (size, hard))
-    try:
-        yield
-    finally:
-        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
 
 
 def test_a_request_is_what_canonical_json_makes_of_it():
