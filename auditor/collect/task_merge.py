@@ -2,6 +2,7 @@
 
 import json
 import shutil
+import tempfile
 from pathlib import Path
 from typing import Any
 
@@ -10,7 +11,7 @@ from auditor.case import storage_errors
 from auditor.collect.collection import Collection
 from auditor.collect.store import part_path
 from auditor.collect.subject import insert_rows
-from auditor.collect.tasks import LOG, RESULT, Task, result_folder
+from auditor.collect.tasks import LOG, RESULT, Task, attempts_folder, result_folder
 from auditor.errors import CaseError
 
 _ROWS = "data/subjects.json"
@@ -40,8 +41,18 @@ def merge_result(run: Collection, task: Task) -> Any:
         insert_rows(run.case, run.plan, [row for row in rows if row["name"] in task.names])
     for name in sorted(files, key=lambda name: (name.startswith("work/stage/"), name)):
         _move(folder / name, run.case.root / name)
-    shutil.rmtree(folder)
+    _remove(run, folder)
     return content["value"]
+
+
+def _remove(run: Collection, folder: Path) -> None:
+    """Remove a result: at once from its place, where half of it would stop a task done again."""
+    attempts = attempts_folder(run.case)
+    with storage_errors(attempts):
+        attempts.mkdir(parents=True, exist_ok=True)
+        gone = Path(tempfile.mkdtemp(prefix=f"{folder.name}.merged.", dir=attempts))
+        folder.replace(gone)
+        shutil.rmtree(gone)
 
 
 def _check(run: Collection, folder: Path, name: str, digest: str) -> None:

@@ -8,6 +8,7 @@ import sys
 import pytest
 from executor_world import collected_by, digests, events, worker_killed_in
 
+from auditor.canon import directory_digests
 from auditor.case import Case
 from auditor.collect import task_merge, tasks
 from auditor.collect.collection import Collection
@@ -79,6 +80,27 @@ def test_a_cut_merge_is_completed_by_the_next_run(single, small_plan, tmp_path, 
     monkeypatch.setattr(task_merge, "_move", real)
     case = collected_by(Inline(), root, small_plan)
     assert digests(case) == digests(single)
+
+
+def test_a_task_whose_merged_result_was_half_removed_can_be_done_again(
+    drawn, small_plan, monkeypatch
+):
+    def cut(folder, **_):
+        (folder / tasks.RESULT).unlink()
+        raise KeyboardInterrupt
+
+    case, task = drawn
+    with Custody(case) as custody:
+        run = Collection(case=case, plan=small_plan, custody=custody, progress=Silent())
+        with monkeypatch.context() as patch:
+            patch.setattr(task_merge.shutil, "rmtree", cut)
+            with pytest.raises(KeyboardInterrupt):
+                task_merge.merge_result(run, task)
+        before = directory_digests(case.work / "draws")
+        do_task(str(case.root), task, 1)
+        task_merge.merge_result(run, task)
+    assert directory_digests(case.work / "draws") == before
+    assert not tasks.result_folder(case, task).exists()
 
 
 def test_a_run_begun_by_one_executor_is_ended_by_another(single, small_plan, tmp_path, monkeypatch):
@@ -191,6 +213,23 @@ def test_the_job_of_a_lost_worker_is_done_before_those_that_came_after_it(tmp_pa
     with Processes(1, "cpu") as executor:
         carry_out(executor, jobs, lambda o: done.append(o.job.name), lambda _: None)
     assert done == ["deadly", "other"]
+
+
+def test_a_worker_that_dies_between_two_jobs_costs_an_attempt_of_the_next():
+    done, lost = [], []
+
+    def finished(outcome):
+        done.append((outcome.job.name, outcome.value))
+        if outcome.job.name == "first":
+            worker = executor._alive[0].process
+            worker.kill()
+            worker.join()
+
+    with Processes(1, "cpu") as executor:
+        jobs = [job("first", number=1), job("second", number=2)]
+        carry_out(executor, jobs, finished, lost.append)
+    assert done == [("first", 2), ("second", 4)]
+    assert [(one.job.name, one.lost) for one in lost] == [("second", "ended by signal 9")]
 
 
 def test_a_worker_sees_its_own_gpu_alone_and_makes_room_for_one_of_another():

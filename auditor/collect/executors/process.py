@@ -5,6 +5,7 @@ pipe of its own, and its end is seen beside the replies of the others.
 """
 
 import os
+from contextlib import suppress
 from dataclasses import dataclass
 from multiprocessing import get_context
 from multiprocessing.connection import Connection, wait
@@ -55,7 +56,8 @@ class Processes:
         chosen.job = job
         device.taken += job.memory
         device.jobs += 1
-        chosen.pipe.send(job)
+        with suppress(BrokenPipeError, ConnectionResetError):  # it is gone: `wait` will say so
+            chosen.pipe.send(job)
 
     def wait(self) -> Outcome:
         """Return the next reply of a worker, or that one is gone."""
