@@ -104,7 +104,7 @@ class Failures:
         return pending
 
     def write(self) -> None:
-        """Write failed.json; where a suspect has recovered, scorers score all replies again.
+        """Write failed.json; where a suspect has recovered, all replies are scored and embedded again.
 
         Raises:
             InputError: no suspect is left; what was collected is kept.
@@ -124,7 +124,7 @@ class Failures:
             )
         _forget_replies(case, list(self._found))
         if self._before - self._found.keys():
-            _forget_crossing(case)
+            _forget_shared(case)
         if rows or self._before:
             case.write_json(FILE, {"schema": SCHEMA, "suspects": rows})
 
@@ -138,9 +138,14 @@ def _forget_replies(case: Case, failed: list[str]) -> None:
             path.unlink()
 
 
-def _forget_crossing(case: Case) -> None:
-    """Drop what scorers said: they did not know the replies of who had failed."""
-    for folder in (case.data / "arrays" / "crossing", case.work / "crossing"):
+def _forget_shared(case: Case) -> None:
+    """Drop what was made of all replies together, without those of who had failed.
+
+    Scorers did not know them; and the last digits of a vector depend, on some processors, on the
+    texts that were embedded beside its own.
+    """
+    arrays = case.data / "arrays"
+    for folder in (arrays / "crossing", case.work / "crossing", arrays / "embeddings"):
         shutil.rmtree(folder, ignore_errors=True)
 
 

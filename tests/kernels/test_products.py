@@ -105,8 +105,10 @@ def test_sums_of_products_equal_those_of_float64(
     truth = left.double() + x.double() @ w.double(), outer.double() + x.double().T @ y.double()
     add_product(left, x, w.T)
     add_outer_products(outer, x, y)
-    # relative to the spread of such sums, sqrt(length)
-    assert rms(left, truth[0]) < 3e-7 * width**0.5
+    # Relative to the spread of such sums, sqrt(length). How MKL sums depends on the processor: it
+    # was seen at up to 3.6e-7.
+    most = 3e-7 if onednn else 6e-7
+    assert rms(left, truth[0]) < most * width**0.5
     assert rms(outer, truth[1]) < 3e-7 * rows**0.5 + 1e-7
     assert float((outer.double() - truth[1]).abs().max()) < 1e-4
 
