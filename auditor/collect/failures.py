@@ -104,7 +104,7 @@ class Failures:
         return pending
 
     def write(self) -> None:
-        """Write failed.json; where a suspect has recovered, all replies are scored and embedded again.
+        """Write failed.json; where one has recovered, all replies are scored and embedded again.
 
         Raises:
             InputError: no suspect is left; what was collected is kept.
