@@ -5,7 +5,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from auditor.errors import SubjectError
-from auditor.models.placement import Placement, placed_modules, placement_of, spread_map
+from auditor.models.placement import (
+    Placement,
+    made_folder,
+    placed_modules,
+    placement_of,
+    spread_map,
+)
 from auditor.models.quiet import quiet
 from auditor.models.source import Source, locate
 from auditor.models.specifier import Specifier, parse
@@ -207,7 +213,7 @@ def _arguments(folder: Path, placement: Placement) -> dict[str, Any]:
     return {
         "device_map": spread_map(shape, placement),
         "max_memory": placement.max_memory,
-        "offload_folder": placement.offload_folder,
+        "offload_folder": made_folder(placement),
     }
 
 

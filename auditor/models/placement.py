@@ -71,8 +71,15 @@ def placement_options(query: str, folder: Path) -> dict[str, str]:
     paths = ["offload_folder"] if named else ["device_map", "offload_folder"]
     for name in paths:
         if name in options:
-            options[name] = str((folder / Path(options[name]).expanduser()).resolve())
+            options[name] = _resolved(name, options[name], folder)
     return options
+
+
+def _resolved(name: str, path: str, folder: Path) -> str:
+    try:
+        return str((folder / Path(path).expanduser()).resolve())
+    except (ValueError, RuntimeError) as error:  # a zero byte, or ~ of an unknown user
+        raise SubjectError(f"{name} {path!r} is no path: {error}", hint=_MAPS) from error
 
 
 def placement_of(options: Mapping[str, str]) -> Placement | None:
@@ -100,11 +107,13 @@ def placement_of(options: Mapping[str, str]) -> Placement | None:
 
 
 def _map_of(path: Path) -> dict[str, Part]:
-    if not path.is_file():
-        raise SubjectError(f"there is no map of devices at {path}", hint=_MAPS)
     try:
+        if not path.is_file():
+            raise SubjectError(f"there is no map of devices at {path}", hint=_MAPS)
         found = json.loads(path.read_bytes())
-    except ValueError as error:
+    except OSError as error:
+        raise SubjectError(f"{path} cannot be read: {error.strerror}", hint=_MAPS) from error
+    except (ValueError, RecursionError) as error:
         raise SubjectError(f"{path} is not JSON: {error}", hint=_MAPS) from error
     if not isinstance(found, dict) or not found:
         raise SubjectError(f"{path} is not an object of modules and devices", hint=_MAPS)
@@ -123,11 +132,12 @@ def _sizes(text: str) -> dict[Part, int]:
     sizes: dict[Part, int] = {}
     for entry in text.split(","):
         device, colon, size = entry.strip().rpartition(":")
-        if not colon or not (device == "cpu" or device.isdecimal()):
+        # Python reads no number of thousands of digits.
+        if not colon or not (device == "cpu" or (device.isdecimal() and len(device) < 10)):
             raise SubjectError(f"max_memory: {entry.strip()!r} names no device", hint=_SIZES)
         try:
             taken: int = convert_file_size_to_int(size)
-        except ValueError as error:
+        except (ValueError, OverflowError) as error:  # the latter of "infGB"
             raise SubjectError(f"max_memory: {size!r} is no size", hint=_SIZES) from error
         sizes[int(device) if device.isdecimal() else device] = taken
     for part in sizes:
@@ -145,16 +155,39 @@ def check_device(part: Part, where: str) -> None:
 
     if part == DISK:
         return
-    device: Any = f"cuda:{part}" if isinstance(part, int) else part
     try:
         # Of a size: an empty tensor is made on "meta" and on some absent devices as well.
-        torch.zeros(1, device=device).item()
-    except (RuntimeError, AssertionError, NotImplementedError) as error:
+        torch.zeros(1, device=device_name(part)).item()
+    except (RuntimeError, AssertionError, ImportError) as error:
         reason = str(error).split("\n", 1)[0]
         raise SubjectError(
             f"{where}: device {part!r} cannot be used: {reason}",
             hint=f'give "cpu", "disk", or a GPU out of the {torch.cuda.device_count()} here',
         ) from error
+
+
+def device_name(part: Part) -> str:
+    """Return what torch calls a device: ``cuda:1`` for 1."""
+    return f"cuda:{part}" if isinstance(part, int) else str(part)
+
+
+def made_folder(placement: Placement) -> str | None:
+    """Return the folder for weights that loading stores anew, made where it is missing.
+
+    Raises:
+        SubjectError: it is a file, or cannot be made.
+    """
+    folder = placement.offload_folder
+    try:
+        if folder is not None:
+            Path(folder).mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise SubjectError(
+            f"offload_folder {folder} cannot be made: {error.strerror}",
+            hint="name a folder that can be written; where weights are stored as they are used, "
+            "offload_folder can be left out",
+        ) from error
+    return folder
 
 
 def spread_map(module: "torch.nn.Module", placement: Placement) -> str | dict[str, Part]:
@@ -223,7 +256,4 @@ def placed_modules(module: "torch.nn.Module") -> dict[str, str]:
     spread: Mapping[str, Any] | None = getattr(module, "hf_device_map", None)
     if spread is None:
         return {"": str(next(module.parameters()).device)}
-    return {
-        name: f"cuda:{part}" if isinstance(part, int) else str(part)
-        for name, part in spread.items()
-    }
+    return {name: device_name(part) for name, part in spread.items()}
