@@ -5,13 +5,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from auditor.errors import SubjectError
-from auditor.models.placement import (
-    Placement,
-    made_folder,
-    placed_modules,
-    placement_of,
-    spread_map,
-)
+from auditor.models.module_map import spread_map
+from auditor.models.placement import Placement, made_folder, placed_modules, placement_of
 from auditor.models.quiet import quiet
 from auditor.models.source import Source, locate
 from auditor.models.specifier import Specifier, parse

@@ -7,9 +7,8 @@ count for everything inside them that has none of its own.
 """
 
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
-from difflib import get_close_matches
 from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -188,67 +187,6 @@ def made_folder(placement: Placement) -> str | None:
             "offload_folder can be left out",
         ) from error
     return folder
-
-
-def spread_map(module: "torch.nn.Module", placement: Placement) -> str | dict[str, Part]:
-    """Return the map that loading takes: named, or one without overlaps that covers the module.
-
-    Args:
-        module: of the architecture; its weights are not looked at.
-        placement: what is asked for.
-
-    Raises:
-        SubjectError: a module of the map is unknown, some are not placed, or a device is absent.
-    """
-    asked = placement.device_map
-    if isinstance(asked, str):
-        return asked
-    _check_names(module, asked, placement.source)
-    for part in dict.fromkeys(asked.values()):
-        check_device(part, placement.source)
-    found = dict(_spread(module, "", asked, asked.get("")))
-    left = [name for name, part in found.items() if part is None]
-    if left:
-        raise SubjectError(
-            f"{placement.source} does not say where {left[0]} goes"
-            + (f", nor {len(left) - 1} more" if len(left) > 1 else ""),
-            hint='add them, or the entry "" for everything else',
-        )
-    return {name: part for name, part in found.items() if part is not None}
-
-
-def _check_names(module: "torch.nn.Module", asked: Mapping[str, Part], source: str) -> None:
-    known = {name for name, _ in module.named_modules()}
-    known |= {name for name, _ in (*module.named_parameters(), *module.named_buffers())}
-    for name in asked:
-        if name not in known:
-            near = get_close_matches(name, sorted(known), n=1, cutoff=0.0)
-            tops = [name for name, _ in module.named_children()]
-            raise SubjectError(
-                f"{source}: the model has no module {name!r}",
-                hint=f"the nearest is {near[0]!r}; at the top are {', '.join(tops)}",
-            )
-
-
-def _spread(
-    module: "torch.nn.Module", name: str, asked: Mapping[str, Part], part: Part | None
-) -> Iterator[tuple[str, Part | None]]:
-    """Yield (name, device) of the largest modules, and loose weights, that lie in one place."""
-    prefix = f"{name}." if name else ""
-    if not any(other != name and other.startswith(prefix) for other in asked):
-        if part is not None or _has_weights(module):
-            yield name, part
-        return
-    for child, inner in module.named_children():
-        own = prefix + child
-        yield from _spread(inner, own, asked, asked.get(own, part))
-    loose = (*module.named_parameters(recurse=False), *module.named_buffers(recurse=False))
-    for weight, _ in loose:
-        yield prefix + weight, asked.get(prefix + weight, part)
-
-
-def _has_weights(module: "torch.nn.Module") -> bool:
-    return next(module.parameters(), None) is not None or next(module.buffers(), None) is not None
 
 
 def placed_modules(module: "torch.nn.Module") -> dict[str, str]:

@@ -7,6 +7,7 @@ import torch
 from auditor.models import open_model
 from auditor.models.placement import placed_modules
 from auditor.models.projections import final_norm, mlps_of, query_key_of
+from auditor.models.tiny import tiny_folder
 from auditor.types import Decoding, Probe
 
 ARCHITECTURES = ("llama", "gpt2", "gemma2", "granite", "cohere", "phi")
@@ -17,6 +18,12 @@ PROBES = [Probe(id="a", category="x", text="Once upon"), Probe(id="b", category=
 def layers_of(folder):
     """The prefix of the layers of a saved model."""
     return "transformer.h" if folder.name == "gpt2" else "model.layers"
+
+
+@pytest.fixture(scope="module")
+def tied():
+    """A model whose head and embeddings are one weight; four layers."""
+    return open_model("tiny:teacher", device="cpu", batch_tokens=128)
 
 
 def on_disk(model):
@@ -65,6 +72,46 @@ def test_a_model_on_the_disk_is_the_same_model(name, everything, folders, opened
     assert_same_outputs(opened[name], model)
     assert_same_weights(opened[name], model)
     assert model.ref.digest == opened[name].ref.digest
+
+
+@pytest.mark.parametrize(
+    ("places", "where"),
+    [
+        ({"model.embed_tokens": "cpu", "model.layers.0": "cpu", "": "disk"}, "cpu"),
+        ({"model.embed_tokens": "disk", "": "cpu"}, "disk"),
+        ({"lm_head": "cpu", "": "disk"}, "cpu"),
+        ({"lm_head": "disk", "": "cpu"}, "disk"),
+        pytest.param(
+            {"lm_head.weight": "cpu", "": "disk"},
+            "cpu",
+            marks=pytest.mark.filterwarnings("ignore:The following device_map keys:UserWarning"),
+        ),
+        ({"model": "disk", "": "cpu"}, "disk"),  # more special than the entry for the rest
+        ({"model": "disk", "lm_head": "cpu"}, "cpu"),  # an entry of its own
+        ({"model": "disk"}, "disk"),
+        ({"model.embed_tokens": "cpu", "lm_head": "cpu", "": "disk"}, "cpu"),
+    ],
+)
+def test_a_shared_weight_lies_where_the_map_names_one_of_its_modules(places, where, tied, spread):
+    model = spread(tiny_folder("teacher"), places)
+    weights = [model.module.lm_head.weight, model.module.model.embed_tokens.weight]
+    assert [weight.is_meta for weight in weights] == [where == "disk"] * 2
+    assert_same_outputs(tied, model)
+    assert_same_weights(tied, model)
+    assert model.ref.digest == tied.ref.digest
+
+
+def test_only_the_modules_of_a_shared_weight_follow_it(spread):
+    places = {"model.embed_tokens": "cpu", "model.layers.0": "cpu", "": "disk"}
+    layers = {f"model.layers.{n}": "cpu" if n == 0 else "disk" for n in range(4)}
+    assert spread(tiny_folder("teacher"), places).placement == {
+        "model.embed_tokens": "cpu",
+        **layers,
+        "model.norm": "disk",
+        "model.rotary_emb": "disk",
+        "lm_head": "cpu",
+    }
+    assert spread(tiny_folder("teacher"), {"": "disk"}).placement == {"": "disk"}
 
 
 def test_a_model_all_in_memory_is_the_same_model(folders, opened, spread):

@@ -6,6 +6,7 @@ import pytest
 
 from auditor.errors import MissingExtraError, SubjectError
 from auditor.models import open_model
+from auditor.models.tiny import tiny_folder
 
 
 @pytest.mark.parametrize(
@@ -20,6 +21,11 @@ from auditor.models import open_model
         ({"": "meta"}, "device 'meta' cannot be used", "GPU"),
         ({"": "hpu"}, "device 'hpu' cannot be used", "GPU"),
         ({"": "privateuseone"}, "device 'privateuseone' cannot be used", "GPU"),
+        (
+            {"": "cpu", "model.norm.weight": "disk"},
+            "model.norm.weight, a single weight, cannot lie on the disk",
+            "place its module 'model.norm' there",
+        ),
         ({"": True}, "device of '' is True", "number of a GPU"),
         ({"": ["cpu"]}, "device of '' is", "number of a GPU"),
         ({}, "not an object", "device_map is one of"),
@@ -30,6 +36,20 @@ def test_maps_that_cannot_be_followed(places, said, hint, folders, spread):
     with pytest.raises(SubjectError, match=said) as caught:
         spread(folders["llama"], places)
     assert hint in caught.value.hint
+
+
+def test_a_shared_weight_lies_in_one_place(spread):
+    said = "model.embed_tokens and lm_head hold one weight, but are to lie on cpu and disk"
+    with pytest.raises(SubjectError, match=said) as caught:
+        spread(tiny_folder("teacher"), {"model.embed_tokens": "cpu", "lm_head": "disk", "": "cpu"})
+    assert caught.value.hint == "give both the same device, or name only one of them"
+
+
+def test_a_weight_beside_modules_that_the_map_places(folders, spread):
+    # The head's bias goes where the rest goes, apart from its weight.
+    with pytest.raises(SubjectError, match=r"lm_head\.bias, a single weight") as caught:
+        spread(folders["phi"], {"lm_head.weight": "cpu", "": "disk"})
+    assert "'lm_head'" in caught.value.hint
 
 
 @pytest.mark.parametrize(
