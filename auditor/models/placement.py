@@ -152,17 +152,24 @@ def check_device(part: Part, where: str) -> None:
     """
     import torch
 
-    if part == DISK:
-        return
-    try:
-        # Of a size: an empty tensor is made on "meta" and on some absent devices as well.
-        torch.zeros(1, device=device_name(part)).item()
-    except (RuntimeError, AssertionError, ImportError) as error:
-        reason = str(error).split("\n", 1)[0]
+    reason = None if part == DISK else why_unusable(device_name(part))
+    if reason is not None:
         raise SubjectError(
             f"{where}: device {part!r} cannot be used: {reason}",
             hint=f'give "cpu", "disk", or a GPU out of the {torch.cuda.device_count()} here',
-        ) from error
+        )
+
+
+def why_unusable(device: str) -> str | None:
+    """Return why this machine cannot use a device, in torch's words; None where it can."""
+    import torch
+
+    try:
+        # Of a size: an empty tensor is made on "meta" and on some absent devices as well.
+        torch.zeros(1, device=device).item()
+    except (RuntimeError, AssertionError, ImportError) as error:
+        return str(error).split("\n", 1)[0]
+    return None
 
 
 def device_name(part: Part) -> str:
