@@ -5,7 +5,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from auditor.errors import SubjectError
-from auditor.models.placement import Placement, placed_modules, placement_of, spread_map
+from auditor.models.module_map import spread_map
+from auditor.models.placement import (
+    Placement,
+    made_folder,
+    placed_modules,
+    placement_of,
+    why_unusable,
+)
 from auditor.models.quiet import quiet
 from auditor.models.source import Source, locate
 from auditor.models.specifier import Specifier, parse
@@ -155,17 +162,13 @@ def _default_device() -> str:
 
 
 def _checked_device(device: str) -> str:
-    import torch
-
     if device == AUTO_DEVICE:
         return _default_device()
-    try:
-        torch.empty(0, device=device)
-    except (RuntimeError, AssertionError) as error:
-        reason = str(error).split("\n", 1)[0]
+    reason = why_unusable(device)
+    if reason is not None:
         raise SubjectError(
             f"device {device!r} cannot be used: {reason}", hint="give cpu, cuda or auto"
-        ) from error
+        )
     return device
 
 
@@ -207,7 +210,7 @@ def _arguments(folder: Path, placement: Placement) -> dict[str, Any]:
     return {
         "device_map": spread_map(shape, placement),
         "max_memory": placement.max_memory,
-        "offload_folder": placement.offload_folder,
+        "offload_folder": made_folder(placement),
     }
 
 

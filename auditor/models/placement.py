@@ -7,9 +7,8 @@ count for everything inside them that has none of its own.
 """
 
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
-from difflib import get_close_matches
 from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -71,8 +70,15 @@ def placement_options(query: str, folder: Path) -> dict[str, str]:
     paths = ["offload_folder"] if named else ["device_map", "offload_folder"]
     for name in paths:
         if name in options:
-            options[name] = str((folder / Path(options[name]).expanduser()).resolve())
+            options[name] = _resolved(name, options[name], folder)
     return options
+
+
+def _resolved(name: str, path: str, folder: Path) -> str:
+    try:
+        return str((folder / Path(path).expanduser()).resolve())
+    except (ValueError, RuntimeError) as error:  # a zero byte, or ~ of an unknown user
+        raise SubjectError(f"{name} {path!r} is no path: {error}", hint=_MAPS) from error
 
 
 def placement_of(options: Mapping[str, str]) -> Placement | None:
@@ -100,11 +106,13 @@ def placement_of(options: Mapping[str, str]) -> Placement | None:
 
 
 def _map_of(path: Path) -> dict[str, Part]:
-    if not path.is_file():
-        raise SubjectError(f"there is no map of devices at {path}", hint=_MAPS)
     try:
+        if not path.is_file():
+            raise SubjectError(f"there is no map of devices at {path}", hint=_MAPS)
         found = json.loads(path.read_bytes())
-    except ValueError as error:
+    except OSError as error:
+        raise SubjectError(f"{path} cannot be read: {error.strerror}", hint=_MAPS) from error
+    except (ValueError, RecursionError) as error:
         raise SubjectError(f"{path} is not JSON: {error}", hint=_MAPS) from error
     if not isinstance(found, dict) or not found:
         raise SubjectError(f"{path} is not an object of modules and devices", hint=_MAPS)
@@ -123,11 +131,12 @@ def _sizes(text: str) -> dict[Part, int]:
     sizes: dict[Part, int] = {}
     for entry in text.split(","):
         device, colon, size = entry.strip().rpartition(":")
-        if not colon or not (device == "cpu" or device.isdecimal()):
+        # Python reads no number of thousands of digits.
+        if not colon or not (device == "cpu" or (device.isdecimal() and len(device) < 10)):
             raise SubjectError(f"max_memory: {entry.strip()!r} names no device", hint=_SIZES)
         try:
             taken: int = convert_file_size_to_int(size)
-        except ValueError as error:
+        except (ValueError, OverflowError) as error:  # the latter of "infGB"
             raise SubjectError(f"max_memory: {size!r} is no size", hint=_SIZES) from error
         sizes[int(device) if device.isdecimal() else device] = taken
     for part in sizes:
@@ -143,79 +152,48 @@ def check_device(part: Part, where: str) -> None:
     """
     import torch
 
-    if part == DISK:
-        return
-    device: Any = f"cuda:{part}" if isinstance(part, int) else part
-    try:
-        # Of a size: an empty tensor is made on "meta" and on some absent devices as well.
-        torch.zeros(1, device=device).item()
-    except (RuntimeError, AssertionError, NotImplementedError) as error:
-        reason = str(error).split("\n", 1)[0]
+    reason = None if part == DISK else why_unusable(device_name(part))
+    if reason is not None:
         raise SubjectError(
             f"{where}: device {part!r} cannot be used: {reason}",
             hint=f'give "cpu", "disk", or a GPU out of the {torch.cuda.device_count()} here',
-        ) from error
+        )
 
 
-def spread_map(module: "torch.nn.Module", placement: Placement) -> str | dict[str, Part]:
-    """Return the map that loading takes: named, or one without overlaps that covers the module.
+def why_unusable(device: str) -> str | None:
+    """Return why this machine cannot use a device, in torch's words; None where it can."""
+    import torch
 
-    Args:
-        module: of the architecture; its weights are not looked at.
-        placement: what is asked for.
+    try:
+        # Of a size: an empty tensor is made on "meta" and on some absent devices as well.
+        torch.zeros(1, device=device).item()
+    except (RuntimeError, AssertionError, ImportError) as error:
+        return str(error).split("\n", 1)[0]
+    return None
+
+
+def device_name(part: Part) -> str:
+    """Return what torch calls a device: ``cuda:1`` for 1."""
+    return f"cuda:{part}" if isinstance(part, int) else str(part)
+
+
+def made_folder(placement: Placement) -> str | None:
+    """Return the folder for weights that loading stores anew, made where it is missing.
 
     Raises:
-        SubjectError: a module of the map is unknown, some are not placed, or a device is absent.
+        SubjectError: it is a file, or cannot be made.
     """
-    asked = placement.device_map
-    if isinstance(asked, str):
-        return asked
-    _check_names(module, asked, placement.source)
-    for part in dict.fromkeys(asked.values()):
-        check_device(part, placement.source)
-    found = dict(_spread(module, "", asked, asked.get("")))
-    left = [name for name, part in found.items() if part is None]
-    if left:
+    folder = placement.offload_folder
+    try:
+        if folder is not None:
+            Path(folder).mkdir(parents=True, exist_ok=True)
+    except OSError as error:
         raise SubjectError(
-            f"{placement.source} does not say where {left[0]} goes"
-            + (f", nor {len(left) - 1} more" if len(left) > 1 else ""),
-            hint='add them, or the entry "" for everything else',
-        )
-    return {name: part for name, part in found.items() if part is not None}
-
-
-def _check_names(module: "torch.nn.Module", asked: Mapping[str, Part], source: str) -> None:
-    known = {name for name, _ in module.named_modules()}
-    known |= {name for name, _ in (*module.named_parameters(), *module.named_buffers())}
-    for name in asked:
-        if name not in known:
-            near = get_close_matches(name, sorted(known), n=1, cutoff=0.0)
-            tops = [name for name, _ in module.named_children()]
-            raise SubjectError(
-                f"{source}: the model has no module {name!r}",
-                hint=f"the nearest is {near[0]!r}; at the top are {', '.join(tops)}",
-            )
-
-
-def _spread(
-    module: "torch.nn.Module", name: str, asked: Mapping[str, Part], part: Part | None
-) -> Iterator[tuple[str, Part | None]]:
-    """Yield (name, device) of the largest modules, and loose weights, that lie in one place."""
-    prefix = f"{name}." if name else ""
-    if not any(other != name and other.startswith(prefix) for other in asked):
-        if part is not None or _has_weights(module):
-            yield name, part
-        return
-    for child, inner in module.named_children():
-        own = prefix + child
-        yield from _spread(inner, own, asked, asked.get(own, part))
-    loose = (*module.named_parameters(recurse=False), *module.named_buffers(recurse=False))
-    for weight, _ in loose:
-        yield prefix + weight, asked.get(prefix + weight, part)
-
-
-def _has_weights(module: "torch.nn.Module") -> bool:
-    return next(module.parameters(), None) is not None or next(module.buffers(), None) is not None
+            f"offload_folder {folder} cannot be made: {error.strerror}",
+            hint="name a folder that can be written; where weights are stored as they are used, "
+            "offload_folder can be left out",
+        ) from error
+    return folder
 
 
 def placed_modules(module: "torch.nn.Module") -> dict[str, str]:
@@ -223,7 +201,4 @@ def placed_modules(module: "torch.nn.Module") -> dict[str, str]:
     spread: Mapping[str, Any] | None = getattr(module, "hf_device_map", None)
     if spread is None:
         return {"": str(next(module.parameters()).device)}
-    return {
-        name: f"cuda:{part}" if isinstance(part, int) else str(part)
-        for name, part in spread.items()
-    }
+    return {name: device_name(part) for name, part in spread.items()}

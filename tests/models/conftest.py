@@ -1,6 +1,7 @@
 """Small random models with the byte tokenizer, one folder an architecture."""
 
 import contextlib
+import json
 import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -80,6 +81,18 @@ def opened(folders: dict[str, Path]) -> dict[str, Any]:
 @pytest.fixture(scope="session")
 def llama(opened: dict[str, Any]) -> Any:
     return opened["llama"]
+
+
+@pytest.fixture
+def spread(tmp_path: Path) -> Callable[..., Any]:
+    """Return a function that opens a folder by a map of its own."""
+
+    def opened(folder: Path, places: Any, **options: Any) -> Any:
+        path = tmp_path / "map.json"
+        path.write_text(json.dumps(places))
+        return open_model(f"local:{folder}?device_map={path}", batch_tokens=128, **options)
+
+    return opened
 
 
 @pytest.fixture(scope="session")

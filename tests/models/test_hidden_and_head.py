@@ -129,7 +129,12 @@ def test_bfloat16_runs_and_is_recorded(folders):
 
 @pytest.mark.parametrize(
     ("options", "said"),
-    [({"dtype": "int4"}, "unknown type 'int4'"), ({"device": "nonsense"}, "device 'nonsense'")],
+    [
+        ({"dtype": "int4"}, "unknown type 'int4'"),
+        ({"device": "nonsense"}, "device 'nonsense'"),
+        ({"device": "hpu"}, "device 'hpu' cannot be used"),
+        ({"device": "meta"}, "device 'meta' cannot be used"),
+    ],
 )
 def test_unknown_types_and_devices_are_refused(folders, options, said):
     with pytest.raises(SubjectError, match=said):

@@ -1,16 +1,13 @@
 """Models whose modules are spread over memory and the disk: the same model, bit for bit."""
 
-import json
-import sys
-
 import numpy as np
 import pytest
 import torch
 
-from auditor.errors import MissingExtraError, SubjectError
 from auditor.models import open_model
 from auditor.models.placement import placed_modules
 from auditor.models.projections import final_norm, mlps_of, query_key_of
+from auditor.models.tiny import tiny_folder
 from auditor.types import Decoding, Probe
 
 ARCHITECTURES = ("llama", "gpt2", "gemma2", "granite", "cohere", "phi")
@@ -18,21 +15,15 @@ SEQUENCES = [[5, 6, 7, 8, 9], [70, 80], [1, 2, 3]]
 PROBES = [Probe(id="a", category="x", text="Once upon"), Probe(id="b", category="x", text="The")]
 
 
-@pytest.fixture
-def spread(tmp_path):
-    """Return a function that opens a folder by a map of its own."""
-
-    def opened(folder, places, **options):
-        path = tmp_path / "map.json"
-        path.write_text(json.dumps(places))
-        return open_model(f"local:{folder}?device_map={path}", batch_tokens=128, **options)
-
-    return opened
-
-
 def layers_of(folder):
     """The prefix of the layers of a saved model."""
     return "transformer.h" if folder.name == "gpt2" else "model.layers"
+
+
+@pytest.fixture(scope="module")
+def tied():
+    """A model whose head and embeddings are one weight; four layers."""
+    return open_model("tiny:teacher", device="cpu", batch_tokens=128)
 
 
 def on_disk(model):
@@ -81,6 +72,46 @@ def test_a_model_on_the_disk_is_the_same_model(name, everything, folders, opened
     assert_same_outputs(opened[name], model)
     assert_same_weights(opened[name], model)
     assert model.ref.digest == opened[name].ref.digest
+
+
+@pytest.mark.parametrize(
+    ("places", "where"),
+    [
+        ({"model.embed_tokens": "cpu", "model.layers.0": "cpu", "": "disk"}, "cpu"),
+        ({"model.embed_tokens": "disk", "": "cpu"}, "disk"),
+        ({"lm_head": "cpu", "": "disk"}, "cpu"),
+        ({"lm_head": "disk", "": "cpu"}, "disk"),
+        pytest.param(
+            {"lm_head.weight": "cpu", "": "disk"},
+            "cpu",
+            marks=pytest.mark.filterwarnings("ignore:The following device_map keys:UserWarning"),
+        ),
+        ({"model": "disk", "": "cpu"}, "disk"),  # more special than the entry for the rest
+        ({"model": "disk", "lm_head": "cpu"}, "cpu"),  # an entry of its own
+        ({"model": "disk"}, "disk"),
+        ({"model.embed_tokens": "cpu", "lm_head": "cpu", "": "disk"}, "cpu"),
+    ],
+)
+def test_a_shared_weight_lies_where_the_map_names_one_of_its_modules(places, where, tied, spread):
+    model = spread(tiny_folder("teacher"), places)
+    weights = [model.module.lm_head.weight, model.module.model.embed_tokens.weight]
+    assert [weight.is_meta for weight in weights] == [where == "disk"] * 2
+    assert_same_outputs(tied, model)
+    assert_same_weights(tied, model)
+    assert model.ref.digest == tied.ref.digest
+
+
+def test_only_the_modules_of_a_shared_weight_follow_it(spread):
+    places = {"model.embed_tokens": "cpu", "model.layers.0": "cpu", "": "disk"}
+    layers = {f"model.layers.{n}": "cpu" if n == 0 else "disk" for n in range(4)}
+    assert spread(tiny_folder("teacher"), places).placement == {
+        "model.embed_tokens": "cpu",
+        **layers,
+        "model.norm": "disk",
+        "model.rotary_emb": "disk",
+        "lm_head": "cpu",
+    }
+    assert spread(tiny_folder("teacher"), {"": "disk"}).placement == {"": "disk"}
 
 
 def test_a_model_all_in_memory_is_the_same_model(folders, opened, spread):
@@ -135,81 +166,3 @@ def test_weights_are_read_in_the_type_that_the_model_runs_in(folders, spread):
     assert model.head().weight.dtype == torch.bfloat16
     assert_same_outputs(plain, model)
     assert_same_weights(plain, model)
-
-
-@pytest.mark.parametrize(
-    ("places", "said", "hint"),
-    [
-        ({"": "cpu", "model.layer.0": "disk"}, "no module 'model.layer.0'", "'model.layers.0'"),
-        ({"model.embed_tokens": "cpu"}, "does not say where model.layers.*more", 'the entry ""'),
-        ({"model": "cpu"}, "does not say where lm_head goes$", 'the entry ""'),
-        ({"": "cuda:7"}, "device 'cuda:7' cannot be used", "GPU"),
-        ({"": 7}, "device 7 cannot be used", "GPU"),
-        ({"": "nowhere"}, "device 'nowhere' cannot be used", "GPU"),
-        ({"": "meta"}, "device 'meta' cannot be used", "GPU"),
-        ({"": True}, "device of '' is True", "number of a GPU"),
-        ({"": ["cpu"]}, "device of '' is", "number of a GPU"),
-        ({}, "not an object", "device_map is one of"),
-        (["cpu"], "not an object", "device_map is one of"),
-    ],
-)
-def test_maps_that_cannot_be_followed(places, said, hint, folders, spread):
-    with pytest.raises(SubjectError, match=said) as caught:
-        spread(folders["llama"], places)
-    assert hint in caught.value.hint
-
-
-@pytest.mark.parametrize(
-    ("options", "said"),
-    [
-        ("device_map=nowhere.json", "no map of devices at .*nowhere.json"),
-        ("device_map=sequental", "no map of devices at .*sequental"),
-        ("device_map=", "no map of devices"),
-        ("device_maps=auto", "'device_maps' is no option"),
-        ("max_memory=cpu:1GB", "has no device_map"),
-        ("nonsense", "'nonsense' is no option"),
-        ("device_map=auto&max_memory=1GB", "names no device"),
-        ("device_map=auto&max_memory=cpu:much", "'much' is no size"),
-        ("device_map=auto&max_memory=7:1GB", "device 7 cannot be used"),
-        ("device_map=own.json&max_memory=cpu:1GB", "no effect beside a map"),
-    ],
-)
-def test_options_that_cannot_be_followed(options, said, folders):
-    with pytest.raises(SubjectError, match=said) as caught:
-        open_model(f"local:{folders['llama']}?{options}")
-    assert caught.value.hint
-
-
-def test_a_map_that_is_not_json(folders, tmp_path):
-    (tmp_path / "map.json").write_text("{'': 'cpu'}")
-    with pytest.raises(SubjectError, match=r"map\.json is not JSON"):
-        open_model(f"local:{folders['llama']}?device_map={tmp_path / 'map.json'}")
-
-
-def test_without_accelerate(folders, monkeypatch):
-    monkeypatch.setitem(sys.modules, "accelerate", None)
-    with pytest.raises(MissingExtraError, match="accelerate") as caught:
-        open_model(f"local:{folders['llama']}?device_map=auto")
-    assert caught.value.hint == "pip install accelerate"
-
-
-@pytest.mark.parametrize("spec", ["gguf:model.gguf?device_map=auto", "smollm2?device_map=auto"])
-def test_a_gguf_file_is_loaded_whole(spec):
-    with pytest.raises(SubjectError, match="loaded whole"):
-        open_model(spec)
-
-
-def test_a_model_on_the_disk_is_not_changed_in_place(folders, spread):
-    from auditor.collect.coarse_copies import FORECAST, coarsen
-    from auditor.errors import AccessError
-
-    model = spread(folders["llama"], {"model.layers.1": "disk", "": "cpu"})
-    with pytest.raises(AccessError, match="partly on the disk"):
-        coarsen(model, FORECAST)
-
-
-def test_training_takes_no_map(folders):
-    from auditor.models.loading import load_transformers
-
-    with pytest.raises(SubjectError, match="for models that are audited"):
-        load_transformers(f"local:{folders['llama']}?device_map=auto")
