@@ -17,7 +17,10 @@ Kind = Literal["base_model", "from_scratch", "quantised_from", "teachers", "data
 KINDS: tuple[Kind, ...] = ("base_model", "from_scratch", "quantised_from", "teachers", "datasets")
 _MOST_BYTES = 4_000_000
 _QUOTE = 160
-_FRONT = re.compile(r"\A\ufeff?---[ \t]*\r?\n(.*?)^---[ \t]*$", re.DOTALL | re.MULTILINE)
+_FRONT = re.compile(r"\A\ufeff?\s*---[ \t]*\n(.*?)^---[ \t]*$", re.DOTALL | re.MULTILINE)
+_OPENED = re.compile(r"\A\ufeff?\s*---[ \t]*$", re.MULTILINE)
+# yaml.safe_load lets through what int, float, strptime and its own tables raise on a tagged value.
+_NO_YAML = (ValueError, LookupError, TypeError, AttributeError, ArithmeticError, RecursionError)
 _FENCED = re.compile(r"```.*?(?:```|\Z)|<!--.*?(?:-->|\Z)", re.DOTALL)
 _LINK = re.compile(r"\[([^\]\n]{1,200})\]\(([^)\s]{1,500})[^)\n]{0,200}\)")
 _HUB = re.compile(r"https?://huggingface\.co/([\w.-]+/[\w.-]+)")
@@ -84,12 +87,14 @@ def read_card(path: Path) -> Card:
         front = _FRONT.match(text)
         if front is not None:
             found += _front_matter(front[1], problems)
+        elif _OPENED.match(text):
+            problems.append("the front matter of README.md has no end")
         found += _prose(text[front.end() :] if front else text)
     if path.is_dir():
         found += _config(_object(folder / "config.json", problems))
         # A distillation run keeps its student in RUN/student and its record beside it.
         record = folder.parent if folder.name == "student" else folder
-        found += _lineage(_object(record / "lineage.json", problems))
+        found += _lineage(_object(record / "lineage.json", problems), problems)
     else:
         found += _gguf(path)
     return Card(claims=tuple(dict.fromkeys(found)), problems=tuple(problems))
@@ -103,10 +108,14 @@ def _text(path: Path, problems: list[str]) -> str | None:
         if path.stat().st_size > _MOST_BYTES:
             problems.append(f"README.md is larger than {_MOST_BYTES:,} bytes and was not read")
             return None
-        return path.read_bytes().decode(errors="replace")
+        content = path.read_bytes()
     except OSError as error:
         problems.append(f"README.md cannot be read: {error.strerror}")
         return None
+    text = content.decode(errors="replace")
+    if text.encode() != content:
+        problems.append("README.md is not in UTF-8")
+    return text.replace("\r\n", "\n").replace("\r", "\n")
 
 
 def _front_matter(text: str, problems: list[str]) -> Iterator[Claim]:
@@ -115,7 +124,7 @@ def _front_matter(text: str, problems: list[str]) -> Iterator[Claim]:
     source = "README.md, front matter"
     try:
         found = yaml.safe_load(text)
-    except (yaml.YAMLError, ValueError, RecursionError) as error:
+    except (yaml.YAMLError, *_NO_YAML) as error:
         mark = getattr(error, "problem_mark", None)
         where = f", line {mark.line + 2}" if mark is not None else ""
         problems.append(f"the front matter of README.md is no YAML{where}")
@@ -199,7 +208,7 @@ def _config(config: dict[str, Any]) -> Iterator[Claim]:
         yield _claim("quantised_from", quote, "config.json", relation="quantized")
 
 
-def _lineage(lineage: dict[str, Any]) -> Iterator[Claim]:
+def _lineage(lineage: dict[str, Any], problems: list[str]) -> Iterator[Claim]:
     """Yield what the record of a distillation run declares."""
     declared: tuple[tuple[Kind, Any], ...] = (
         ("teachers", lineage.get("teacher")),
@@ -209,15 +218,25 @@ def _lineage(lineage: dict[str, Any]) -> Iterator[Claim]:
         spec, digest = _inside(part, "spec"), _inside(part, "digest")
         if not isinstance(spec, str):
             continue
-        share = _inside(lineage.get("dose"), "share") if kind == "teachers" else None
         yield _claim(
             kind,
             f"{'teacher' if kind == 'teachers' else 'started from'}: {spec}",
             "lineage.json",
             target=spec,
             digest=digest if isinstance(digest, str) else None,
-            dose=float(share) if isinstance(share, (int, float)) else None,
+            dose=_dose(lineage, problems) if kind == "teachers" else None,
         )
+
+
+def _dose(lineage: dict[str, Any], problems: list[str]) -> float | None:
+    share = _inside(lineage.get("dose"), "share")
+    if share is None:
+        return None
+    # The bounds refuse NaN, and integers that no float can hold.
+    if isinstance(share, bool) or not isinstance(share, (int, float)) or not 0 <= share <= 1:
+        problems.append("the dose in lineage.json is no share from 0 to 1")
+        return None
+    return float(share)
 
 
 def _inside(value: Any, key: str) -> Any:
