@@ -8,61 +8,19 @@ import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 from auditor.errors import SubjectError
 from auditor.models.gguf_header import read_header
+from auditor.registry.claim import Claim, Kind, quoted
+from auditor.registry.prose import HUB, prose
 
-Kind = Literal["base_model", "from_scratch", "quantised_from", "teachers", "datasets"]
-KINDS: tuple[Kind, ...] = ("base_model", "from_scratch", "quantised_from", "teachers", "datasets")
 _MOST_BYTES = 4_000_000
-_QUOTE = 160
 _FRONT = re.compile(r"\A\ufeff?\s*---[ \t]*\n(.*?)^---[ \t]*$", re.DOTALL | re.MULTILINE)
 _OPENED = re.compile(r"\A\ufeff?\s*---[ \t]*$", re.MULTILINE)
 # yaml.safe_load lets through what int, float, strptime and its own tables raise on a tagged value.
 _NO_YAML = (ValueError, LookupError, TypeError, AttributeError, ArithmeticError, RecursionError)
-_FENCED = re.compile(r"```.*?(?:```|\Z)|<!--.*?(?:-->|\Z)", re.DOTALL)
-_LINK = re.compile(r"\[([^\]\n]{1,200})\]\(([^)\s]{1,500})[^)\n]{0,200}\)")
-_HUB = re.compile(r"https?://huggingface\.co/([\w.-]+/[\w.-]+)")
-_SENTENCE = re.compile(r"(?<=[.!?])\s+|\n")
-_NAME = r"(?:the\s+|an?\s+)?(?P<name>[A-Za-z0-9][\w.-]*(?:/[\w.-]+)?)"
-_SCRATCH = re.compile(r"\bfrom[ -]scratch\b", re.IGNORECASE)
-_NEGATED = re.compile(r"\b(?:not|never|no|without|rather than|instead of)\b|n't\b", re.IGNORECASE)
-_TEXT: tuple[tuple[Kind, re.Pattern[str]], ...] = (
-    (
-        "quantised_from",
-        re.compile(rf"\bquanti[sz](?:ed|ation)\b(?:\s+\w+){{0,4}}?\s+(?:from|of)\s+{_NAME}", re.I),
-    ),
-    (
-        "teachers",
-        re.compile(rf"\bdistill?(?:ed|ation)\b(?:\s+\w+){{0,3}}?\s+(?:from|of)\s+{_NAME}", re.I),
-    ),
-    ("teachers", re.compile(rf"\bteacher(?:\s+model)?(?:\s+is|\s+was|\s*:)\s+{_NAME}", re.I)),
-    (
-        "base_model",
-        re.compile(rf"\bfine-?\s?tuned?\b(?:\s+\w+){{0,4}}?\s+(?:from|of)\s+{_NAME}", re.I),
-    ),
-)
 _RELATIONS = ("finetune", "adapter", "merge", "quantized")
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Claim:
-    """One statement of origin."""
-
-    kind: Kind
-    quote: str
-    """As written, shortened."""
-    source: str
-    """``README.md, front matter``, ``README.md, text``, ``config.json``, ..."""
-    target: str | None = None
-    """The model or data set that it names."""
-    relation: str | None = None
-    """``finetune``, ``adapter``, ``merge``, ``quantized``, or None where not said."""
-    digest: str | None = None
-    """Of the weights of `target`, where the claim gives it."""
-    dose: float | None = None
-    """Share of the teacher in the loss, where the claim gives it."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -89,7 +47,7 @@ def read_card(path: Path) -> Card:
             found += _front_matter(front[1], problems)
         elif _OPENED.match(text):
             problems.append("the front matter of README.md has no end")
-        found += _prose(text[front.end() :] if front else text)
+        found += prose(text[front.end() :] if front else text)
     if path.is_dir():
         found += _config(_object(folder / "config.json", problems))
         # A distillation run keeps its student in RUN/student and its record beside it.
@@ -138,50 +96,17 @@ def _front_matter(text: str, problems: list[str]) -> Iterator[Claim]:
     for name in _names(found.get("base_model")):
         quote = f"base_model: {name}"
         quote += f", base_model_relation: {relation}" if relation else ""
-        yield _claim(kind, quote, source, target=name, relation=relation)
+        yield quoted(kind, quote, source, target=name, relation=relation)
     for key in ("teacher", "teachers", "teacher_model", "distilled_from"):
         for name in _names(found.get(key)):
-            yield _claim("teachers", f"{key}: {name}", source, target=name)
+            yield quoted("teachers", f"{key}: {name}", source, target=name)
     for name in _names(found.get("datasets")):
-        yield _claim("datasets", f"datasets: {name}", source, target=name)
+        yield quoted("datasets", f"datasets: {name}", source, target=name)
 
 
 def _names(value: Any) -> list[str]:
     values = value if isinstance(value, list) else [value]
     return [one.strip() for one in values if isinstance(one, str) and one.strip()]
-
-
-def _prose(text: str) -> Iterator[Claim]:
-    source = "README.md, text"
-    plain = _LINK.sub(_link_name, _FENCED.sub(" ", text)).replace("`", "").replace("*", "")
-    for sentence in _SENTENCE.split(plain):
-        scratch = _SCRATCH.search(sentence)
-        if scratch is not None and not _NEGATED.search(sentence[: scratch.start()]):
-            yield _claim("from_scratch", sentence, source)
-        for kind, pattern in _TEXT:
-            match = pattern.search(sentence)
-            if match is None or _NEGATED.search(sentence[: match.start()]):
-                continue
-            name = match["name"].rstrip(".-")
-            if _is_name(name):
-                relation = {"quantised_from": "quantized", "base_model": "finetune"}.get(kind)
-                yield _claim(kind, sentence, source, target=name, relation=relation)
-
-
-def _link_name(match: re.Match[str]) -> str:
-    hub = _HUB.match(match[2])
-    return match[1] if hub is None else hub[1]
-
-
-def _is_name(word: str) -> bool:
-    """Whether a word looks like the name of a model: "distilled from larger models" names none."""
-    return any(char.isdigit() or char.isupper() or char == "/" for char in word)
-
-
-def _claim(kind: Kind, quote: str, source: str, **more: Any) -> Claim:
-    line = " ".join(quote.split())
-    short = line if len(line) <= _QUOTE else line[: _QUOTE - 1] + "…"
-    return Claim(kind=kind, quote=short, source=source, **more)
 
 
 def _object(path: Path, problems: list[str]) -> dict[str, Any]:
@@ -200,12 +125,12 @@ def _object(path: Path, problems: list[str]) -> dict[str, Any]:
 def _config(config: dict[str, Any]) -> Iterator[Claim]:
     name = config.get("_name_or_path")
     if isinstance(name, str) and re.fullmatch(r"[\w.-]+/[\w.-]+", name):
-        yield _claim("base_model", f"_name_or_path: {name}", "config.json", target=name)
+        yield quoted("base_model", f"_name_or_path: {name}", "config.json", target=name)
     packed = config.get("quantization_config")
     if isinstance(packed, dict):
         method = str(packed.get("quant_method", "not named"))
         quote = f"quantization_config, method {method}"
-        yield _claim("quantised_from", quote, "config.json", relation="quantized")
+        yield quoted("quantised_from", quote, "config.json", relation="quantized")
 
 
 def _lineage(lineage: dict[str, Any], problems: list[str]) -> Iterator[Claim]:
@@ -218,7 +143,7 @@ def _lineage(lineage: dict[str, Any], problems: list[str]) -> Iterator[Claim]:
         spec, digest = _inside(part, "spec"), _inside(part, "digest")
         if not isinstance(spec, str):
             continue
-        yield _claim(
+        yield quoted(
             kind,
             f"{'teacher' if kind == 'teachers' else 'started from'}: {spec}",
             "lineage.json",
@@ -248,9 +173,9 @@ def _gguf(path: Path) -> Iterator[Claim]:
     metadata = read_header(path).metadata
     for key, value in sorted(metadata.items()):
         match = re.fullmatch(r"general\.base_model\.(\d+)\.repo_url", key)
-        hub = _HUB.match(value) if match and isinstance(value, str) else None
+        hub = HUB.match(value) if match and isinstance(value, str) else None
         if hub is not None:
-            yield _claim("base_model", f"{key}: {value}", path.name, target=hub[1])
+            yield quoted("base_model", f"{key}: {value}", path.name, target=hub[1])
 
 
 def card_path(spec: str) -> Path:

@@ -8,7 +8,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Literal
 
-from auditor.registry.card import KINDS, Card, Claim, Kind
+from auditor.registry.card import Card
+from auditor.registry.claim import KINDS, Claim, Kind
 
 SCHEMA = "auditor/claims/1"
 Status = Literal["consistent", "contradicted", "unverified", "no claim"]

@@ -2,7 +2,8 @@
 
 import pytest
 
-from auditor.registry.card import Card, Claim
+from auditor.registry.card import Card
+from auditor.registry.claim import Claim
 from auditor.registry.claims import held_against, names_of
 
 REFERENCE = "hf:org/base@" + "a" * 40
