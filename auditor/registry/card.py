@@ -15,6 +15,7 @@ from auditor.models.gguf_header import read_header
 from auditor.registry.claim import Claim, Kind, quoted
 from auditor.registry.prose import HUB, prose
 
+NO_CARD = "there is no model card (README.md)"
 _MOST_BYTES = 4_000_000
 _FRONT = re.compile(r"\A\ufeff?\s*---[ \t]*\n(.*?)^---[ \t]*$", re.DOTALL | re.MULTILINE)
 _OPENED = re.compile(r"\A\ufeff?\s*---[ \t]*$", re.MULTILINE)
@@ -29,6 +30,8 @@ class Card:
 
     claims: tuple[Claim, ...]
     problems: tuple[str, ...]
+    text: str = ""
+    """Of README.md: it may name a model in words that are not understood as a claim."""
 
 
 def read_card(path: Path) -> Card:
@@ -55,12 +58,13 @@ def read_card(path: Path) -> Card:
         found += _lineage(_object(record / "lineage.json", problems), problems)
     else:
         found += _gguf(path)
-    return Card(claims=tuple(dict.fromkeys(found)), problems=tuple(problems))
+    claims = tuple(dict.fromkeys(found))
+    return Card(claims=claims, problems=tuple(problems), text=text or "")
 
 
 def _text(path: Path, problems: list[str]) -> str | None:
     if not path.is_file():
-        problems.append("there is no model card (README.md)")
+        problems.append(NO_CARD)
         return None
     try:
         if path.stat().st_size > _MOST_BYTES:
