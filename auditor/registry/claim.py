@@ -25,6 +25,8 @@ class Claim:
     """Of the weights of `target`, where the claim gives it."""
     dose: float | None = None
     """Share of the teacher in the loss, where the claim gives it."""
+    plain: bool = True
+    """False for a sentence that may be about another model: it names, and is never contradicted."""
 
 
 def quoted(kind: Kind, quote: str, source: str, **more: Any) -> Claim:

@@ -12,6 +12,7 @@ from typing import Any, Literal
 
 from auditor.registry.card import NO_CARD, Card
 from auditor.registry.claim import KINDS, Claim, Kind
+from auditor.registry.prose import SOURCE
 
 SCHEMA = "auditor/claims/1"
 Status = Literal["consistent", "contradicted", "unverified", "no claim"]
@@ -138,7 +139,32 @@ def _judged(claim: Claim, card: Card, findings: Sequence[Finding], aliases: Alia
     outcomes = [
         replace(judge(claim, finding), reference=finding["reference"]["spec"]) for finding in about
     ]
-    return min(outcomes, key=lambda one: _WEIGHT[one.status])
+    found = min(outcomes, key=lambda one: _WEIGHT[one.status])
+    doubt = _doubt(claim, card, about, {one.status for one in outcomes}, aliases)
+    if found.status == "contradicted" and doubt is not None:
+        return replace(found, status="unverified", reason=f"{found.reason}; {doubt}")
+    return found
+
+
+def _doubt(
+    claim: Claim, card: Card, about: Sequence[Finding], statuses: set[Status], aliases: Aliases
+) -> str | None:
+    """Return why findings `about` the model of a claim do not contradict it; None: they do."""
+    if "consistent" in statuses:
+        specs = ", ".join(sorted({finding["reference"]["spec"] for finding in about}))
+        return f"the findings disagree: {specs}"
+    if claim.source != SOURCE:
+        return None
+    if not claim.plain:
+        return "but the sentence may be about another model"
+    declared = [
+        one
+        for one in card.claims
+        if one.kind in ("base_model", "teachers") and one.kind != claim.kind
+    ]
+    if any(_names(one, finding, aliases) for one in declared for finding in about):
+        return "but the same card declares that model as its base or teacher"
+    return None
 
 
 _WEIGHT: dict[Status, int] = {"contradicted": 0, "consistent": 1, "unverified": 2, "no claim": 3}

@@ -55,6 +55,10 @@ _SCRATCH = re.compile(
     r"(?=\s*(?:[.!:(]|$)|\s+(?:on|with|using|for|in|over|at|as|by)\s)[^,;]*$"
     r")"
 )
+_ABOUT_IT = re.compile(
+    rf"[\W\d_]*{_OWN}\s+{_IS}(?:an?\s+|the\s+)?(?:(?:\d+-?bit|int\d|GGUF|GPTQ|AWQ|fully)\s+){{0,2}}",
+    re.IGNORECASE,
+)
 _LIMITED = re.compile(
     r"\b(?:but|except|apart from|other than|initiali[sz]ed|start(?:s|ed|ing)? from|earlier"
     r"|previous|no longer)\b|\?\W*$",
@@ -75,7 +79,18 @@ def prose(text: str) -> Iterator[Claim]:
             name = match["name"].rstrip(".-")
             if _is_name(name):
                 relation = {"quantised_from": "quantized", "base_model": "finetune"}.get(kind)
-                yield quoted(kind, sentence, SOURCE, target=name, relation=relation)
+                plain = _is_plain(sentence, match.start())
+                yield quoted(kind, sentence, SOURCE, target=name, relation=relation, plain=plain)
+
+
+def _is_plain(sentence: str, start: int) -> bool:
+    """Whether what is said from `start` on is of this model, for certain."""
+    if _LIMITED.search(sentence):
+        return False
+    if _ABOUT_IT.fullmatch(sentence[:start]):
+        return True
+    # "Quantised from X." has no subject; "Quantised from X, Y is ..." has another.
+    return re.fullmatch(r"[\W\d_]*", sentence[:start]) is not None and "," not in sentence
 
 
 def _sentences(text: str) -> Iterator[str]:

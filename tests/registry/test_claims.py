@@ -1,5 +1,7 @@
 """The table of readings and claims, worked by hand: what contradicts what."""
 
+from dataclasses import replace
+
 import pytest
 
 from auditor.registry.card import NO_CARD, Card
@@ -36,8 +38,8 @@ def links(card, *findings, **more):
     return [o for o in held_against(card, findings, **more) if o.kind == "undeclared_link"]
 
 
-def claim(kind, target="org/base", **more):
-    return Claim(kind=kind, quote="q", source="README.md, text", target=target, **more)
+def claim(kind, target="org/base", source="README.md, text", **more):
+    return Claim(kind=kind, quote="q", source=source, target=target, **more)
 
 
 DERIVED = claim("base_model", relation="finetune")
@@ -185,10 +187,33 @@ def test_kinds_that_are_not_claimed_say_so():
     assert [one.status for one in found] == ["no claim"] * 5
 
 
-def test_of_several_findings_the_gravest_stands():
+def test_findings_that_disagree_on_a_claim_contradict_nothing():
+    # Two revisions of one base: the model derives from the one, and the card names both.
     other = finding("replication", spec="local:/org/base")
-    assert outcome(DERIVED, finding("no-link"), other).status == "contradicted"
+    found = outcome(DERIVED, finding("no-link"), other)
+    assert found.status == "unverified"
+    assert f"{REFERENCE}, local:/org/base" in found.reason
     assert outcome(DERIVED, finding("inconclusive"), other).status == "consistent"
+    again = finding("inconclusive", spec="local:/org/base")
+    assert outcome(DERIVED, finding("no-link"), again).status == "contradicted"
+
+
+@pytest.mark.parametrize("made", [DERIVED, QUANTISED])
+def test_a_sentence_that_may_be_of_another_model_contradicts_nothing(made):
+    loose = replace(made, plain=False)
+    found = outcome(loose, finding("no-link"))
+    assert found.status == "unverified"
+    assert "may be about another model" in found.reason
+    assert outcome(loose, finding("replication")).status == "consistent"
+
+
+def test_a_sentence_beside_a_declared_base_or_teacher_contradicts_nothing():
+    for declared in (TEACHER, claim("base_model", source="README.md, front matter")):
+        found = outcome(QUANTISED, finding("imitation"), beside=(declared,))
+        assert found.status == "unverified"
+        assert "the same card declares" in found.reason
+    front = replace(QUANTISED, source="README.md, front matter")
+    assert outcome(front, finding("imitation"), beside=(TEACHER,)).status == "contradicted"
 
 
 def test_a_digest_decides_over_a_name():

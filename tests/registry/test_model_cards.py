@@ -196,6 +196,26 @@ def test_config_and_the_record_of_a_run_claim_too(tmp_path):
     assert found.problems == ("there is no model card (README.md)",)
 
 
+@pytest.mark.parametrize(
+    ("sentence", "plain"),
+    [
+        ("This model is a fine-tuned version of org/base on chats.", True),
+        ("This 7B model was quantized from org/base.", True),
+        ("- Our model is a 4-bit quantised copy of org/base", True),
+        ("Quantised from org/base.", True),
+        ("Fine-tuned from org/base, Zephyr is stronger.", False),
+        ("A quantized version of org/base is available.", False),
+        ("Zephyr is a fine-tuned version of org/base.", False),
+        ("We compare with a fine-tuned version of org/base.", False),
+        ("This model was judged by a fine-tuned version of org/base.", False),
+        ("This model is a fine-tuned version of org/base in an earlier release.", False),
+    ],
+)
+def test_only_a_sentence_about_this_model_is_a_plain_claim(tmp_path, sentence, plain):
+    (found,) = card(tmp_path / "m", sentence).claims
+    assert (found.target, found.plain) == ("org/base", plain)
+
+
 # json.loads takes NaN and numbers of any length; a share is from 0 to 1.
 @pytest.mark.parametrize(
     "share", ["1" + "0" * 400, "NaN", "Infinity", "-0.1", "1.5", "true", '"1"']
