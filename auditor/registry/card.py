@@ -128,8 +128,10 @@ def _object(path: Path, problems: list[str]) -> dict[str, Any]:
 
 def _config(config: dict[str, Any]) -> Iterator[Claim]:
     name = config.get("_name_or_path")
-    if isinstance(name, str) and re.fullmatch(r"[\w.-]+/[\w.-]+", name):
-        yield quoted("base_model", f"_name_or_path: {name}", "config.json", target=name)
+    if isinstance(name, str) and re.fullmatch(r"\w[\w.-]*/[\w.-]+", name):
+        # A model trained from scratch on the config of another keeps the other's name.
+        quote = f"_name_or_path: {name}"
+        yield quoted("base_model", quote, "config.json", target=name, plain=False)
     packed = config.get("quantization_config")
     if isinstance(packed, dict):
         method = str(packed.get("quant_method", "not named"))

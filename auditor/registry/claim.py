@@ -26,7 +26,10 @@ class Claim:
     dose: float | None = None
     """Share of the teacher in the loss, where the claim gives it."""
     plain: bool = True
-    """False for a sentence that may be about another model: it names, and is never contradicted."""
+    """False where it need not be said of this model's weights: a sentence on another, a config.
+
+    It names, and is never contradicted.
+    """
 
 
 def quoted(kind: Kind, quote: str, source: str, **more: Any) -> Claim:

@@ -153,10 +153,10 @@ def _doubt(
     if "consistent" in statuses:
         specs = ", ".join(sorted({finding["reference"]["spec"] for finding in about}))
         return f"the findings disagree: {specs}"
+    if not claim.plain:
+        return "but that need not be said of the weights of this model"
     if claim.source != SOURCE:
         return None
-    if not claim.plain:
-        return "but the sentence may be about another model"
     declared = [
         one
         for one in card.claims
