@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from auditor.registry.claims import Outcome
 
 _SCHEMAS = {"auditor/result/1": "one", "auditor/scan/1": "many"}
+_LINK = "undeclared_link"
 _UNTESTED = ("datasets",)
 """Kinds that no audit can decide: a gate does not wait for them."""
 
@@ -32,8 +33,9 @@ _UNTESTED = ("datasets",)
     "--alias",
     "aliases",
     multiple=True,
-    metavar="NAME",
-    help="Another name of the reference of the findings, as the card may have it: org/name.",
+    metavar="NAME[=SPEC]",
+    help="Another name of the reference of the findings, as the card may have it: org/name; of "
+    "several references with the specifier of the one: org/name=local:/models/base.",
 )
 @click.option(
     "--fail-on",
@@ -41,7 +43,8 @@ _UNTESTED = ("datasets",)
     multiple=True,
     type=click.Choice(["contradicted", "undeclared"]),
     help="Exit with 3 where a claim is contradicted, or a link was found to a model that the card "
-    "does not name; with 4 where a claim is unverified or the card cannot be read.",
+    "does not name; with 4 where a claim is unverified, such a link is not decided, or the card "
+    "cannot be read.",
 )
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object on stdout.")
 def claims(
@@ -59,7 +62,7 @@ def claims(
     """
     from auditor.models.specifier import identify
     from auditor.registry.card import card_path, read_card
-    from auditor.registry.claims import SCHEMA, held_against
+    from auditor.registry.claims import SCHEMA, held_against, is_of_itself
 
     card = read_card(card_path(model))
     ref = identify(model)
@@ -71,7 +74,9 @@ def claims(
             f"no finding is about {ref.spec} as it is now (its weights' digest is {ref.digest})",
             hint=f"the findings are about: {seen}; audit this model",
         )
-    outcomes = held_against(card, about, aliases)
+    references = {one["reference"]["spec"] for one in about if not is_of_itself(one, ref.spec)}
+    pairs = [_alias(alias, sorted(references)) for alias in aliases]
+    outcomes = held_against(card, about, pairs, ref.spec)
     if as_json:
         rows = [one.as_json() for one in outcomes]
         problems = list(card.problems)
@@ -82,6 +87,24 @@ def claims(
     else:
         _show(outcomes, card.problems)
     return _code(outcomes, card.problems, gates)
+
+
+def _alias(text: str, references: list[str]) -> tuple[str, str]:
+    """Return a name and the reference that it is of.
+
+    Raises:
+        InputError: no finding has the reference, or the name could be of several.
+    """
+    name, given, spec = text.partition("=")
+    known = f"the findings compare with: {', '.join(references) or 'the model itself alone'}"
+    if given and spec not in references:
+        raise InputError(f"--alias {text}: no finding compares with {spec}", hint=known)
+    if not given and len(references) > 1:
+        raise InputError(
+            f"--alias {name} could be of any of {len(references)} references",
+            hint=f"say of which: --alias {name}=SPEC; {known}",
+        )
+    return name, spec if given else "".join(references)
 
 
 def _results(path: Path) -> list[dict[str, Any]]:
@@ -136,12 +159,10 @@ def _show(outcomes: "tuple[Outcome, ...]", problems: tuple[str, ...]) -> None:
 def _code(
     outcomes: "tuple[Outcome, ...]", problems: tuple[str, ...], gates: tuple[str, ...]
 ) -> int:
-    statuses = {one.status for one in outcomes if one.kind not in _UNTESTED}
-    undeclared = any(one.kind == "undeclared_link" for one in outcomes)
-    if "contradicted" in gates and "contradicted" in statuses:
+    statuses = {one.status for one in outcomes if one.kind not in (*_UNTESTED, _LINK)}
+    links = {one.status for one in outcomes if one.kind == _LINK and "undeclared" in gates}
+    if ("contradicted" in gates and "contradicted" in statuses) or "no claim" in links:
         return output.GATE_MET
-    if "undeclared" in gates and undeclared:
-        return output.GATE_MET
-    if gates and ("unverified" in statuses or problems):
+    if gates and ("unverified" in statuses | links or problems):
         return output.INCONCLUSIVE
     return output.DONE

@@ -8,58 +8,20 @@ import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 from auditor.errors import SubjectError
 from auditor.models.gguf_header import read_header
+from auditor.registry.claim import Claim, Kind, quoted
+from auditor.registry.prose import HUB, prose
 
-Kind = Literal["base_model", "from_scratch", "quantised_from", "teachers", "datasets"]
-KINDS: tuple[Kind, ...] = ("base_model", "from_scratch", "quantised_from", "teachers", "datasets")
+NO_CARD = "there is no model card (README.md)"
 _MOST_BYTES = 4_000_000
-_QUOTE = 160
-_FRONT = re.compile(r"\A\ufeff?---[ \t]*\r?\n(.*?)^---[ \t]*$", re.DOTALL | re.MULTILINE)
-_FENCED = re.compile(r"```.*?(?:```|\Z)|<!--.*?(?:-->|\Z)", re.DOTALL)
-_LINK = re.compile(r"\[([^\]\n]{1,200})\]\(([^)\s]{1,500})[^)\n]{0,200}\)")
-_HUB = re.compile(r"https?://huggingface\.co/([\w.-]+/[\w.-]+)")
-_SENTENCE = re.compile(r"(?<=[.!?])\s+|\n")
-_NAME = r"(?:the\s+|an?\s+)?(?P<name>[A-Za-z0-9][\w.-]*(?:/[\w.-]+)?)"
-_SCRATCH = re.compile(r"\bfrom[ -]scratch\b", re.IGNORECASE)
-_NEGATED = re.compile(r"\b(?:not|never|no|without|rather than|instead of)\b|n't\b", re.IGNORECASE)
-_TEXT: tuple[tuple[Kind, re.Pattern[str]], ...] = (
-    (
-        "quantised_from",
-        re.compile(rf"\bquanti[sz](?:ed|ation)\b(?:\s+\w+){{0,4}}?\s+(?:from|of)\s+{_NAME}", re.I),
-    ),
-    (
-        "teachers",
-        re.compile(rf"\bdistill?(?:ed|ation)\b(?:\s+\w+){{0,3}}?\s+(?:from|of)\s+{_NAME}", re.I),
-    ),
-    ("teachers", re.compile(rf"\bteacher(?:\s+model)?(?:\s+is|\s+was|\s*:)\s+{_NAME}", re.I)),
-    (
-        "base_model",
-        re.compile(rf"\bfine-?\s?tuned?\b(?:\s+\w+){{0,4}}?\s+(?:from|of)\s+{_NAME}", re.I),
-    ),
-)
+_FRONT = re.compile(r"\A\ufeff?\s*---[ \t]*\n(.*?)^---[ \t]*$", re.DOTALL | re.MULTILINE)
+_OPENED = re.compile(r"\A\ufeff?\s*---[ \t]*$", re.MULTILINE)
+# yaml.safe_load lets through what int, float, strptime and its own tables raise on a tagged value.
+_NO_YAML = (ValueError, LookupError, TypeError, AttributeError, ArithmeticError, RecursionError)
 _RELATIONS = ("finetune", "adapter", "merge", "quantized")
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Claim:
-    """One statement of origin."""
-
-    kind: Kind
-    quote: str
-    """As written, shortened."""
-    source: str
-    """``README.md, front matter``, ``README.md, text``, ``config.json``, ..."""
-    target: str | None = None
-    """The model or data set that it names."""
-    relation: str | None = None
-    """``finetune``, ``adapter``, ``merge``, ``quantized``, or None where not said."""
-    digest: str | None = None
-    """Of the weights of `target`, where the claim gives it."""
-    dose: float | None = None
-    """Share of the teacher in the loss, where the claim gives it."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -68,6 +30,8 @@ class Card:
 
     claims: tuple[Claim, ...]
     problems: tuple[str, ...]
+    text: str = ""
+    """Of README.md: it may name a model in words that are not understood as a claim."""
 
 
 def read_card(path: Path) -> Card:
@@ -84,29 +48,36 @@ def read_card(path: Path) -> Card:
         front = _FRONT.match(text)
         if front is not None:
             found += _front_matter(front[1], problems)
-        found += _prose(text[front.end() :] if front else text)
+        elif _OPENED.match(text):
+            problems.append("the front matter of README.md has no end")
+        found += prose(text[front.end() :] if front else text)
     if path.is_dir():
         found += _config(_object(folder / "config.json", problems))
         # A distillation run keeps its student in RUN/student and its record beside it.
         record = folder.parent if folder.name == "student" else folder
-        found += _lineage(_object(record / "lineage.json", problems))
+        found += _lineage(_object(record / "lineage.json", problems), problems)
     else:
         found += _gguf(path)
-    return Card(claims=tuple(dict.fromkeys(found)), problems=tuple(problems))
+    claims = tuple(dict.fromkeys(found))
+    return Card(claims=claims, problems=tuple(problems), text=text or "")
 
 
 def _text(path: Path, problems: list[str]) -> str | None:
     if not path.is_file():
-        problems.append("there is no model card (README.md)")
+        problems.append(NO_CARD)
         return None
     try:
         if path.stat().st_size > _MOST_BYTES:
             problems.append(f"README.md is larger than {_MOST_BYTES:,} bytes and was not read")
             return None
-        return path.read_bytes().decode(errors="replace")
+        content = path.read_bytes()
     except OSError as error:
         problems.append(f"README.md cannot be read: {error.strerror}")
         return None
+    text = content.decode(errors="replace")
+    if text.encode() != content:
+        problems.append("README.md is not in UTF-8")
+    return text.replace("\r\n", "\n").replace("\r", "\n")
 
 
 def _front_matter(text: str, problems: list[str]) -> Iterator[Claim]:
@@ -115,7 +86,7 @@ def _front_matter(text: str, problems: list[str]) -> Iterator[Claim]:
     source = "README.md, front matter"
     try:
         found = yaml.safe_load(text)
-    except (yaml.YAMLError, ValueError, RecursionError) as error:
+    except (yaml.YAMLError, *_NO_YAML) as error:
         mark = getattr(error, "problem_mark", None)
         where = f", line {mark.line + 2}" if mark is not None else ""
         problems.append(f"the front matter of README.md is no YAML{where}")
@@ -129,50 +100,17 @@ def _front_matter(text: str, problems: list[str]) -> Iterator[Claim]:
     for name in _names(found.get("base_model")):
         quote = f"base_model: {name}"
         quote += f", base_model_relation: {relation}" if relation else ""
-        yield _claim(kind, quote, source, target=name, relation=relation)
+        yield quoted(kind, quote, source, target=name, relation=relation)
     for key in ("teacher", "teachers", "teacher_model", "distilled_from"):
         for name in _names(found.get(key)):
-            yield _claim("teachers", f"{key}: {name}", source, target=name)
+            yield quoted("teachers", f"{key}: {name}", source, target=name)
     for name in _names(found.get("datasets")):
-        yield _claim("datasets", f"datasets: {name}", source, target=name)
+        yield quoted("datasets", f"datasets: {name}", source, target=name)
 
 
 def _names(value: Any) -> list[str]:
     values = value if isinstance(value, list) else [value]
     return [one.strip() for one in values if isinstance(one, str) and one.strip()]
-
-
-def _prose(text: str) -> Iterator[Claim]:
-    source = "README.md, text"
-    plain = _LINK.sub(_link_name, _FENCED.sub(" ", text)).replace("`", "").replace("*", "")
-    for sentence in _SENTENCE.split(plain):
-        scratch = _SCRATCH.search(sentence)
-        if scratch is not None and not _NEGATED.search(sentence[: scratch.start()]):
-            yield _claim("from_scratch", sentence, source)
-        for kind, pattern in _TEXT:
-            match = pattern.search(sentence)
-            if match is None or _NEGATED.search(sentence[: match.start()]):
-                continue
-            name = match["name"].rstrip(".-")
-            if _is_name(name):
-                relation = {"quantised_from": "quantized", "base_model": "finetune"}.get(kind)
-                yield _claim(kind, sentence, source, target=name, relation=relation)
-
-
-def _link_name(match: re.Match[str]) -> str:
-    hub = _HUB.match(match[2])
-    return match[1] if hub is None else hub[1]
-
-
-def _is_name(word: str) -> bool:
-    """Whether a word looks like the name of a model: "distilled from larger models" names none."""
-    return any(char.isdigit() or char.isupper() or char == "/" for char in word)
-
-
-def _claim(kind: Kind, quote: str, source: str, **more: Any) -> Claim:
-    line = " ".join(quote.split())
-    short = line if len(line) <= _QUOTE else line[: _QUOTE - 1] + "…"
-    return Claim(kind=kind, quote=short, source=source, **more)
 
 
 def _object(path: Path, problems: list[str]) -> dict[str, Any]:
@@ -190,16 +128,18 @@ def _object(path: Path, problems: list[str]) -> dict[str, Any]:
 
 def _config(config: dict[str, Any]) -> Iterator[Claim]:
     name = config.get("_name_or_path")
-    if isinstance(name, str) and re.fullmatch(r"[\w.-]+/[\w.-]+", name):
-        yield _claim("base_model", f"_name_or_path: {name}", "config.json", target=name)
+    if isinstance(name, str) and re.fullmatch(r"\w[\w.-]*/[\w.-]+", name):
+        # A model trained from scratch on the config of another keeps the other's name.
+        quote = f"_name_or_path: {name}"
+        yield quoted("base_model", quote, "config.json", target=name, plain=False)
     packed = config.get("quantization_config")
     if isinstance(packed, dict):
         method = str(packed.get("quant_method", "not named"))
         quote = f"quantization_config, method {method}"
-        yield _claim("quantised_from", quote, "config.json", relation="quantized")
+        yield quoted("quantised_from", quote, "config.json", relation="quantized")
 
 
-def _lineage(lineage: dict[str, Any]) -> Iterator[Claim]:
+def _lineage(lineage: dict[str, Any], problems: list[str]) -> Iterator[Claim]:
     """Yield what the record of a distillation run declares."""
     declared: tuple[tuple[Kind, Any], ...] = (
         ("teachers", lineage.get("teacher")),
@@ -209,15 +149,25 @@ def _lineage(lineage: dict[str, Any]) -> Iterator[Claim]:
         spec, digest = _inside(part, "spec"), _inside(part, "digest")
         if not isinstance(spec, str):
             continue
-        share = _inside(lineage.get("dose"), "share") if kind == "teachers" else None
-        yield _claim(
+        yield quoted(
             kind,
             f"{'teacher' if kind == 'teachers' else 'started from'}: {spec}",
             "lineage.json",
             target=spec,
             digest=digest if isinstance(digest, str) else None,
-            dose=float(share) if isinstance(share, (int, float)) else None,
+            dose=_dose(lineage, problems) if kind == "teachers" else None,
         )
+
+
+def _dose(lineage: dict[str, Any], problems: list[str]) -> float | None:
+    share = _inside(lineage.get("dose"), "share")
+    if share is None:
+        return None
+    # The bounds refuse NaN, and integers that no float can hold.
+    if isinstance(share, bool) or not isinstance(share, (int, float)) or not 0 <= share <= 1:
+        problems.append("the dose in lineage.json is no share from 0 to 1")
+        return None
+    return float(share)
 
 
 def _inside(value: Any, key: str) -> Any:
@@ -229,9 +179,9 @@ def _gguf(path: Path) -> Iterator[Claim]:
     metadata = read_header(path).metadata
     for key, value in sorted(metadata.items()):
         match = re.fullmatch(r"general\.base_model\.(\d+)\.repo_url", key)
-        hub = _HUB.match(value) if match and isinstance(value, str) else None
+        hub = HUB.match(value) if match and isinstance(value, str) else None
         if hub is not None:
-            yield _claim("base_model", f"{key}: {value}", path.name, target=hub[1])
+            yield quoted("base_model", f"{key}: {value}", path.name, target=hub[1])
 
 
 def card_path(spec: str) -> Path:

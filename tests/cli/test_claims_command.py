@@ -37,12 +37,12 @@ def statuses(done):
     return {row["kind"]: row["status"] for row in done.json["claims"]}
 
 
-def test_from_scratch_is_contradicted_by_replication(audited):
+def test_from_scratch_is_not_contradicted_by_replication_and_passes_no_gate(audited):
     words = ("--fail-on", "contradicted", "--json")
     done = claims(audited, "Trained from scratch.", *words)
-    assert done.code == 3, done.err
+    assert done.code == 4, done.err
     found = statuses(done)
-    assert found["from_scratch"] == "contradicted"
+    assert found["from_scratch"] == "unverified"
     assert found["base_model"] == "no claim"
     assert found["undeclared_link"] == "no claim"
 
@@ -74,7 +74,7 @@ def test_a_card_that_cannot_be_read_passes_no_gate(audited):
 
 
 def test_hostile_cards_are_inert(audited):
-    done = claims(audited, "\x1b[31mTrained from scratch\u202e <script>alert(1)</script>.\n")
+    done = claims(audited, "Trained from scratch (\x1b[31m\u202e <script>alert(1)</script>).\n")
     assert done.code == 0
     assert "\x1b" not in done.out
     assert "\u202e" not in done.out
@@ -85,7 +85,53 @@ def test_the_result_file_is_taken_as_well_as_the_case(audited):
     (audited / "copy" / "README.md").write_text("Trained from scratch.")
     result = audited / "case" / "data" / "result.json"
     done = auditor("claims", audited / "copy", "--findings", result, "--json")
-    assert statuses(done)["from_scratch"] == "contradicted"
+    assert statuses(done)["from_scratch"] == "unverified"
+
+
+def result_against(audited, path, reading, spec):
+    """Write the audit's result with another reading, against another reference."""
+    result = json.loads((audited / "case" / "data" / "result.json").read_text())
+    result["conclusion"]["reading"] = reading
+    result["reference"]["spec"] = spec
+    path.write_text(json.dumps(result))
+    return ("--findings", path)
+
+
+def test_an_undecided_audit_passes_no_gate_on_hidden_links(audited, tmp_path):
+    other = result_against(audited, tmp_path / "x.json", "inconclusive", "local:/other")
+    front = "---\nbase_model: org/teacher\n---\n"
+    alias = ("--alias", "org/teacher=tiny:teacher", "--json")
+    done = claims(audited, front, *other, *alias, "--fail-on", "undeclared")
+    assert statuses(done)["undeclared_link"] == "unverified"
+    assert done.code == 4
+    # That gate alone asks for hidden links, and what was found comes before what was not.
+    assert claims(audited, front, *other, *alias, "--fail-on", "contradicted").code == 0
+    assert claims(audited, "# x", *other, *alias, "--fail-on", "undeclared").code == 3
+
+
+def test_an_alias_of_several_references_says_of_which(audited, tmp_path):
+    other = result_against(audited, tmp_path / "x.json", "no-link", "local:/other")
+    front = "---\nbase_model: org/teacher\n---\n"
+    error = failure(claims(audited, front, *other, "--alias", "org/teacher", "--json"))
+    assert "2 references" in error["message"]
+    assert "--alias org/teacher=" in error["hint"]
+    assert "tiny:teacher" in error["hint"]
+    error = failure(claims(audited, front, *other, "--alias", "org/teacher=x", "--json"))
+    assert "no finding compares with x" in error["message"]
+    assert "local:/other, tiny:teacher" in error["hint"]
+    done = claims(audited, front, *other, "--alias", "org/teacher=tiny:teacher", "--json")
+    assert statuses(done)["base_model"] == "consistent"
+
+
+def test_a_model_is_not_accused_by_itself(audited, tmp_path):
+    spec = f"local:{audited / 'copy'}"
+    itself = result_against(audited, tmp_path / "x.json", "replication", spec)
+    (audited / "copy" / "README.md").write_text("Trained from scratch.")
+    gates = ("--fail-on", "contradicted", "--fail-on", "undeclared", "--json")
+    done = auditor("claims", audited / "copy", *itself, *gates)
+    found = statuses(done)
+    assert (found["from_scratch"], found["undeclared_link"]) == ("unverified", "unverified")
+    assert done.code == 4
 
 
 def test_findings_on_another_model_are_refused(audited):

@@ -10,8 +10,23 @@ from safetensors.numpy import load_file, save_file
 
 from auditor.models.tiny import tiny_folder
 from auditor.models.weight_files import _GGUF_NAMES
+from auditor.registry.card import read_card
 
 GGUF_NAMES = {place: name for name, place in _GGUF_NAMES.items()}
+
+
+def card(folder, readme=None, **files):
+    """Write a model folder of a card and JSON files, and read its claims."""
+    folder.mkdir(exist_ok=True)
+    if readme is not None:
+        (folder / "README.md").write_bytes(readme if isinstance(readme, bytes) else readme.encode())
+    for name, content in files.items():
+        (folder / f"{name}.json").write_text(json.dumps(content))
+    return read_card(folder)
+
+
+def told(found):
+    return [(claim.kind, claim.target, claim.relation) for claim in found.claims]
 
 
 def copied(name: str, target: Path, change=None) -> Path:
