@@ -45,8 +45,9 @@ def fingerprint() -> None:
     """Compare models of two parties who show each other neither weights nor text.
 
     Both agree on the terms (suites, probes, seed, sizes) and each makes a fingerprint of its own
-    model; these files alone are exchanged and compared. A fingerprint tells its receiver nearly as
-    much as the log-probabilities of the likeliest tokens after the probes' words would.
+    model. They exchange the digests of these files first and the files afterwards: whoever has the
+    other's file first could copy from it. A fingerprint tells its receiver nearly as much as the
+    log-probabilities of the likeliest tokens after the probes' words would.
     """
 
 
@@ -75,7 +76,11 @@ def fingerprint() -> None:
 def make(
     subject: str, out: Path, name: str, device: str | None, as_json: bool, **terms: Any
 ) -> int:
-    """Make a fingerprint of SUBJECT."""
+    """Make a fingerprint of SUBJECT.
+
+    Send the digest that it prints to the other party, and the file only when you have theirs.
+    """
+    from auditor.canon import file_digest
     from auditor.errors import InputError
     from auditor.fingerprint.file import write_fingerprint
     from auditor.fingerprint.making import make_fingerprint
@@ -88,6 +93,7 @@ def make(
     write_fingerprint(out, content)
     summary = {
         "file": str(out),
+        "file_digest": file_digest(out),
         "bytes": out.stat().st_size,
         "terms_digest": content["terms_digest"],
         "positions": content["arrays"]["probe"]["shape"][0],
@@ -97,6 +103,7 @@ def make(
         output.emit_json(summary)
         return output.DONE
     output.echo(f"{out}: {summary['positions']} positions, {summary['bytes'] / 1e6:.1f} MB")
+    output.echo(f"{summary['file_digest']}: send this first, the file when you have the other's")
     output.echo(f"terms {summary['terms_digest']}: the other party's must be the same")
     for what, why in content["missing"].items():
         output.echo(f"without {what}: {why}")
@@ -117,6 +124,14 @@ def make(
 @click.option(
     "--suite", "suites", multiple=True, metavar="DIR", help="A suite that is not shipped."
 )
+@click.option(
+    "--digest",
+    "digests",
+    multiple=True,
+    metavar="sha256:HEX",
+    help="Of SUSPECT and of REFERENCE, once each: what `make` printed and the parties exchanged "
+    "before the files. Another file is refused; without, equal tensors are not read as a copy.",
+)
 @click.option("--out", type=_FILE, help="FILE for the result as JSON.")
 @click.option(
     "--fail-on",
@@ -128,7 +143,8 @@ def compare(suspect: Path, reference: Path, as_json: bool, **given: Any) -> int:
     """Run the measures on two fingerprints; each value comes with what the sketch costs it.
 
     A reading follows an audit's rules, as far as its error rate was measured on sketches to be
-    small: equal tensors are replication; what behaviour alone shows stays inconclusive.
+    small: equal tensors are replication, where the digests of both files were exchanged before the
+    files (--digest); what behaviour alone shows stays inconclusive.
     """
     from auditor.canon import pretty_json
     from auditor.case import atomic_write
@@ -148,6 +164,7 @@ def compare(suspect: Path, reference: Path, as_json: bool, **given: Any) -> int:
         read_fingerprint(reference),
         [(control.role, read_fingerprint(Path(control.spec))) for control in controls],
         output.progress(),
+        digests=given["digests"],
         suites=given["suites"],
     )
     if given["out"]:

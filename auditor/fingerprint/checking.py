@@ -5,14 +5,12 @@ from typing import Any
 
 import numpy as np
 
-from auditor.fingerprint.file import Fingerprint, unpacked
+from auditor.fingerprint.file import TOLERANCE, Fingerprint, alike, unpacked
 from auditor.fingerprint.making import make_fingerprint
 from auditor.fingerprint.plan import Terms, probes_of
 from auditor.progress import Progress
 from auditor.types import Array
 
-TOLERANCE = 1e-3
-"""Of a number relative to the largest of its array: another machine adds up in another order."""
 _EXACT = ("subject", "tensors", "missing")
 
 
@@ -60,5 +58,4 @@ def _close(a: Array, b: Array, *, exact: bool) -> bool:
         return bool(np.array_equal(a, b))
     if a.dtype == np.uint8:  # the likeliest of two equal tokens may turn
         return bool(np.mean(a != b) <= TOLERANCE)
-    scale = max(float(np.abs(a).max(initial=0.0)), 1e-30)
-    return bool(np.abs(a.astype(np.float64) - b).max(initial=0.0) <= TOLERANCE * scale)
+    return alike(a, b, TOLERANCE)

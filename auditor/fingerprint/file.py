@@ -22,6 +22,8 @@ from auditor.types import Array
 
 SCHEMA = "auditor/fingerprint/1"
 TYPES = {"float32": "<f4", "int32": "<i4", "uint8": "|u1"}
+TOLERANCE = 1e-3
+"""Of a number relative to the largest of its array: another machine adds up in another order."""
 _HINT = "`auditor fingerprint make SUBJECT --out FILE` makes one; ask its maker for the file again"
 
 
@@ -119,6 +121,12 @@ def _unpacked(path: Path, name: str, one: dict[str, Any]) -> Array:
 def unpacked(one: dict[str, Any]) -> Array:
     """Return the array that `packed` was given."""
     return _shaped(base64.b64decode(one["base64"]), one)
+
+
+def alike(a: Array, b: Array, tolerance: float) -> bool:
+    """Whether no number of two arrays of one shape differs by more than that of the largest."""
+    scale = max(float(np.abs(a).max(initial=0.0)), 1e-30)
+    return bool(np.abs(a.astype(np.float64) - b).max(initial=0.0) <= tolerance * scale)
 
 
 def _shaped(raw: bytes, one: dict[str, Any]) -> Array:

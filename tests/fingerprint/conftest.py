@@ -1,6 +1,9 @@
 """Fingerprints of tiny models, a merge of two of them and a model with a BPE vocabulary."""
 
+import hashlib
+import json
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -21,6 +24,20 @@ def _made(folder: Path, subject: object, name: str, *terms: str) -> Path:
     return out
 
 
+def edited(source: Path, target: Path, change: Callable[[dict], object]) -> Path:
+    """Write a changed copy of a fingerprint."""
+    content = json.loads(source.read_bytes())
+    change(content)
+    target.write_text(json.dumps(content))
+    return target
+
+
+def digests_of(*paths: Path) -> list[str]:
+    """Return the words that name the digests of files."""
+    digests = [hashlib.sha256(path.read_bytes()).hexdigest() for path in paths]
+    return [word for one in digests for word in ("--digest", f"sha256:{one}")]
+
+
 @pytest.fixture(scope="session")
 def made():
     """Return the function that makes a fingerprint with the command: (folder, subject, name)."""
@@ -38,6 +55,12 @@ def files(folder) -> dict[str, Path]:
     return {
         name: _made(folder, f"tiny:{name}", name) for name in ("teacher", "sibling", "independent")
     }
+
+
+@pytest.fixture(scope="session")
+def copied(folder) -> Path:
+    """Fingerprint of the teacher under another name."""
+    return _made(folder, "tiny:teacher", "copied")
 
 
 @pytest.fixture(scope="session")
