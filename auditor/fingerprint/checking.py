@@ -11,7 +11,7 @@ from auditor.fingerprint.plan import Terms, probes_of
 from auditor.progress import Progress
 from auditor.types import Array
 
-_EXACT = ("subject", "tensors", "missing")
+_EXACT = ("subject", "tensors")
 
 
 def check_fingerprint(
@@ -29,9 +29,10 @@ def check_fingerprint(
     """
     terms = Terms(content=given.content["terms"], probes=probes_of(given.content["terms"], suites))
     again = make_fingerprint(spec, given.name, terms, progress, device)
-    differences = {
-        name: "differs" for name in _EXACT if again[name] != given.content[name]
-    } | _array_differences(given, again)
+    differences = {name: "differs" for name in _EXACT if again[name] != given.content[name]}
+    if again["missing"].keys() != given.content["missing"].keys():  # why is said in words
+        differences["missing"] = "differs"
+    differences |= _array_differences(given, again)
     return {
         "schema": "auditor/fingerprint-check/1",
         "file_digest": given.digest,

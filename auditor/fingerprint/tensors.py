@@ -42,8 +42,9 @@ def sketched_tensors(spec: str, terms: Terms, progress: Progress) -> SketchedTen
         return SketchedTensors(missing={"tensors": "the terms ask for no sketch of weights"})
     try:
         weights = open_weights(spec)
-    except (AccessError, MissingExtraError) as error:
-        return SketchedTensors(missing={"tensors": error.message})
+    except (AccessError, MissingExtraError):
+        # The error's own words would tell the other party the maker's paths.
+        return SketchedTensors(missing={"tensors": "the weights cannot be read one by one"})
     rows, sums = [], []
     with progress.task("weights", len(weights.shapes)) as task:
         for name, shape in weights.shapes.items():

@@ -6,13 +6,17 @@ import sys
 from collections.abc import Callable
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 sys.path.insert(0, str(Path(__file__).parent.parent / "cli"))
 
 from command_line import TINY, auditor
 
+from auditor.fingerprint.file import Fingerprint, packed, read_fingerprint, write_fingerprint
+
 TERMS = ("--suite", "continuations", "--suite", "ood", "--probes", "40", "--positions", "16")
+SMALL = ("--suite", "ood", "--probes", "3", "--positions", "4")
 
 
 def _made(folder: Path, subject: object, name: str, *terms: str) -> Path:
@@ -30,6 +34,13 @@ def edited(source: Path, target: Path, change: Callable[[dict], object]) -> Path
     change(content)
     target.write_text(json.dumps(content))
     return target
+
+
+def written(one: Fingerprint, path: Path, **arrays: np.ndarray) -> Path:
+    content = json.loads(json.dumps(one.content))
+    content["arrays"].update({name: packed(values) for name, values in arrays.items()})
+    write_fingerprint(path, content)
+    return path
 
 
 def digests_of(*paths: Path) -> list[str]:
@@ -54,6 +65,15 @@ def files(folder) -> dict[str, Path]:
     """Fingerprints of the three shipped models."""
     return {
         name: _made(folder, f"tiny:{name}", name) for name in ("teacher", "sibling", "independent")
+    }
+
+
+@pytest.fixture(scope="session")
+def small(folder):
+    """Fingerprints of two models on few probes."""
+    return {
+        name: read_fingerprint(_made(folder, f"tiny:{name}", f"small-{name}", *SMALL))
+        for name in ("teacher", "sibling")
     }
 
 

@@ -175,10 +175,3 @@ def test_a_model_known_by_its_replies_alone_has_none(tmp_path):
     error = failure(done)
     assert error["type"] == "AccessError"
     assert "weights are at hand" in error["hint"]
-
-
-def test_a_fingerprint_can_be_checked_by_who_has_the_model(files):
-    assert auditor("fingerprint", "check", files["teacher"], "tiny:teacher").code == 0
-    done = auditor("fingerprint", "check", files["teacher"], "tiny:sibling", "--json")
-    assert done.code == 5
-    assert {"subject", "tensors", "js", "hidden"} <= set(done.json["differences"])
