@@ -1,6 +1,6 @@
 """`auditor fingerprint`: compare models of two parties without weights or text leaving either."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -20,14 +20,18 @@ _TERMS = (
         "--probes", type=click.IntRange(min=1), default=96, show_default=True, help="In total."
     ),
     click.option(
-        "--seed", type=int, default=0, show_default=True, help="Of the probes and projections."
+        "--seed",
+        type=click.IntRange(1 - 2**53, 2**53 - 1),
+        default=0,
+        show_default=True,
+        help="Of the probes and projections.",
     ),
     click.option(
         "--positions",
         type=click.IntRange(min=1),
         default=32,
         show_default=True,
-        help="Most tokens of one probe after which the distribution is sketched.",
+        help="Most tokens of one probe after which the distribution is sketched, up to 65536.",
     ),
 )
 _JSON = click.option("--json", "as_json", is_flag=True, help="Print one JSON object on stdout.")
@@ -61,15 +65,15 @@ def fingerprint() -> None:
     type=click.IntRange(min=1),
     default=256,
     show_default=True,
-    help="Numbers of each sketch, k, a multiple of 256: squared distances have a relative error "
-    "of sqrt(2/k).",
+    help="Numbers of each sketch, k, a multiple of 256 up to 8192: squared distances have a "
+    "relative error of sqrt(2/k).",
 )
 @click.option(
     "--tensor-projections",
     type=click.IntRange(min=0),
     default=32,
     show_default=True,
-    help="Numbers of each eighth of a weight matrix; 0 says nothing about the weights.",
+    help="Numbers of each eighth of a weight matrix, up to 4096; 0 says nothing about the weights.",
 )
 @click.option("--device", help="cpu, cuda, cuda:1, auto. [default: a GPU where there is one]")
 @_JSON
@@ -159,6 +163,7 @@ def compare(suspect: Path, reference: Path, as_json: bool, **given: Any) -> int:
     if given["fail_on"]:
         gate = parse_gate(given["fail_on"], {measure.name for measure in all_measures()})
     controls = [parse_control(text) for text in given["controls"]]
+    _check_out(given["out"], [suspect, reference, *(Path(one.spec) for one in controls)])
     result = compare_fingerprints(
         read_fingerprint(suspect),
         read_fingerprint(reference),
@@ -174,6 +179,18 @@ def compare(suspect: Path, reference: Path, as_json: bool, **given: Any) -> int:
     else:
         _show(result)
     return gate_code([result], gate)
+
+
+def _check_out(out: Path | None, inputs: Sequence[Path]) -> None:
+    from auditor.errors import InputError
+
+    if out is None or not out.exists():
+        return
+    if any(path.exists() and path.samefile(out) for path in inputs):
+        raise InputError(
+            f"{out} is one of the files to compare",
+            hint="give another --out; no fingerprint is replaced",
+        )
 
 
 def _show(result: dict[str, Any]) -> None:
@@ -239,7 +256,7 @@ def check(
     type=click.IntRange(min=1),
     default=(256, 1024, 4096),
     show_default=True,
-    help="k to try, multiples of 256.",
+    help="k to try, multiples of 256 up to 8192.",
 )
 @click.option(
     "--draws", type=click.IntRange(min=1), default=1, show_default=True, help="Seeds of each k."

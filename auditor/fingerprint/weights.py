@@ -118,8 +118,8 @@ def _shape(tensors: dict[str, dict[str, Any]], row: dict[str, Any]) -> list[int]
     return found
 
 
-def _layout(member: "Member") -> list[tuple[str, list[int]]]:
-    return [(row["name"], row["shape"]) for row in member.file.content["tensors"]]
+def _layout(member: "Member") -> list[tuple[str, list[int], int]]:
+    return [(row["name"], row["shape"], row["blocks"]) for row in member.file.content["tensors"]]
 
 
 def _places(member: "Member") -> list[tuple[int, int, int, int]]:

@@ -10,9 +10,9 @@ from transformers import AutoModelForCausalLM
 
 from auditor.errors import InputError
 from auditor.fingerprint.making import ProbeRows, Sketching, probe_rows, projected_states
-from auditor.fingerprint.plan import Agreed, terms_of
+from auditor.fingerprint.plan import LEAST_RATIO, Agreed, terms_of
 from auditor.fingerprint.precision import precision_rows
-from auditor.fingerprint.tensors import LEAST_RATIO, sketched_tensors
+from auditor.fingerprint.tensors import sketched_tensors
 from auditor.models import open_model
 from auditor.models.replies_only import prompt_text
 from auditor.progress import Silent

@@ -61,6 +61,11 @@ def test_every_term_is_in_the_commitment(name, value):
         ("projections", 0),
         ("projections", 128),
         ("projections", 300),
+        ("projections", 8192 + 256),
+        ("positions", 65_537),
+        ("tensor_projections", 4097),
+        ("seed", 2**53),
+        ("seed", -(2**53)),
         ("probes", 0),
         ("positions", 0),
         ("tensor_projections", -1),
@@ -69,6 +74,20 @@ def test_every_term_is_in_the_commitment(name, value):
 def test_sizes_that_cannot_be_used_are_refused(name, value):
     with pytest.raises(InputError):
         terms_of(dataclasses.replace(AGREED, **{name: value}))
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("projections", 8192),
+        ("positions", 65_536),
+        ("tensor_projections", 4096),
+        ("seed", 2**53 - 1),
+        ("seed", 1 - 2**53),
+    ],
+)
+def test_the_largest_sizes_can_be_agreed_on(name, value):
+    assert terms_of(dataclasses.replace(AGREED, **{name: value})).content[name] == value
 
 
 @pytest.mark.parametrize(
@@ -144,6 +163,18 @@ def test_a_replica_is_no_parent_of_a_merge(small):
     assert parents == ("reference", "parent")
     found, parents = merge_rows(member(reference, "reference", "reference"), suspect, [suspect])
     assert ("nothing to mix with" in found, parents) == (True, ())
+
+
+def test_a_block_moved_between_two_tensors_is_another_layout(small):
+    rows = json.loads(json.dumps(small["sibling"].content["tensors"]))
+    first, second = [row for row in rows if row["blocks"]][:2]
+    first["blocks"], second["blocks"] = first["blocks"] - 1, second["blocks"] + 1
+    moved = dataclasses.replace(
+        small["sibling"], content={**small["sibling"].content, "tensors": rows}
+    )
+    suspect = member(moved, "suspect", "suspect")
+    found, _ = merge_rows(member(small["teacher"], "reference", "reference"), suspect, [suspect])
+    assert found == "the shapes are not the reference's"
 
 
 def test_only_tensors_that_say_something_count_as_equal(small):
