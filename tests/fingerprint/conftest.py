@@ -1,22 +1,16 @@
 """Fingerprints of tiny models, a merge of two of them and a model with a BPE vocabulary."""
 
-import hashlib
-import json
 import sys
-from collections.abc import Callable
 from pathlib import Path
 
-import numpy as np
 import pytest
 
 sys.path.insert(0, str(Path(__file__).parent.parent / "cli"))
 
 from command_line import TINY, auditor
+from fingerprint_files import SMALL, TERMS
 
-from auditor.fingerprint.file import Fingerprint, packed, read_fingerprint, write_fingerprint
-
-TERMS = ("--suite", "continuations", "--suite", "ood", "--probes", "40", "--positions", "16")
-SMALL = ("--suite", "ood", "--probes", "3", "--positions", "4")
+from auditor.fingerprint.file import read_fingerprint
 
 
 def _made(folder: Path, subject: object, name: str, *terms: str) -> Path:
@@ -26,27 +20,6 @@ def _made(folder: Path, subject: object, name: str, *terms: str) -> Path:
     )
     assert done.code == 0, done.err + done.out
     return out
-
-
-def edited(source: Path, target: Path, change: Callable[[dict], object]) -> Path:
-    """Write a changed copy of a fingerprint."""
-    content = json.loads(source.read_bytes())
-    change(content)
-    target.write_text(json.dumps(content))
-    return target
-
-
-def written(one: Fingerprint, path: Path, **arrays: np.ndarray) -> Path:
-    content = json.loads(json.dumps(one.content))
-    content["arrays"].update({name: packed(values) for name, values in arrays.items()})
-    write_fingerprint(path, content)
-    return path
-
-
-def digests_of(*paths: Path) -> list[str]:
-    """Return the words that name the digests of files."""
-    digests = [hashlib.sha256(path.read_bytes()).hexdigest() for path in paths]
-    return [word for one in digests for word in ("--digest", f"sha256:{one}")]
 
 
 @pytest.fixture(scope="session")

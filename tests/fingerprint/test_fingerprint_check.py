@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from command_line import auditor
-from conftest import SMALL, edited, written
+from fingerprint_files import SMALL, edited, written
 
 from auditor.fingerprint import checking
 from auditor.fingerprint.checking import check_fingerprint

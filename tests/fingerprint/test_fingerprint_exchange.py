@@ -7,7 +7,7 @@ import json
 import numpy as np
 import pytest
 from command_line import auditor, failure
-from conftest import TERMS, digests_of, edited
+from fingerprint_files import TERMS, digests_of, edited
 
 from auditor.fingerprint.file import packed, read_fingerprint
 

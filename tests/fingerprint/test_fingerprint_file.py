@@ -5,7 +5,7 @@ import json
 import numpy as np
 import pytest
 from command_line import TINY, auditor, failure
-from conftest import edited
+from fingerprint_files import edited
 from jsonschema import Draft202012Validator
 from safetensors.numpy import load_file
 

@@ -6,7 +6,7 @@ import json
 import numpy as np
 import pytest
 from command_line import auditor, failure
-from conftest import edited
+from fingerprint_files import edited
 
 from auditor.canon import digest, json_digest
 from auditor.fingerprint.file import packed

@@ -98,6 +98,22 @@ def test_of_a_state_at_most_half_as_many_numbers_leave(width, k, kept):
     assert projected_states(np.ones((4, width)), k, 0).shape == (4, kept)
 
 
+def test_the_limit_is_true_two_seeds_of_a_narrow_model_give_its_states_back():
+    from auditor.kernels.sketches import gaussian
+
+    states = np.random.RandomState(1).standard_normal((5, 96))
+    sent = [projected_states(states, 256, seed) for seed in (0, 1)]  # 48 numbers each
+    drawn = [gaussian(96, 48, seed, "hidden").double().numpy() / np.sqrt(48) for seed in (0, 1)]
+    found = np.linalg.solve(np.concatenate(drawn, axis=1).T, np.concatenate(sent, axis=1).T).T
+    np.testing.assert_allclose(found, states, atol=1e-3)
+
+
+@pytest.mark.parametrize(("width", "k", "kept"), [(96, 256, 48), (4096, 256, 256)])
+def test_the_readme_is_true_about_the_numbers_of_a_state(width, k, kept):
+    assert min(k, width // 2) == kept
+    assert projected_states(np.ones((1, width)), k, 0).shape == (1, kept)
+
+
 def test_a_projected_state_keeps_its_length_on_average():
     states = np.random.RandomState(0).standard_normal((1, 40))
     drawn = [np.sum(projected_states(states, 20, seed) ** 2) for seed in range(400)]

@@ -5,7 +5,7 @@ import json
 
 import pytest
 from command_line import auditor
-from conftest import digests_of
+from fingerprint_files import digests_of
 from scipy.stats import beta
 
 from auditor.controls.members import members_of

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from conftest import written
+from fingerprint_files import written
 
 from auditor.canon import json_digest
 from auditor.errors import InputError
