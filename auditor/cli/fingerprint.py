@@ -24,7 +24,8 @@ _TERMS = (
         type=click.IntRange(1 - 2**53, 2**53 - 1),
         default=0,
         show_default=True,
-        help="Of the probes and projections.",
+        help="Of the probes and projections. Fingerprints of one model under several seeds add up "
+        "to more than each tells.",
     ),
     click.option(
         "--positions",

@@ -142,5 +142,8 @@ def block_count(shape: Sequence[int], numbers: int) -> int:
 
 
 def state_numbers(width: int, projections: int) -> int:
-    """Return how many numbers of a mean hidden state leave: at most half of its own."""
+    """Return how many numbers of a mean hidden state leave: at most half of its own.
+
+    Of one seed, that is; those of a second one are others, and the two may give the state back.
+    """
     return max(1, min(projections, width // 2))
