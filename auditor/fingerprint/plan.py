@@ -118,14 +118,14 @@ def check_sizes(sizes: Mapping[str, int]) -> None:
     Raises:
         InputError: one is out of its range, or the projections cannot be divided.
     """
-    for name, (least, most) in _RANGES.items():
-        if not least <= sizes[name] <= most:
-            raise InputError(f"{name} {sizes[name]}", hint=f"{name}: {least} to {most}")
     if sizes["projections"] % _STEP:
         raise InputError(
             f"projections {sizes['projections']}",
             hint=f"projections: a multiple of {_STEP}, e.g. {PROJECTIONS}",
         )
+    for name, (least, most) in _RANGES.items():
+        if not least <= sizes[name] <= most:
+            raise InputError(f"{name} {sizes[name]}", hint=f"{name}: {least} to {most}")
 
 
 def block_count(shape: Sequence[int], numbers: int) -> int:
