@@ -144,6 +144,7 @@ _PLAIN: dict[str, Callable[[Any], Predicate]] = {
     "enum": _enum,
     "pattern": _pattern,
     "minLength": lambda n: _of((str,), lambda found: len(found) >= n),
+    "maxLength": lambda n: _of((str,), lambda found: len(found) <= n),
     "minimum": lambda n: _of(_NUMBERS, lambda found: found >= n),
     "maximum": lambda n: _of(_NUMBERS, lambda found: found <= n),
     "exclusiveMinimum": lambda n: _of(_NUMBERS, lambda found: found > n),

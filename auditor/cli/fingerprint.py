@@ -1,6 +1,6 @@
 """`auditor fingerprint`: compare models of two parties without weights or text leaving either."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -20,14 +20,19 @@ _TERMS = (
         "--probes", type=click.IntRange(min=1), default=96, show_default=True, help="In total."
     ),
     click.option(
-        "--seed", type=int, default=0, show_default=True, help="Of the probes and projections."
+        "--seed",
+        type=click.IntRange(1 - 2**53, 2**53 - 1),
+        default=0,
+        show_default=True,
+        help="Of the probes and projections. Fingerprints of one model under several seeds add up "
+        "to more than each tells.",
     ),
     click.option(
         "--positions",
         type=click.IntRange(min=1),
         default=32,
         show_default=True,
-        help="Most tokens of one probe after which the distribution is sketched.",
+        help="Most tokens of one probe after which the distribution is sketched, up to 65536.",
     ),
 )
 _JSON = click.option("--json", "as_json", is_flag=True, help="Print one JSON object on stdout.")
@@ -45,8 +50,9 @@ def fingerprint() -> None:
     """Compare models of two parties who show each other neither weights nor text.
 
     Both agree on the terms (suites, probes, seed, sizes) and each makes a fingerprint of its own
-    model; these files alone are exchanged and compared. A fingerprint tells its receiver nearly as
-    much as the log-probabilities of the likeliest tokens after the probes' words would.
+    model. They exchange the digests of these files first and the files afterwards: whoever has the
+    other's file first could copy from it. A fingerprint tells its receiver nearly as much as the
+    log-probabilities of the likeliest tokens after the probes' words would.
     """
 
 
@@ -60,22 +66,26 @@ def fingerprint() -> None:
     type=click.IntRange(min=1),
     default=256,
     show_default=True,
-    help="Numbers of each sketch, k, a multiple of 256: squared distances have a relative error "
-    "of sqrt(2/k).",
+    help="Numbers of each sketch, k, a multiple of 256 up to 8192: squared distances have a "
+    "relative error of sqrt(2/k).",
 )
 @click.option(
     "--tensor-projections",
     type=click.IntRange(min=0),
     default=32,
     show_default=True,
-    help="Numbers of each eighth of a weight matrix; 0 says nothing about the weights.",
+    help="Numbers of each eighth of a weight matrix, up to 4096; 0 says nothing about the weights.",
 )
 @click.option("--device", help="cpu, cuda, cuda:1, auto. [default: a GPU where there is one]")
 @_JSON
 def make(
     subject: str, out: Path, name: str, device: str | None, as_json: bool, **terms: Any
 ) -> int:
-    """Make a fingerprint of SUBJECT."""
+    """Make a fingerprint of SUBJECT.
+
+    Send the digest that it prints to the other party, and the file only when you have theirs.
+    """
+    from auditor.canon import file_digest
     from auditor.errors import InputError
     from auditor.fingerprint.file import write_fingerprint
     from auditor.fingerprint.making import make_fingerprint
@@ -88,6 +98,7 @@ def make(
     write_fingerprint(out, content)
     summary = {
         "file": str(out),
+        "file_digest": file_digest(out),
         "bytes": out.stat().st_size,
         "terms_digest": content["terms_digest"],
         "positions": content["arrays"]["probe"]["shape"][0],
@@ -97,6 +108,7 @@ def make(
         output.emit_json(summary)
         return output.DONE
     output.echo(f"{out}: {summary['positions']} positions, {summary['bytes'] / 1e6:.1f} MB")
+    output.echo(f"{summary['file_digest']}: send this first, the file when you have the other's")
     output.echo(f"terms {summary['terms_digest']}: the other party's must be the same")
     for what, why in content["missing"].items():
         output.echo(f"without {what}: {why}")
@@ -117,6 +129,14 @@ def make(
 @click.option(
     "--suite", "suites", multiple=True, metavar="DIR", help="A suite that is not shipped."
 )
+@click.option(
+    "--digest",
+    "digests",
+    multiple=True,
+    metavar="sha256:HEX",
+    help="Of SUSPECT and of REFERENCE, once each: what `make` printed and the parties exchanged "
+    "before the files. Another file is refused; without, equal tensors are not read as a copy.",
+)
 @click.option("--out", type=_FILE, help="FILE for the result as JSON.")
 @click.option(
     "--fail-on",
@@ -128,7 +148,8 @@ def compare(suspect: Path, reference: Path, as_json: bool, **given: Any) -> int:
     """Run the measures on two fingerprints; each value comes with what the sketch costs it.
 
     A reading follows an audit's rules, as far as its error rate was measured on sketches to be
-    small: equal tensors are replication; what behaviour alone shows stays inconclusive.
+    small: equal tensors are replication, where the digests of both files were exchanged before the
+    files (--digest); what behaviour alone shows stays inconclusive.
     """
     from auditor.canon import pretty_json
     from auditor.case import atomic_write
@@ -143,11 +164,13 @@ def compare(suspect: Path, reference: Path, as_json: bool, **given: Any) -> int:
     if given["fail_on"]:
         gate = parse_gate(given["fail_on"], {measure.name for measure in all_measures()})
     controls = [parse_control(text) for text in given["controls"]]
+    _check_out(given["out"], [suspect, reference, *(Path(one.spec) for one in controls)])
     result = compare_fingerprints(
         read_fingerprint(suspect),
         read_fingerprint(reference),
         [(control.role, read_fingerprint(Path(control.spec))) for control in controls],
         output.progress(),
+        digests=given["digests"],
         suites=given["suites"],
     )
     if given["out"]:
@@ -157,6 +180,18 @@ def compare(suspect: Path, reference: Path, as_json: bool, **given: Any) -> int:
     else:
         _show(result)
     return gate_code([result], gate)
+
+
+def _check_out(out: Path | None, inputs: Sequence[Path]) -> None:
+    from auditor.errors import InputError
+
+    if out is None or not out.exists():
+        return
+    if any(path.exists() and path.samefile(out) for path in inputs):
+        raise InputError(
+            f"{out} is one of the files to compare",
+            hint="give another --out; no fingerprint is replaced",
+        )
 
 
 def _show(result: dict[str, Any]) -> None:
@@ -222,7 +257,7 @@ def check(
     type=click.IntRange(min=1),
     default=(256, 1024, 4096),
     show_default=True,
-    help="k to try, multiples of 256.",
+    help="k to try, multiples of 256 up to 8192.",
 )
 @click.option(
     "--draws", type=click.IntRange(min=1), default=1, show_default=True, help="Seeds of each k."

@@ -5,15 +5,13 @@ from typing import Any
 
 import numpy as np
 
-from auditor.fingerprint.file import Fingerprint, unpacked
+from auditor.fingerprint.file import TOLERANCE, Fingerprint, alike, unpacked
 from auditor.fingerprint.making import make_fingerprint
 from auditor.fingerprint.plan import Terms, probes_of
 from auditor.progress import Progress
 from auditor.types import Array
 
-TOLERANCE = 1e-3
-"""Of a number relative to the largest of its array: another machine adds up in another order."""
-_EXACT = ("subject", "tensors", "missing")
+_EXACT = ("subject", "tensors")
 
 
 def check_fingerprint(
@@ -31,9 +29,10 @@ def check_fingerprint(
     """
     terms = Terms(content=given.content["terms"], probes=probes_of(given.content["terms"], suites))
     again = make_fingerprint(spec, given.name, terms, progress, device)
-    differences = {
-        name: "differs" for name in _EXACT if again[name] != given.content[name]
-    } | _array_differences(given, again)
+    differences = {name: "differs" for name in _EXACT if again[name] != given.content[name]}
+    if again["missing"].keys() != given.content["missing"].keys():  # why is said in words
+        differences["missing"] = "differs"
+    differences |= _array_differences(given, again)
     return {
         "schema": "auditor/fingerprint-check/1",
         "file_digest": given.digest,
@@ -60,5 +59,4 @@ def _close(a: Array, b: Array, *, exact: bool) -> bool:
         return bool(np.array_equal(a, b))
     if a.dtype == np.uint8:  # the likeliest of two equal tokens may turn
         return bool(np.mean(a != b) <= TOLERANCE)
-    scale = max(float(np.abs(a).max(initial=0.0)), 1e-30)
-    return bool(np.abs(a.astype(np.float64) - b).max(initial=0.0) <= TOLERANCE * scale)
+    return alike(a, b, TOLERANCE)

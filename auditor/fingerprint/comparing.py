@@ -7,8 +7,10 @@ from typing import Any
 import numpy as np
 
 from auditor.errors import InputError
+from auditor.fingerprint.exchange import check_digests, doubts
 from auditor.fingerprint.file import Fingerprint
 from auditor.fingerprint.judging import (
+    doubted,
     judged,
     measured_rates,
     sketched_evidence,
@@ -51,6 +53,7 @@ def compare_fingerprints(
     controls: Sequence[tuple[Role, Fingerprint]],
     progress: Progress,
     *,
+    digests: Sequence[str] = (),
     suites: Sequence[str] = (),
     resamples: int = 1000,
 ) -> dict[str, Any]:
@@ -61,12 +64,16 @@ def compare_fingerprints(
         reference: the one that it is compared with.
         controls: fingerprints of models of known relation, with their roles.
         progress: shows the subjects.
+        digests: of suspect and reference, exchanged before the files; none where there were none:
+            then nothing is read from equal tensors.
         suites: where the probes are that are not shipped.
         resamples: of each interval; 0 for none.
 
     Raises:
-        InputError: they were made on different terms.
+        InputError: they were made on different terms, or suspect or reference has none of
+            `digests`.
     """
+    check_digests((suspect, reference), digests)
     files = [reference, suspect, *(file for _, file in controls)]
     for file in files:
         _check_terms(reference, file)
@@ -82,17 +89,19 @@ def compare_fingerprints(
         "reference": _described(first),
         "suspect": _described(case.suspect),
         "controls": [_described(member) for member in others[1:]],
+        "committed": bool(digests),
         "measurements": rows,
-        "conclusion": _conclusion(rows, case, reference).as_json(),
+        "conclusion": _conclusion(rows, case, digests).as_json(),
     }
 
 
 def _conclusion(
-    rows: Sequence[dict[str, Any]], case: Comparison, reference: Fingerprint
+    rows: Sequence[dict[str, Any]], case: Comparison, digests: Sequence[str]
 ) -> Conclusion:
     evidence = sketched_evidence(rows, subjects_among(case.suspect, case.controls))
-    found = judged(evidence, measured_rates())
-    return replace(found, limits=(*found.limits, _precision(reference), *_LIMITS))
+    found = doubted(judged(evidence, measured_rates()), tuple(doubts(case, rows, digests)))
+    precision = _precision(case.reference.file)
+    return replace(found, limits=(*found.limits, precision, *_LIMITS))
 
 
 def _check_terms(reference: Fingerprint, other: Fingerprint) -> None:

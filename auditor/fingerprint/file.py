@@ -5,8 +5,8 @@ digests, shapes, finite numbers. It holds no text, no weight, no path and no tok
 """
 
 import base64
-import binascii
 import json
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,13 +15,20 @@ from typing import Any
 import numpy as np
 
 from auditor.bundle.schemas import departures
-from auditor.canon import digest, file_digest, json_digest, pretty_json
+from auditor.canon import canonical_json, digest, json_digest, pretty_json, whole_text
 from auditor.case import atomic_write
 from auditor.errors import InputError
+from auditor.fingerprint.plan import block_count, check_sizes, state_numbers
 from auditor.types import Array
 
 SCHEMA = "auditor/fingerprint/1"
 TYPES = {"float32": "<f4", "int32": "<i4", "uint8": "|u1"}
+LONGEST_NAME = 200
+"""Characters."""
+TOLERANCE = 1e-3
+"""Of a number relative to the largest of its array: another machine adds up in another order."""
+_SHOWN = 100
+"""Characters of what a broken file holds."""
 _HINT = "`auditor fingerprint make SUBJECT --out FILE` makes one; ask its maker for the file again"
 
 
@@ -69,13 +76,27 @@ def write_fingerprint(path: Path, content: dict[str, Any]) -> None:
     atomic_write(path, pretty_json(content))
 
 
+def check_name(name: str) -> None:
+    """Refuse what no file may call a model.
+
+    Raises:
+        InputError: it is empty, too long, or no text.
+    """
+    if not 1 <= len(name) <= LONGEST_NAME or name != whole_text(name):
+        raise InputError(
+            f"the name {whole_text(name[:LONGEST_NAME])!r} cannot be written",
+            hint=f"--name: 1 to {LONGEST_NAME} characters that UTF-8 has",
+        )
+
+
 def read_fingerprint(path: Path) -> Fingerprint:
     """Return a checked fingerprint.
 
     Raises:
         InputError: there is none, or it is broken; the message says where.
     """
-    content = _parsed(path)
+    raw = _read(path)
+    content = _parsed(path, raw)
     try:
         found = list(departures(content, "fingerprint"))
     except RecursionError as error:
@@ -84,24 +105,62 @@ def read_fingerprint(path: Path) -> Fingerprint:
         raise InputError(f"{path} is no fingerprint: {found[0]}", hint=_HINT)
     if json_digest(content["terms"]) != content["terms_digest"]:
         raise InputError(f"the terms of {path} do not have the digest that it states", hint=_HINT)
+    _check_terms(path, content["terms"])
     arrays = {name: _unpacked(path, name, one) for name, one in content["arrays"].items()}
+    _check_tensors(path, content)
     _check_shapes(path, content, arrays)
-    return Fingerprint(path=path, digest=file_digest(path), content=content, arrays=arrays)
+    return Fingerprint(path=path, digest=digest(raw), content=content, arrays=arrays)
 
 
-def _parsed(path: Path) -> Any:
+def _read(path: Path) -> bytes:
     try:
-        return json.loads(path.read_bytes())
+        return path.read_bytes()
     except OSError as error:
         raise InputError(f"{path} cannot be read: {error.strerror}", hint=_HINT) from error
+
+
+def _parsed(path: Path, raw: bytes) -> Any:
+    """Return the values of a file whose numbers are all integers, and whose text is UTF-8."""
+    try:
+        content = json.loads(raw, parse_float=_refused, parse_constant=_refused)
+        canonical_json(content)
     except (ValueError, RecursionError) as error:
-        raise InputError(f"{path} is no JSON: {error}", hint=_HINT) from error
+        why = str(error)[:_SHOWN]
+        raise InputError(f"{path} is no JSON of a fingerprint: {why}", hint=_HINT) from error
+    return content
+
+
+def _refused(number: str) -> None:
+    raise ValueError(f"{number[:_SHOWN]} is no integer")
+
+
+def _check_terms(path: Path, terms: dict[str, Any]) -> None:
+    """Refuse terms on which `make` makes nothing: `check` works on those of the file."""
+    try:
+        check_sizes(terms)
+    except InputError as error:
+        raise InputError(f"the terms of {path} cannot be: {error.message}", hint=_HINT) from error
+
+
+def _check_tensors(path: Path, content: dict[str, Any]) -> None:
+    rows, numbers = content["tensors"], content["terms"]["tensor_projections"]
+    if len({row["name"] for row in rows}) < len(rows):
+        raise InputError(f"{path} names a tensor twice", hint=_HINT)
+    if bool(rows) != ("tensors" in content["arrays"]):
+        raise InputError(f"{path} has tensors without sums, or sums without", hint=_HINT)
+    for row in rows:
+        fits = row["blocks"] == block_count(row["shape"], numbers)
+        if not fits or row["elements"] > math.prod(row["shape"]):
+            raise InputError(
+                f"{path} has blocks or elements of a tensor that its shape does not have",
+                hint=_HINT,
+            )
 
 
 def _unpacked(path: Path, name: str, one: dict[str, Any]) -> Array:
     try:
         raw = base64.b64decode(one["base64"], validate=True)
-    except binascii.Error as error:
+    except ValueError as error:
         raise InputError(f"{name} of {path} is no base64: {error}", hint=_HINT) from error
     if digest(raw) != one["digest"]:
         raise InputError(f"{name} of {path} does not have the digest that it states", hint=_HINT)
@@ -121,6 +180,12 @@ def unpacked(one: dict[str, Any]) -> Array:
     return _shaped(base64.b64decode(one["base64"]), one)
 
 
+def alike(a: Array, b: Array, tolerance: float) -> bool:
+    """Whether no number of two arrays of one shape differs by more than that of the largest."""
+    scale = max(float(np.abs(a).max(initial=0.0)), 1e-30)
+    return bool(np.abs(a.astype(np.float64) - b).max(initial=0.0) <= tolerance * scale)
+
+
 def _shaped(raw: bytes, one: dict[str, Any]) -> Array:
     return np.frombuffer(raw, dtype=TYPES[one["type"]]).reshape(one["shape"])
 
@@ -136,7 +201,7 @@ def _check_shapes(path: Path, content: dict[str, Any], arrays: Mapping[str, Arra
         "js": (rows, 2, k),
         "top1": (rows,),
         "logp": (rows,),
-        "hidden": (probes, arrays["hidden"].shape[-1]),
+        "hidden": (probes, state_numbers(content["subject"]["width"], k)),
     }
     if "tensors" in arrays:
         wanted["tensors"] = (_sums(content), terms["tensor_projections"])
@@ -146,7 +211,9 @@ def _check_shapes(path: Path, content: dict[str, Any], arrays: Mapping[str, Arra
                 f"{name} of {path} has the shape {arrays[name].shape}, its terms say {shape}",
                 hint=_HINT,
             )
-    if rows and not (arrays["probe"].min() >= 0 and arrays["probe"].max() < probes):
+    if not rows:
+        raise InputError(f"{path} holds no position of any probe", hint=_HINT)
+    if not (arrays["probe"].min() >= 0 and arrays["probe"].max() < probes):
         raise InputError(f"probe of {path} names a probe that there is not", hint=_HINT)
 
 

@@ -68,6 +68,19 @@ def judged(evidence: Evidence, rates: dict[str, Any]) -> Conclusion:
     )
 
 
+def doubted(found: Conclusion, doubts: Sequence[str]) -> Conclusion:
+    """Return a conclusion that is `inconclusive` where there are doubts of the files."""
+    limits = (*found.limits, *(f"Equal tensors are not read as a copy: {why}." for why in doubts))
+    if found.reading == "inconclusive" or not doubts:
+        return replace(found, limits=limits)
+    return Conclusion(
+        reading="inconclusive",
+        basis=f"{found.basis}; but {doubts[0]}",
+        cap="one file may have been made out of the other",
+        limits=limits,
+    )
+
+
 def _sentences(rates: dict[str, Any]) -> list[str]:
     """Return what was measured of each test, in words."""
     return [

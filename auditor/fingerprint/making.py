@@ -12,8 +12,8 @@ import numpy as np
 
 import auditor
 from auditor.errors import AccessError, InputError
-from auditor.fingerprint.file import SCHEMA, packed
-from auditor.fingerprint.plan import Terms
+from auditor.fingerprint.file import SCHEMA, check_name, packed
+from auditor.fingerprint.plan import Terms, state_numbers
 from auditor.fingerprint.tensors import SketchedTensors, sketched_tensors
 from auditor.kernels.sketches import DistributionSketcher, gaussian, generator
 from auditor.models import open_model
@@ -62,8 +62,9 @@ def make_fingerprint(
 
     Raises:
         AccessError: the model's logits are not at hand.
-        InputError: it cannot be loaded, or read the probes.
+        InputError: it cannot be loaded, or read the probes, or `name` cannot be written.
     """
+    check_name(name)
     model = open_model(spec, device=device, dtype="float32")
     try:
         if model.ref.access < Access.LOGITS:
@@ -170,7 +171,7 @@ def projected_states(states: Array, k: int, seed: int) -> Array:
     As many as D numbers would be the states themselves, in other coordinates.
     """
     width = states.shape[1]
-    kept = max(1, min(k, width // 2))
+    kept = state_numbers(width, k)
     matrix = gaussian(width, kept, seed, "hidden").numpy().astype(np.float64)
     return np.asarray((states @ matrix / np.sqrt(kept)).astype(np.float32))
 

@@ -6,6 +6,7 @@ A field that they cannot give is missing with its reason, as everywhere: missing
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
+from itertools import count
 
 import numpy as np
 
@@ -170,13 +171,13 @@ class Comparison:
         return next(member for member in self.others if member.role == "suspect")
 
 
-def kept_columns(count: int, without: int | None) -> Array:
+def kept_columns(total: int, without: int | None) -> Array:
     """Return the projections that are used: all, or those outside of one of GROUPS parts.
 
     Parts are runs of neighbours, in each of which every frequency comes as often.
     """
-    columns = np.arange(count)
-    return columns if without is None else columns[columns * GROUPS // count != without]
+    columns = np.arange(total)
+    return columns if without is None else columns[columns * GROUPS // total != without]
 
 
 def same_tokenizer(a: Member, b: Member) -> bool:
@@ -207,13 +208,18 @@ def _lacking(a: Member, b: Member) -> dict[str, str]:
 
 
 def labelled(files: Sequence[tuple[Role, Fingerprint]]) -> tuple[Member, ...]:
-    """Return members whose labels are the names that the makers gave, numbered where shared."""
+    """Return members whose labels are the names that the makers gave, numbered where shared.
+
+    No label is another's, whatever the names: a control must not be hidden by who takes its label.
+    """
     names = [file.name for _, file in files]
-    return tuple(
-        Member(
-            label=f"{file.name}-{i + 1}" if names.count(file.name) > 1 else file.name,
-            role=role,
-            file=file,
-        )
-        for i, (role, file) in enumerate(files)
-    )
+    taken = set(names)
+    members = []
+    for place, (role, file) in enumerate(files, start=1):
+        label = file.name
+        if names.count(label) > 1:
+            numbered = (f"{file.name}-{number}" for number in count(place))
+            label = next(one for one in numbered if one not in taken)
+            taken.add(label)
+        members.append(Member(label=label, role=role, file=file))
+    return tuple(members)

@@ -1,6 +1,7 @@
 """What two parties agree on before either makes a fingerprint: probes, seed, sizes."""
 
-from collections.abc import Sequence
+import math
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -15,6 +16,22 @@ METHOD = 1
 PROBES, PROJECTIONS, POSITIONS, TENSOR_PROJECTIONS = 96, 256, 32, 32
 GROUPS = 16
 """Parts of the projections, each left out once to see how much they matter."""
+BLOCKS = 8
+"""Parts of a matrix, each sketched alone: units of the bootstrap of merge-share."""
+LEAST_RATIO = 16
+"""Weights for each number of a sketch at least; smaller matrices are not sketched."""
+_STEP = FREQUENCIES * GROUPS
+_RANGES = {
+    # JSON keeps integers exactly up to there.
+    "seed": (1 - 2**53, 2**53 - 1),
+    # Distances err by 1.6 % with 8,192; for 128,000 tokens, drawing these takes 8 GB of memory.
+    "projections": (_STEP, 8192),
+    # More tokens than any probe has.
+    "positions": (1, 65_536),
+    # Of a matrix, 8 x 4,096 float32 are 131 kB; more would be a good part of most matrices.
+    "tensor_projections": (0, 4096),
+}
+"""Least and most of each number of the terms: who is sent a file makes it again on its terms."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -54,7 +71,8 @@ def terms_of(agreed: Agreed) -> Terms:
         InputError: a number cannot be used.
         SuiteError: a suite is missing or malformed.
     """
-    _check(agreed)
+    sizes = {name: getattr(agreed, name) for name in _RANGES}
+    check_sizes(sizes)
     suites = [load_suite(name) for name in agreed.suites or DEFAULT_SUITES]
     selected = select_probes(suites, agreed.probes, agreed.seed)
     content = {
@@ -68,10 +86,7 @@ def terms_of(agreed: Agreed) -> Terms:
             }
             for suite, probes in selected
         ],
-        "seed": agreed.seed,
-        "projections": agreed.projections,
-        "positions": agreed.positions,
-        "tensor_projections": agreed.tensor_projections,
+        **sizes,
     }
     probes = tuple(probe for _, chosen in selected for probe in chosen)
     return Terms(content=content, probes=probes)
@@ -97,13 +112,38 @@ def probes_of(content: dict[str, Any], sources: Sequence[str] = ()) -> tuple[Pro
     return tuple(found)
 
 
-def _check(agreed: Agreed) -> None:
-    k = agreed.projections
-    if k < FREQUENCIES * GROUPS or k % (FREQUENCIES * GROUPS):
+def check_sizes(sizes: Mapping[str, int]) -> None:
+    """Refuse numbers that terms cannot have.
+
+    Raises:
+        InputError: one is out of its range, or the projections cannot be divided.
+    """
+    if sizes["projections"] % _STEP:
         raise InputError(
-            f"{k} projections", hint=f"a multiple of {FREQUENCIES * GROUPS}, e.g. {PROJECTIONS}"
+            f"projections {sizes['projections']}",
+            hint=f"projections: a multiple of {_STEP}, e.g. {PROJECTIONS}",
         )
-    if agreed.probes < 1 or agreed.positions < 1:
-        raise InputError("no probes or no positions", hint="ask for 1 or more of each")
-    if agreed.tensor_projections < 0:
-        raise InputError(f"{agreed.tensor_projections} tensor projections", hint="0 for none")
+    for name, (least, most) in _RANGES.items():
+        if not least <= sizes[name] <= most:
+            raise InputError(f"{name} {sizes[name]}", hint=f"{name}: {least} to {most}")
+
+
+def block_count(shape: Sequence[int], numbers: int) -> int:
+    """Return in how many blocks a tensor is sketched; 0 where it is no matrix, or too small.
+
+    Args:
+        shape: of the tensor.
+        numbers: of each sketch.
+    """
+    if len(shape) != 2:
+        return 0
+    blocks = min(BLOCKS, shape[0])
+    return blocks if math.prod(shape) >= LEAST_RATIO * numbers * blocks else 0
+
+
+def state_numbers(width: int, projections: int) -> int:
+    """Return how many numbers of a mean hidden state leave: at most half of its own.
+
+    Of one seed, that is; those of a second one are others, and the two may give the state back.
+    """
+    return max(1, min(projections, width // 2))

@@ -15,7 +15,7 @@ from auditor.fingerprint.comparing import SKETCHES
 from auditor.fingerprint.file import Fingerprint
 from auditor.fingerprint.making import ProbeRows, Sketching, probe_rows
 from auditor.fingerprint.pairs import SKETCHED, Comparison, Member
-from auditor.fingerprint.plan import Agreed, Terms, terms_of
+from auditor.fingerprint.plan import Agreed, Terms, check_sizes, terms_of
 from auditor.kernels import agreement
 from auditor.measures._run import measure_pair
 from auditor.models import open_model
@@ -70,6 +70,7 @@ def precision_rows(
         InputError: a number cannot be used.
     """
     terms = [terms_of(replace(agreed, projections=k)) for k in projections]
+    check_sizes({**terms[0].content, "seed": agreed.seed + draws - 1})
     suspect, reference = (_side(spec, terms[0]) for spec in specs)
     if suspect.ref.tokenizer_digest != reference.ref.tokenizer_digest:
         raise VocabularyError(

@@ -9,16 +9,11 @@ from auditor.canon import digest
 from auditor.collect.merging import tensor_place
 from auditor.collect.rederivation import FEWEST, TRIVIAL, neighbour_share
 from auditor.errors import AccessError, MissingExtraError
-from auditor.fingerprint.plan import Terms
+from auditor.fingerprint.plan import Terms, block_count
 from auditor.kernels.sketches import tensor_sketch
 from auditor.models.weight_files import WeightFiles, open_weights
 from auditor.progress import Progress
 from auditor.types import Array
-
-BLOCKS = 8
-"""Parts of a matrix, each sketched alone: units of the bootstrap of merge-share."""
-LEAST_RATIO = 16
-"""Weights for each number of a sketch at least; smaller matrices are not sketched."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,8 +37,9 @@ def sketched_tensors(spec: str, terms: Terms, progress: Progress) -> SketchedTen
         return SketchedTensors(missing={"tensors": "the terms ask for no sketch of weights"})
     try:
         weights = open_weights(spec)
-    except (AccessError, MissingExtraError) as error:
-        return SketchedTensors(missing={"tensors": error.message})
+    except (AccessError, MissingExtraError):
+        # The error's own words would tell the other party the maker's paths.
+        return SketchedTensors(missing={"tensors": "the weights cannot be read one by one"})
     rows, sums = [], []
     with progress.task("weights", len(weights.shapes)) as task:
         for name, shape in weights.shapes.items():
@@ -60,8 +56,7 @@ def _sketched(
     tensor = weights.read(name).float()
     values = tensor.numpy()
     size = terms["tensor_projections"]
-    blocks = min(BLOCKS, len(values)) if len(shape) == 2 else 0
-    blocks = 0 if values.size < LEAST_RATIO * size * blocks else blocks
+    blocks = block_count(shape, size)
     parts = np.array_split(values, blocks) if blocks else []
     label = [terms["seed"], "tensor", name, list(shape)]
     found = [tensor_sketch(part, size, [*label, number]) for number, part in enumerate(parts)]

@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from auditor.fingerprint.file import TOLERANCE, alike
 from auditor.panel import MIXTURE, PARENTS, REDERIVATION
 from auditor.types import Array
 
@@ -30,6 +31,29 @@ def rederivation_rows(reference: "Member", suspect: "Member") -> Array | str:
     found["elements_equal"] = sum(row["elements"] for row in equal)
     found["elements"] = sum(row["elements"] for row in counted)
     return found
+
+
+def all_equal(reference: "Member", suspect: "Member") -> bool:
+    """Whether two models have the same tensors, by names and digests."""
+    ours, theirs = (
+        {name: row["digest"] for name, row in _tensors(member).items()}
+        for member in (reference, suspect)
+    )
+    return bool(ours) and ours == theirs
+
+
+def contradiction(reference: "Member", suspect: "Member") -> str | None:
+    """Return the first tensor with equal digests and unequal sums; a model gives none.
+
+    Sums may differ by TOLERANCE of the largest: another machine adds up in another order.
+    """
+    ours, theirs = _tensors(reference), _tensors(suspect)
+    sums, others = _sums(reference), _sums(suspect)
+    for name in sorted(sums.keys() & others.keys()):
+        same = all(ours[name][key] == theirs[name][key] for key in ("digest", "shape"))
+        if same and not alike(sums[name], others[name], TOLERANCE):
+            return name
+    return None
 
 
 def merge_rows(
@@ -79,13 +103,23 @@ def _tensors(member: "Member") -> dict[str, dict[str, Any]]:
     return {row["name"]: row for row in member.file.content["tensors"]}
 
 
+def _sums(member: "Member") -> dict[str, Array]:
+    """Return the (blocks, numbers) sums of each tensor by name."""
+    rows = member.file.content["tensors"]
+    if "tensors" not in member.file.arrays:
+        return {}
+    ends = np.cumsum([row["blocks"] for row in rows])
+    parts = np.split(member.file.arrays["tensors"], ends[:-1])
+    return {row["name"]: part for row, part in zip(rows, parts, strict=True)}
+
+
 def _shape(tensors: dict[str, dict[str, Any]], row: dict[str, Any]) -> list[int] | None:
     found: list[int] | None = tensors.get(row["name"], {}).get("shape")
     return found
 
 
-def _layout(member: "Member") -> list[tuple[str, list[int]]]:
-    return [(row["name"], row["shape"]) for row in member.file.content["tensors"]]
+def _layout(member: "Member") -> list[tuple[str, list[int], int]]:
+    return [(row["name"], row["shape"], row["blocks"]) for row in member.file.content["tensors"]]
 
 
 def _places(member: "Member") -> list[tuple[int, int, int, int]]:

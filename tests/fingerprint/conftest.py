@@ -8,8 +8,9 @@ import pytest
 sys.path.insert(0, str(Path(__file__).parent.parent / "cli"))
 
 from command_line import TINY, auditor
+from fingerprint_files import SMALL, TERMS
 
-TERMS = ("--suite", "continuations", "--suite", "ood", "--probes", "40", "--positions", "16")
+from auditor.fingerprint.file import read_fingerprint
 
 
 def _made(folder: Path, subject: object, name: str, *terms: str) -> Path:
@@ -38,6 +39,21 @@ def files(folder) -> dict[str, Path]:
     return {
         name: _made(folder, f"tiny:{name}", name) for name in ("teacher", "sibling", "independent")
     }
+
+
+@pytest.fixture(scope="session")
+def small(folder):
+    """Fingerprints of two models on few probes."""
+    return {
+        name: read_fingerprint(_made(folder, f"tiny:{name}", f"small-{name}", *SMALL))
+        for name in ("teacher", "sibling")
+    }
+
+
+@pytest.fixture(scope="session")
+def copied(folder) -> Path:
+    """Fingerprint of the teacher under another name."""
+    return _made(folder, "tiny:teacher", "copied")
 
 
 @pytest.fixture(scope="session")

@@ -2,7 +2,7 @@
 
 import pytest
 from command_line import auditor, failure
-from conftest import TERMS
+from fingerprint_files import TERMS
 
 from auditor.fingerprint.plan import Agreed
 from auditor.fingerprint.precision import precision_rows

@@ -5,6 +5,7 @@ import json
 import numpy as np
 import pytest
 from command_line import TINY, auditor, failure
+from fingerprint_files import edited
 from jsonschema import Draft202012Validator
 from safetensors.numpy import load_file
 
@@ -121,10 +122,7 @@ def test_the_limit_is_true_a_receiver_can_read_the_likeliest_token(files):
     ],
 )
 def test_a_broken_file_is_refused_and_named(files, tmp_path, change, complaint):
-    content = json.loads(files["teacher"].read_bytes())
-    change(content)
-    path = tmp_path / "broken.json"
-    path.write_text(json.dumps(content))
+    path = edited(files["teacher"], tmp_path / "broken.json", change)
     error = failure(auditor("fingerprint", "compare", path, files["sibling"], "--json"))
     assert complaint in error["message"]
     assert "broken.json" in error["message"]
@@ -177,10 +175,3 @@ def test_a_model_known_by_its_replies_alone_has_none(tmp_path):
     error = failure(done)
     assert error["type"] == "AccessError"
     assert "weights are at hand" in error["hint"]
-
-
-def test_a_fingerprint_can_be_checked_by_who_has_the_model(files):
-    assert auditor("fingerprint", "check", files["teacher"], "tiny:teacher").code == 0
-    done = auditor("fingerprint", "check", files["teacher"], "tiny:sibling", "--json")
-    assert done.code == 5
-    assert {"subject", "tensors", "js", "hidden"} <= set(done.json["differences"])

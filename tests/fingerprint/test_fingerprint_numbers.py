@@ -10,9 +10,9 @@ from transformers import AutoModelForCausalLM
 
 from auditor.errors import InputError
 from auditor.fingerprint.making import ProbeRows, Sketching, probe_rows, projected_states
-from auditor.fingerprint.plan import Agreed, terms_of
+from auditor.fingerprint.plan import LEAST_RATIO, Agreed, terms_of
 from auditor.fingerprint.precision import precision_rows
-from auditor.fingerprint.tensors import LEAST_RATIO, sketched_tensors
+from auditor.fingerprint.tensors import sketched_tensors
 from auditor.models import open_model
 from auditor.models.replies_only import prompt_text
 from auditor.progress import Silent
@@ -96,6 +96,22 @@ def test_a_bucket_is_no_part_of_a_token_id():
 @pytest.mark.parametrize(("width", "k", "kept"), [(10, 256, 5), (10, 3, 3), (1, 256, 1)])
 def test_of_a_state_at_most_half_as_many_numbers_leave(width, k, kept):
     assert projected_states(np.ones((4, width)), k, 0).shape == (4, kept)
+
+
+def test_the_limit_is_true_two_seeds_of_a_narrow_model_give_its_states_back():
+    from auditor.kernels.sketches import gaussian
+
+    states = np.random.RandomState(1).standard_normal((5, 96))
+    sent = [projected_states(states, 256, seed) for seed in (0, 1)]  # 48 numbers each
+    drawn = [gaussian(96, 48, seed, "hidden").double().numpy() / np.sqrt(48) for seed in (0, 1)]
+    found = np.linalg.solve(np.concatenate(drawn, axis=1).T, np.concatenate(sent, axis=1).T).T
+    np.testing.assert_allclose(found, states, atol=1e-3)
+
+
+@pytest.mark.parametrize(("width", "k", "kept"), [(96, 256, 48), (4096, 256, 256)])
+def test_the_readme_is_true_about_the_numbers_of_a_state(width, k, kept):
+    assert min(k, width // 2) == kept
+    assert projected_states(np.ones((1, width)), k, 0).shape == (1, kept)
 
 
 def test_a_projected_state_keeps_its_length_on_average():

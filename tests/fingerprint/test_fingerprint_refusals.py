@@ -6,32 +6,20 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from command_line import auditor
+from fingerprint_files import written
 
 from auditor.canon import json_digest
 from auditor.errors import InputError
-from auditor.fingerprint import checking
-from auditor.fingerprint.checking import check_fingerprint
 from auditor.fingerprint.comparing import compare_fingerprints, projection_errors
-from auditor.fingerprint.file import Fingerprint, packed, read_fingerprint, write_fingerprint
+from auditor.fingerprint.file import Fingerprint, read_fingerprint
 from auditor.fingerprint.judging import MOST_FALSE
-from auditor.fingerprint.pairs import Comparison, Member, kept_columns, same_tokenizer
+from auditor.fingerprint.pairs import Comparison, Member, kept_columns, labelled, same_tokenizer
 from auditor.fingerprint.plan import GROUPS, Agreed, probes_of, terms_of
 from auditor.fingerprint.weights import merge_rows, rederivation_rows
 from auditor.progress import Silent
 
-SMALL = ("--suite", "ood", "--probes", "3", "--positions", "4")
 AGREED = Agreed(suites=("ood",), probes=3, positions=4)
 TERMS = terms_of(AGREED)
-
-
-@pytest.fixture(scope="module")
-def small(folder, made):
-    """Fingerprints of two models on few probes."""
-    return {
-        name: read_fingerprint(made(folder, f"tiny:{name}", f"small-{name}", *SMALL))
-        for name in ("teacher", "sibling")
-    }
 
 
 def changed(one: Fingerprint, **subject: object) -> Fingerprint:
@@ -73,6 +61,11 @@ def test_every_term_is_in_the_commitment(name, value):
         ("projections", 0),
         ("projections", 128),
         ("projections", 300),
+        ("projections", 8192 + 256),
+        ("positions", 65_537),
+        ("tensor_projections", 4097),
+        ("seed", 2**53),
+        ("seed", -(2**53)),
         ("probes", 0),
         ("positions", 0),
         ("tensor_projections", -1),
@@ -81,6 +74,20 @@ def test_every_term_is_in_the_commitment(name, value):
 def test_sizes_that_cannot_be_used_are_refused(name, value):
     with pytest.raises(InputError):
         terms_of(dataclasses.replace(AGREED, **{name: value}))
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("projections", 8192),
+        ("positions", 65_536),
+        ("tensor_projections", 4096),
+        ("seed", 2**53 - 1),
+        ("seed", 1 - 2**53),
+    ],
+)
+def test_the_largest_sizes_can_be_agreed_on(name, value):
+    assert terms_of(dataclasses.replace(AGREED, **{name: value})).content[name] == value
 
 
 @pytest.mark.parametrize(
@@ -127,6 +134,27 @@ def test_the_pool_holds_neither_kin_nor_copies_of_the_suspect_nor_linked_models(
     assert pool <= {"free", "free-sibling", "unknown-base"}
 
 
+@pytest.mark.parametrize(
+    ("suspect", "labels"),
+    [
+        # Numbers are places: reference 1, suspect 2, controls 3 to 5.
+        ("suspect", ["ours", "suspect", "model-3", "model-4", "model-5"]),
+        ("model-3", ["ours", "model-3", "model-4", "model-5", "model-6"]),
+        ("model", ["ours", "model-2", "model-3", "model-4", "model-5"]),
+        ("ours", ["ours-1", "ours-2", "model-3", "model-4", "model-5"]),
+    ],
+)
+def test_no_name_takes_the_label_of_another(small, suspect, labels):
+    def named(name):
+        content = {**small["teacher"].content, "name": name}
+        return dataclasses.replace(small["teacher"], content=content)
+
+    roles = ["reference", "suspect", *["independent"] * 3]
+    names = ["ours", suspect, "model", "model", "model"]
+    found = labelled([(role, named(name)) for role, name in zip(roles, names, strict=True)])
+    assert [member.label for member in found] == labels
+
+
 def test_a_replica_is_no_parent_of_a_merge(small):
     reference, free = small["teacher"], changed(small["sibling"], digest="sha256:" + "2" * 64)
     suspect = member(small["sibling"], "suspect", "suspect")
@@ -135,6 +163,18 @@ def test_a_replica_is_no_parent_of_a_merge(small):
     assert parents == ("reference", "parent")
     found, parents = merge_rows(member(reference, "reference", "reference"), suspect, [suspect])
     assert ("nothing to mix with" in found, parents) == (True, ())
+
+
+def test_a_block_moved_between_two_tensors_is_another_layout(small):
+    rows = json.loads(json.dumps(small["sibling"].content["tensors"]))
+    first, second = [row for row in rows if row["blocks"]][:2]
+    first["blocks"], second["blocks"] = first["blocks"] - 1, second["blocks"] + 1
+    moved = dataclasses.replace(
+        small["sibling"], content={**small["sibling"].content, "tensors": rows}
+    )
+    suspect = member(moved, "suspect", "suspect")
+    found, _ = merge_rows(member(small["teacher"], "reference", "reference"), suspect, [suspect])
+    assert found == "the shapes are not the reference's"
 
 
 def test_only_tensors_that_say_something_count_as_equal(small):
@@ -192,13 +232,6 @@ def test_five_per_cent_are_asked():
     assert MOST_FALSE == 0.05
 
 
-def written(one: Fingerprint, path: Path, **arrays: np.ndarray) -> Path:
-    content = json.loads(json.dumps(one.content))
-    content["arrays"].update({name: packed(values) for name, values in arrays.items()})
-    write_fingerprint(path, content)
-    return path
-
-
 @pytest.mark.parametrize("number", [-1, 3])
 def test_a_row_of_a_probe_that_there_is_not_is_refused(small, tmp_path, number):
     probe = small["teacher"].arrays["probe"].copy()
@@ -214,39 +247,3 @@ def test_arrays_of_another_length_are_refused(small, tmp_path, name):
     path = written(small["teacher"], tmp_path / "f.json", **{name: short})
     with pytest.raises(InputError, match=f"{name} of .* has the shape"):
         read_fingerprint(path)
-
-
-def check(small, tmp_path, **arrays):
-    given = read_fingerprint(written(small["teacher"], tmp_path / "f.json", **arrays))
-    return check_fingerprint(given, "tiny:teacher", Silent(), device="cpu")
-
-
-def test_numbers_that_were_changed_are_found_and_rounding_is_not(small, tmp_path):
-    ours = small["teacher"].arrays
-    js, top1 = ours["js"].copy(), ours["top1"].copy()
-    js.flat[5] += 0.01 * np.abs(js).max()
-    top1[0] ^= 1
-    found = check(small, tmp_path, js=js, top1=top1, byte_end=ours["byte_end"] + 1)
-    assert not found["same"]
-    assert found["differences"] == dict.fromkeys(("js", "top1", "byte_end"), "holds other numbers")
-    rounded = ours["js"] * np.float32(1 + 1e-5)
-    assert check(small, tmp_path, js=rounded)["differences"] == {}
-
-
-def test_places_must_agree_exactly_however_much_numbers_may_differ(small, tmp_path, monkeypatch):
-    monkeypatch.setattr(checking, "TOLERANCE", 0.9)
-    ours = small["teacher"].arrays
-    probe = ours["probe"].copy()
-    probe[0] = 1
-    moved = {"byte_end": ours["byte_end"] + 1, "probe": probe, "logp": ours["logp"] * 1.1}
-    found = check(small, tmp_path, **{k: v.astype(ours[k].dtype) for k, v in moved.items()})
-    assert found["differences"] == dict.fromkeys(("byte_end", "probe"), "holds other numbers")
-
-
-def test_a_claim_to_lack_weights_is_found(small, tmp_path):
-    content = json.loads(json.dumps(small["teacher"].content))
-    content["missing"] = {"tensors": "none"}
-    path = tmp_path / "f.json"
-    write_fingerprint(path, content)
-    done = auditor("fingerprint", "check", path, "tiny:teacher", "--json")
-    assert (done.code, done.json["differences"]) == (5, {"missing": "differs"})

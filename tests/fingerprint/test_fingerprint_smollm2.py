@@ -4,7 +4,7 @@ import importlib.util
 
 import pytest
 from command_line import auditor
-from conftest import TERMS
+from fingerprint_files import TERMS
 
 pytestmark = [
     pytest.mark.slow,
