@@ -22,9 +22,10 @@ from auditor.collect.coarse_copies import round_matrices
 from auditor.collect.first_answers import answers_of_logits, with_system
 from auditor.enrolment.baseline import LOG10_ALARM, QUERIES, Enrolling, enrol
 from auditor.errors import InputError
-from auditor.judge.betting import Cell, Wagers
+from auditor.judge.betting import Cell
 from auditor.judge.cells import table
 from auditor.judge.rates import clopper_pearson
+from auditor.judge.wagers import Wagers
 from auditor.judge.watch_power import watched
 from auditor.models import open_model
 from auditor.models.transformers_model import TransformersModel

@@ -1,6 +1,6 @@
 """Is this endpoint still the same model? A watch asks the baseline's questions, a token at a time.
 
-The test is that of `auditor.judge.betting`: valid whenever it is stopped, and across as many calls
+The test is that of `auditor.judge.wagers`: valid whenever it is stopped, and across as many calls
 as there are, if they share a log.
 """
 
@@ -19,14 +19,15 @@ from auditor.case import storage_errors
 from auditor.collect.first_answers import drawn_answers
 from auditor.enrolment.baseline import LOG10_ALARM, QUERIES, SCHEMA
 from auditor.errors import InputError
-from auditor.judge.betting import Cell, Wagers
+from auditor.judge.betting import Cell
 from auditor.judge.cells import cell_of
+from auditor.judge.wagers import Wagers
 from auditor.models.base import Model
 from auditor.progress import Progress
 from auditor.types import Message, Probe
 from auditor.watched import FILE
 
-RESULT, LOG = "auditor/watch/2", "auditor/watch-log/1"
+RESULT, LOG = "auditor/watch/3", "auditor/watch-log/1"
 IN_A_CASE = Path("data", FILE)
 _LIMITS = (
     "A deployment that answers otherwise than those of every group of the baseline is called "
@@ -226,6 +227,10 @@ def _result(
                 zip(baseline["cells"], state.counts, strict=True)
             )
         ],
-        "power": baseline["power"],
+        "forecast": {
+            "queries": QUERIES,
+            "log10_alarm": LOG10_ALARM,
+            "changes": baseline["power"],
+        },
         "limits": list(_LIMITS),
     }

@@ -99,9 +99,12 @@ def _enrol(subject: str, given: dict[str, Any], as_json: bool) -> int:
 
 
 def _show_power(rows: list[dict[str, Any]]) -> None:
+    from auditor.enrolment.baseline import LOG10_ALARM, QUERIES
+
+    output.echo(f"forecast for a new watch of {QUERIES} questions at {10**-LOG10_ALARM:.2g}:")
     for row in rows:
         after = "" if row["queries"] is None else f", after {row['queries']} queries (median)"
-        output.echo(f"{row['change']}: seen in {row['share']:.0%} of watches{after}")
+        output.echo(f"  {row['change']}: seen in {row['share']:.0%} of watches{after}")
 
 
 def _watch(subject: str, given: dict[str, Any], as_json: bool) -> int:
@@ -145,8 +148,4 @@ def _show(result: dict[str, Any]) -> None:
             share = count / max(1, sum(moved["given"]))
             output.echo(f"  {moved['probe']}: {name} {share:.0%}, at most {ceiling:.0%} expected")
         return
-    for row in result["power"]:
-        if row["queries"] is not None:
-            output.echo(
-                f"{row['change']}: would have been seen after {row['queries']} queries (median)"
-            )
+    _show_power(result["forecast"]["changes"])
