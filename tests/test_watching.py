@@ -20,7 +20,8 @@ from auditor.judge.wagers import Wagers
 from auditor.judge.watch_power import watched as alarm_of
 from auditor.models import open_model
 from auditor.progress import Silent
-from auditor.watching import Watching, groups_of, probe_of, watch
+from auditor.watch_baseline import groups_of, probe_of
+from auditor.watching import Watching, watch
 
 SPEC = "tiny:zoo/reference-00"
 OTHER = "tiny:zoo/gpt2-00"
@@ -219,7 +220,7 @@ def test_the_log_of_another_baseline_or_form_is_refused(
     watched(SPEC, baseline, queries=1, log=log)
     with pytest.raises(InputError, match="or baseline"):
         watched(SPEC, {**baseline, "temperature": 0.5}, queries=1, log=log)
-    log.write_bytes(log.read_bytes().replace(b"auditor/watch-log/1", b"auditor/watch-log/9"))
+    log.write_bytes(log.read_bytes().replace(b"auditor/watch-log/2", b"auditor/watch-log/1"))
     with pytest.raises(InputError, match="another subject or baseline"):
         watched(SPEC, baseline, queries=1, log=log)
 
@@ -255,54 +256,3 @@ def test_exit_codes_say_what_was_seen(
     (case / "data" / "watch-baseline.json").write_bytes(stored.read_bytes())
     assert run(["watch", OTHER, "--baseline", str(case), "--seed", "3"]) == 3
     assert "at most" in capsys.readouterr().out
-
-
-@pytest.mark.parametrize(
-    ("words", "said"),
-    [
-        ([], "give either --enrol FILE or --baseline FILE"),
-        (["--baseline", "missing.json"], "cannot be read"),
-        (["--enrol", "there.json"], "there.json exists"),
-        (["--enrol", "new.json", "--temperature", "0"], "a temperature of 0"),
-        (["--enrol", "new.json", "--cells", "2"], "2 questions"),
-        (["--enrol", "new.json", "--draws", "5"], "5 draws"),
-        (["--enrol", "new.json", "--candidates", "3"], "3 questions"),
-        (
-            ["--enrol", "new.json", "--candidates", "5", "--cells", "8"],
-            "8 questions of 5 candidates",
-        ),
-        (["--baseline", "there.json"], "no baseline of schema"),
-    ],
-)
-def test_bad_input_is_named_and_nothing_is_written(
-    words: list[str],
-    said: str,
-    tmp_path: Path,
-    monkeypatch: pytest.MonkeyPatch,
-    capsys: pytest.CaptureFixture[str],
-) -> None:
-    monkeypatch.chdir(tmp_path)
-    Path("there.json").write_text("{}")
-    assert run(["watch", SPEC, *words]) == 2
-    assert said in capsys.readouterr().err
-    assert [path.name for path in tmp_path.iterdir()] == ["there.json"]
-
-
-def test_a_broken_baseline_is_named(stored: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    content = json.loads(stored.read_bytes())
-    del content["cells"][0]["groups"][1]
-    stored.write_text(json.dumps(content))
-    assert run(["watch", SPEC, "--baseline", str(stored), "--json"]) == 2
-    assert "broken" in json.loads(capsys.readouterr().out)["error"]["message"]
-
-
-def test_a_watch_without_queries_is_refused(
-    stored: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
-    assert run(["watch", SPEC, "--baseline", str(stored), "--queries", "0"]) == 2
-    assert "0 queries" in capsys.readouterr().err
-
-
-def test_an_impossible_alpha_is_refused(stored: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    assert run(["watch", SPEC, "--baseline", str(stored), "--alpha", "1"]) == 2
-    assert "an alpha of 1.0" in capsys.readouterr().err
