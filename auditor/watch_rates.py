@@ -8,7 +8,6 @@ computes; the watches draw from them.
 
 import argparse
 import itertools
-import json
 import sys
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
@@ -22,16 +21,17 @@ from auditor.collect.coarse_copies import round_matrices
 from auditor.collect.first_answers import answers_of_logits, with_system
 from auditor.enrolment.baseline import LOG10_ALARM, QUERIES, Enrolling, enrol
 from auditor.errors import InputError
-from auditor.judge.betting import Cell, Wagers
+from auditor.judge.betting import Cell
 from auditor.judge.cells import table
 from auditor.judge.rates import clopper_pearson
+from auditor.judge.wagers import Wagers
 from auditor.judge.watch_power import watched
 from auditor.models import open_model
 from auditor.models.transformers_model import TransformersModel
 from auditor.progress import Silent
 from auditor.types import Array
+from auditor.watch_baseline import groups_of, probe_of, read_baseline
 from auditor.watch_deployments import ATTENTION, BATCHES, DTYPES, Running, first_logits, honest
-from auditor.watching import groups_of, probe_of
 
 if TYPE_CHECKING:
     import torch
@@ -209,7 +209,7 @@ def main() -> None:
     parser.add_argument("--out", type=Path, required=True)
     wanted = parser.parse_args()
     kept, asked = wanted.baseline, Enrolling(spec=wanted.spec, candidates=wanted.candidates)
-    baseline = enrol(asked, Silent()) if kept is None else json.loads(kept.read_bytes())
+    baseline = enrol(asked, Silent()) if kept is None else read_baseline(kept)
     trial = Trial(baseline)
     found = {
         "schema": SCHEMA,

@@ -1,33 +1,32 @@
 """Is this endpoint still the same model? A watch asks the baseline's questions, a token at a time.
 
-The test is that of `auditor.judge.betting`: valid whenever it is stopped, and across as many calls
+The test is that of `auditor.judge.wagers`: valid whenever it is stopped, and across as many calls
 as there are, if they share a log.
 """
 
-import json
-import os
 import secrets
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
-from auditor.canon import canonical_json, json_digest
-from auditor.case import storage_errors
-from auditor.collect.first_answers import drawn_answers
-from auditor.enrolment.baseline import LOG10_ALARM, QUERIES, SCHEMA
-from auditor.errors import InputError
-from auditor.judge.betting import Cell, Wagers
-from auditor.judge.cells import cell_of
+from auditor.canon import json_digest
+from auditor.collect.first_answers import answer_of, check_draws, drawn_samples, is_answer
+from auditor.enrolment.baseline import LOG10_ALARM, QUERIES
+from auditor.errors import InputError, ServerError
+from auditor.judge.wagers import Wagers
+from auditor.models import parse
 from auditor.models.base import Model
 from auditor.progress import Progress
-from auditor.types import Message, Probe
-from auditor.watched import FILE
+from auditor.types import Probe, Sample
+from auditor.watch_baseline import groups_of, probe_of
+from auditor.watch_log import SCHEMA as LOG
+from auditor.watch_log import SEEDS, WatchLog, opened_log
 
-RESULT, LOG = "auditor/watch/2", "auditor/watch-log/1"
-IN_A_CASE = Path("data", FILE)
+RESULT = "auditor/watch/3"
+IN_A_ROW = 20
+"""Replies that are no answers, one after the other, at which a watch ends; where half of all are
+withheld, so many in a row come once in a million."""
 _LIMITS = (
     "A deployment that answers otherwise than those of every group of the baseline is called "
     "changed, also where the weights are the same: another system message or template is another "
@@ -52,33 +51,26 @@ class Watching:
 @dataclass(slots=True)
 class _State:
     wager: Wagers
+    counts: list[list[int]]
+    """Of each cell, how often each answer was given."""
     highest: float = 0.0
-    counts: list[list[int]] = field(default_factory=list)
+    withheld: int = 0
+    in_a_row: int = 0
+    """Of the last replies, those that are no answers."""
+    models: set[str] = field(default_factory=set)
+    fingerprints: set[str] = field(default_factory=set)
 
-    def add(self, cell: int, answer: int) -> None:
-        self.highest = max(self.highest, self.wager.add(cell, answer))
-        self.counts[cell][answer] += 1
-
-
-def read_baseline(path: Path) -> dict[str, Any]:
-    """Return a baseline: a file, or that of a case.
-
-    Raises:
-        InputError: there is none, or it is of another schema or broken.
-    """
-    place = path / IN_A_CASE if path.is_dir() else path
-    try:
-        content = json.loads(place.read_bytes())
-    except OSError as error:
-        raise InputError(f"{place} cannot be read: {error.strerror}", hint=_ENROL) from error
-    except ValueError as error:
-        raise InputError(f"{place} is no JSON: {error}", hint=_ENROL) from error
-    if not isinstance(content, dict) or content.get("schema") != SCHEMA:
-        raise InputError(f"{place} is no baseline of schema {SCHEMA}", hint=_ENROL)
-    return content
-
-
-_ENROL = "`auditor watch SUBJECT --enrol FILE` makes a baseline"
+    def add(self, line: dict[str, Any]) -> None:
+        """Take a line of the log into account."""
+        self.models |= {line["model"]} if "model" in line else set()
+        self.fingerprints |= {line["fingerprint"]} if "fingerprint" in line else set()
+        if "cell" not in line:
+            self.withheld += 1
+            self.in_a_row += 1
+            return
+        self.in_a_row = 0
+        self.highest = max(self.highest, self.wager.add(line["cell"], line["answer"]))
+        self.counts[line["cell"]][line["answer"]] += 1
 
 
 def watch(
@@ -88,108 +80,94 @@ def watch(
 
     Args:
         model: the endpoint.
-        baseline: what `read_baseline` returned.
+        baseline: what `auditor.watch_baseline.read_baseline` returned.
         wanted: how long, and where the answers are kept.
         progress: shows the queries.
 
     Raises:
-        InputError: the log is of another watch.
-        SubjectError, ServerError: the model cannot be asked.
+        InputError: numbers that cannot be, or the log is of another watch, broken, or in use.
+        AccessError: the subject is a recording, which answers nothing anew.
+        SubjectError, ServerError: the model cannot be asked, or the server withholds its replies.
         StorageError: the log cannot be written.
     """
+    check_draws(model.ref.spec)
     if wanted.queries < 1:
         raise InputError(f"{wanted.queries} queries", hint="at least 1")
-    probes = [probe_of(cell) for cell in baseline["cells"]]
-    counts = [[0] * (len(cell["answers"]) + 1) for cell in baseline["cells"]]
-    state = _State(Wagers(groups_of(baseline)), counts=counts)
-    head, lines = _opened(model, baseline, wanted)
-    for line in lines:
-        state.add(line["cell"], line["answer"])
-    before = len(lines)
-    with progress.task("watch", wanted.queries) as task:
-        for number in range(before, before + wanted.queries):
-            if state.highest >= wanted.log10_alarm:
-                break
-            cell = state.wager.next_cell()
-            # A seed of its own for each query: otherwise a server repeats its draw.
-            seed = head["seed"] + number
-            (text,) = next(drawn_answers(model, [probes[cell]], 1, baseline["temperature"], seed))
-            names = baseline["cells"][cell]["answers"]
-            answer = names.index(text) if text in names else len(names)
-            state.add(cell, answer)
-            _append(wanted.log, {"cell": cell, "answer": answer, "text": text, "time": _now()})
-            task.advance()
+    sizes = [len(cell["answers"]) + 1 for cell in baseline["cells"]]
+    state = _State(Wagers(groups_of(baseline)), [[0] * size for size in sizes])
+    with opened_log(wanted.log, _head(model, baseline, wanted), sizes) as log:
+        for line in log.lines:
+            state.add(line)
+        with progress.task("watch", wanted.queries) as task:
+            for _ in range(wanted.queries):
+                if state.highest >= wanted.log10_alarm:
+                    break
+                line = _asked(model, baseline, state, log, kept=wanted.log is not None)
+                log.append(line)
+                state.add(line)
+                _check_answered(model, state)
+                task.advance()
     return _result(model, baseline, wanted, state)
 
 
-def groups_of(baseline: dict[str, Any]) -> list[list[Cell]]:
-    """Return the cells of a baseline as each group of honest deployments answers them.
-
-    Raises:
-        InputError: it is broken.
-    """
-    try:
-        temperature = float(baseline["temperature"])
-        return [
-            [_cell(cell["groups"][place], temperature) for cell in baseline["cells"]]
-            for place in range(len(baseline["groups"]))
-        ]
-    except (KeyError, IndexError, TypeError, ValueError) as error:
-        raise InputError(f"the baseline is broken: {error!r}", hint=_ENROL) from error
-
-
-def _cell(group: dict[str, Any], temperature: float) -> Cell:
-    passes = np.array(group["passes"], dtype=np.float64)
-    return cell_of(passes, np.array(group["ceilings"], dtype=np.float64), temperature)
-
-
-def probe_of(cell: dict[str, Any]) -> Probe:
-    """Return the question of a cell."""
-    messages = tuple(Message(role=m["role"], content=m["content"]) for m in cell["messages"])
-    return Probe(id=cell["probe"], category=cell["category"], messages=messages)
-
-
-def _opened(
-    model: Model, baseline: dict[str, Any], wanted: Watching
-) -> tuple[dict[str, Any], list[dict[str, Any]]]:
-    """Return the head and the answers of the log, which is begun where there is none."""
+def _head(model: Model, baseline: dict[str, Any], wanted: Watching) -> dict[str, Any]:
     seed = secrets.randbits(30) if wanted.seed is None else wanted.seed
-    head = {
-        "schema": LOG,
-        "subject": model.ref.spec,
-        "baseline": json_digest(baseline),
-        "seed": seed,
-    }
-    if wanted.log is None:
-        return head, []
-    if not wanted.log.exists():
-        _append(wanted.log, head)
-        return head, []
-    content = wanted.log.read_bytes()
-    whole, _, torn = content.rpartition(b"\n")
+    if not 0 <= seed < SEEDS:
+        raise InputError(f"a seed of {seed}", hint=f"from 0 to {SEEDS - 1}")
+    digest = json_digest(baseline)
+    return {"schema": LOG, "subject": model.ref.spec, "baseline": digest, "seed": seed}
+
+
+def _asked(
+    model: Model, baseline: dict[str, Any], state: _State, log: WatchLog, *, kept: bool
+) -> dict[str, Any]:
+    """Ask one question; return the line of its reply."""
+    place = state.wager.next_cell()
+    cell = baseline["cells"][place]
+    # A seed of its own for each query: otherwise a server repeats its draw.
+    seed = log.seed + len(log.lines)
     try:
-        first, *lines = [json.loads(line) for line in whole.splitlines()]
-    except ValueError as error:
-        raise InputError(
-            f"{wanted.log} cannot be read: {error}", hint="give another --log"
-        ) from error
-    if any(first.get(key) != head[key] for key in ("schema", "subject", "baseline")):
-        raise InputError(
-            f"{wanted.log} is the log of another subject or baseline", hint="give another --log"
+        sample = _drawn(model, probe_of(cell), baseline["temperature"], seed)
+    except ServerError as error:
+        if not kept and error.hint is not None and "kept" in error.hint:
+            error.hint = _UNKEPT
+        raise
+    said = {"text": answer_of(sample.text), "time": _now(), **_server(sample)}
+    if not is_answer(sample):
+        return said
+    names: list[str] = cell["answers"]
+    answer = names.index(said["text"]) if said["text"] in names else len(names)
+    return {"cell": place, "answer": answer, **said}
+
+
+_UNKEPT = (
+    "check that the server is up and repeat the command; give --log FILE to keep the answers: "
+    "without it they are asked again"
+)
+
+
+def _drawn(model: Model, probe: Probe, temperature: float, seed: int) -> Sample:
+    ((sample,),) = drawn_samples(model, [probe], 1, temperature, seed)
+    return sample
+
+
+def _server(sample: Sample) -> dict[str, str]:
+    """Return what a server says beside a reply."""
+    call = sample.exchange
+    if call is None:
+        return {}
+    named = {"model": call.model, "fingerprint": call.fingerprint}
+    said = {key: value for key, value in named.items() if value is not None}
+    return said if call.outcome == "ok" else {**said, "outcome": call.outcome}
+
+
+def _check_answered(model: Model, state: _State) -> None:
+    if state.in_a_row >= IN_A_ROW:
+        raise ServerError(
+            f"{model.ref.spec} filtered or refused the last {state.in_a_row} replies; "
+            f"{state.wager.asked.sum()} answers before showed no change",
+            hint="that is no answer: find out what withholds them, or enrol the endpoint as it is",
         )
-    if torn:
-        with storage_errors(wanted.log):
-            os.truncate(wanted.log, len(whole) + 1)
-    return first, lines
-
-
-def _append(log: Path | None, line: dict[str, Any]) -> None:
-    if log is None:
-        return
-    with storage_errors(log), log.open("ab") as stream:
-        stream.write(canonical_json(line) + b"\n")
-        stream.flush()
-        os.fsync(stream.fileno())
 
 
 def _now() -> str:
@@ -209,6 +187,8 @@ def _result(
         "baseline": {"spec": baseline["spec"], "digest": json_digest(baseline)},
         "outcome": "changed" if changed else "no change seen",
         "queries": int(state.wager.asked.sum()),
+        "withheld": state.withheld,
+        "served": _served(model, state),
         "log10_wealth": state.wager.log10_wealth,
         "highest_log10_wealth": state.highest,
         "log10_alarm": wanted.log10_alarm,
@@ -226,6 +206,20 @@ def _result(
                 zip(baseline["cells"], state.counts, strict=True)
             )
         ],
-        "power": baseline["power"],
+        "forecast": {
+            "queries": QUERIES,
+            "log10_alarm": LOG10_ALARM,
+            "changes": baseline["power"],
+        },
         "limits": list(_LIMITS),
+    }
+
+
+def _served(model: Model, state: _State) -> dict[str, Any]:
+    """Return which model was asked of a server, and what the server says of itself."""
+    parsed = parse(model.ref.spec)
+    return {
+        "asked": parsed.rest if parsed.scheme == "openai" else None,
+        "models": sorted(state.models),
+        "fingerprints": sorted(state.fingerprints),
     }

@@ -35,7 +35,8 @@ def tie(nats: float, names: str = "ab") -> dict[str, float]:
 
 
 def answered(rows: list[dict[str, float]], system: str | None = None, draws: int | None = None):
-    return Answered(deployment=ONE, system=system, draws=draws, answers=rows)
+    counts = [draws] * len(rows)
+    return Answered(deployment=ONE, system=system, draws=counts, answers=rows)
 
 
 def test_an_edit_differs_by_a_word_or_its_end():
@@ -112,11 +113,11 @@ def test_too_few_near_ties_are_refused():
 def test_drawn_questions_vary_and_no_pass_of_theirs_is_kept():
     rows = [{"a": 0.5, "b": 0.5}] * 4 + [{"a": 1.0}] * 4
     probes = [chat(f"q{k}") for k in range(8)]
-    found = varied_questions(probes, [answered(rows, draws=100)], 0.25, 8)
+    found = varied_questions(probes, [answered(rows, draws=100)], 100, 0.25, 8)
     assert [p.messages[0].content for p in found.probes] == ["q0", "q1", "q2", "q3"]
     assert (found.passes, found.margins, found.temperature) == ([], {}, 0.25)
     with pytest.raises(InputError, match="only 0 of 8"):
-        varied_questions(probes, [answered([{"a": 1.0}] * 8, draws=100)], 0.25, 8)
+        varied_questions(probes, [answered([{"a": 1.0}] * 8, draws=100)], 100, 0.25, 8)
 
 
 def test_the_first_answers_are_told_however_low_the_temperature():

@@ -9,16 +9,19 @@ import numpy as np
 import pytest
 
 from auditor.cli.main import run
-from auditor.collect.coarse_copies import Coarseness, coarsen
+from auditor.collect.coarse_copies import FORECAST, Coarseness, coarsen
+from auditor.collect.first_answers import drawn_answers, exact_answers
 from auditor.data import data_dir
 from auditor.enrolment.asking import SYSTEMS
 from auditor.enrolment.baseline import Enrolling, enrol
 from auditor.errors import InputError
-from auditor.judge.betting import Wagers
+from auditor.judge.cells import table
+from auditor.judge.wagers import Wagers
 from auditor.judge.watch_power import watched as alarm_of
 from auditor.models import open_model
 from auditor.progress import Silent
-from auditor.watching import Watching, groups_of, watch
+from auditor.watch_baseline import groups_of, probe_of
+from auditor.watching import Watching, watch
 
 SPEC = "tiny:zoo/reference-00"
 OTHER = "tiny:zoo/gpt2-00"
@@ -92,6 +95,29 @@ def test_a_copy_of_fewer_bits_is_forecast_and_seen(baseline: dict[str, Any]) -> 
     assert found["outcome"] == "changed"
 
 
+@pytest.mark.parametrize(("changed", "most"), [("swap", 15), ("4 bits", 150)])
+def test_a_change_after_many_honest_answers_is_seen_as_soon(
+    baseline: dict[str, Any], changed: str, most: int
+) -> None:
+    groups = groups_of(baseline)
+    model = open_model(OTHER if changed == "swap" else SPEC, dtype="float32")
+    if changed == "4 bits":
+        coarsen(model, FORECAST)
+    probes = [probe_of(cell) for cell in baseline["cells"]]
+    found = list(exact_answers(model, probes, baseline["temperature"]))
+    model.close()
+    rows = [table([row], c["answers"])[0] for row, c in zip(found, baseline["cells"], strict=True)]
+    draw, wagers = np.random.RandomState(0), Wagers(groups)
+    for _ in range(450):
+        cell = wagers.next_cell()
+        usual = groups[0][cell].usual
+        wagers.add(cell, int(draw.choice(len(usual), p=usual)))
+    assert wagers.log10_wealth < 1.0
+    for _ in range(5):
+        asked = alarm_of(wagers, rows, log10_alarm=2.0, queries=most, draw=draw)
+        assert asked is not None
+
+
 def test_the_enrolled_system_message_is_the_same_model(baseline: dict[str, Any]) -> None:
     # the deployment that puts it before the question, drawn from the answers of its own passes
     groups = groups_of(baseline)
@@ -103,9 +129,6 @@ def test_the_enrolled_system_message_is_the_same_model(baseline: dict[str, Any])
 
 def test_probabilities_of_a_baseline_are_the_models_own(baseline: dict[str, Any]) -> None:
     # draws by the other path, Gumbel noise on float32 logits, are counted against them
-    from auditor.collect.first_answers import drawn_answers
-    from auditor.watching import probe_of
-
     model = open_model(SPEC, dtype="float32")
     cell = baseline["cells"][0]
     (texts,) = drawn_answers(model, [probe_of(cell)], 400, baseline["temperature"], 5)
@@ -118,7 +141,7 @@ def test_probabilities_of_a_baseline_are_the_models_own(baseline: dict[str, Any]
 def test_another_number_type_is_the_same_model(baseline: dict[str, Any]) -> None:
     for dtype in ("float32", "float16"):
         result = watched(SPEC, baseline, dtype, queries=60)
-        validator("watch-2").validate(result)
+        validator("watch-3").validate(result)
         assert result["outcome"] == "no change seen"
         assert result["queries"] == sum(sum(cell["given"]) for cell in result["cells"]) == 60
 
@@ -132,7 +155,7 @@ def test_each_question_is_drawn_anew() -> None:
 
 def test_another_model_is_seen_and_the_watch_ends(baseline: dict[str, Any]) -> None:
     result = watched(OTHER, baseline)
-    validator("watch-2").validate(result)
+    validator("watch-3").validate(result)
     assert result["outcome"] == "changed"
     assert result["queries"] < 60
     assert result["p"] <= 0.01
@@ -197,7 +220,7 @@ def test_the_log_of_another_baseline_or_form_is_refused(
     watched(SPEC, baseline, queries=1, log=log)
     with pytest.raises(InputError, match="or baseline"):
         watched(SPEC, {**baseline, "temperature": 0.5}, queries=1, log=log)
-    log.write_bytes(log.read_bytes().replace(b"auditor/watch-log/1", b"auditor/watch-log/9"))
+    log.write_bytes(log.read_bytes().replace(b"auditor/watch-log/2", b"auditor/watch-log/1"))
     with pytest.raises(InputError, match="another subject or baseline"):
         watched(SPEC, baseline, queries=1, log=log)
 
@@ -216,12 +239,15 @@ def test_exit_codes_say_what_was_seen(
 ) -> None:
     words = ["--baseline", str(stored), "--seed", "3"]
     assert run(["watch", SPEC, *words, "--queries", "20"]) == 0
-    assert "would have been seen" in capsys.readouterr().out
+    said = capsys.readouterr().out
+    assert "forecast for a new watch of 150 questions at 0.01:" in said
+    assert "would have been seen" not in said  # of 150 questions; this one asked 20
     log = tmp_path / "watch.jsonl"
     shown = ["--queries", "7", "--alpha", "0.2", "--log", str(log), "--json"]
     assert run(["watch", SPEC, *words, *shown]) in (0, 3)
     found = json.loads(capsys.readouterr().out)
     assert found["log10_alarm"] == pytest.approx(0.69897)  # log10 of 5
+    assert (found["forecast"]["queries"], found["forecast"]["log10_alarm"]) == (150, 2.0)
     assert found["queries"] == len(log.read_bytes().splitlines()) - 1 <= 7
     assert run(["watch", OTHER, *words, "--json"]) == 3
     assert json.loads(capsys.readouterr().out)["outcome"] == "changed"
@@ -230,54 +256,3 @@ def test_exit_codes_say_what_was_seen(
     (case / "data" / "watch-baseline.json").write_bytes(stored.read_bytes())
     assert run(["watch", OTHER, "--baseline", str(case), "--seed", "3"]) == 3
     assert "at most" in capsys.readouterr().out
-
-
-@pytest.mark.parametrize(
-    ("words", "said"),
-    [
-        ([], "give either --enrol FILE or --baseline FILE"),
-        (["--baseline", "missing.json"], "cannot be read"),
-        (["--enrol", "there.json"], "there.json exists"),
-        (["--enrol", "new.json", "--temperature", "0"], "a temperature of 0"),
-        (["--enrol", "new.json", "--cells", "2"], "2 questions"),
-        (["--enrol", "new.json", "--draws", "5"], "5 draws"),
-        (["--enrol", "new.json", "--candidates", "3"], "3 questions"),
-        (
-            ["--enrol", "new.json", "--candidates", "5", "--cells", "8"],
-            "8 questions of 5 candidates",
-        ),
-        (["--baseline", "there.json"], "no baseline of schema"),
-    ],
-)
-def test_bad_input_is_named_and_nothing_is_written(
-    words: list[str],
-    said: str,
-    tmp_path: Path,
-    monkeypatch: pytest.MonkeyPatch,
-    capsys: pytest.CaptureFixture[str],
-) -> None:
-    monkeypatch.chdir(tmp_path)
-    Path("there.json").write_text("{}")
-    assert run(["watch", SPEC, *words]) == 2
-    assert said in capsys.readouterr().err
-    assert [path.name for path in tmp_path.iterdir()] == ["there.json"]
-
-
-def test_a_broken_baseline_is_named(stored: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    content = json.loads(stored.read_bytes())
-    del content["cells"][0]["groups"][1]
-    stored.write_text(json.dumps(content))
-    assert run(["watch", SPEC, "--baseline", str(stored), "--json"]) == 2
-    assert "broken" in json.loads(capsys.readouterr().out)["error"]["message"]
-
-
-def test_a_watch_without_queries_is_refused(
-    stored: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
-    assert run(["watch", SPEC, "--baseline", str(stored), "--queries", "0"]) == 2
-    assert "0 queries" in capsys.readouterr().err
-
-
-def test_an_impossible_alpha_is_refused(stored: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    assert run(["watch", SPEC, "--baseline", str(stored), "--alpha", "1"]) == 2
-    assert "an alpha of 1.0" in capsys.readouterr().err

@@ -10,8 +10,9 @@ from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING
 
 from auditor.errors import AccessError
+from auditor.models import parse
 from auditor.models.base import Model
-from auditor.types import Decoding, Message, Probe
+from auditor.types import Decoding, Message, Probe, Sample
 
 if TYPE_CHECKING:
     import torch
@@ -48,13 +49,39 @@ def answer_of(text: str) -> str:
     return text.strip()[:_LONGEST]
 
 
+def check_draws(spec: str) -> None:
+    """Refuse a subject whose answers are no draws: a recording repeats its one reply.
+
+    Raises:
+        AccessError: it is one.
+    """
+    if parse(spec).scheme == "records":
+        raise AccessError(
+            f"{spec} repeats what was recorded: each repetition would count as a new answer",
+            hint="watch the endpoint itself; auditor compare takes recorded replies",
+        )
+
+
+def drawn_samples(
+    model: Model, probes: Sequence[Probe], n: int, temperature: float, seed: int
+) -> Iterator[list[Sample]]:
+    """Yield n drawn replies for each probe."""
+    samples = model.sample(probes, n, decoding(temperature), seed)
+    for _ in probes:
+        yield [next(samples) for _ in range(n)]
+
+
+def is_answer(sample: Sample) -> bool:
+    """Say whether a reply is the model's answer: not where a server filtered or refused it."""
+    return sample.exchange is None or sample.exchange.outcome == "ok"
+
+
 def drawn_answers(
     model: Model, probes: Sequence[Probe], n: int, temperature: float, seed: int
 ) -> Iterator[list[str]]:
-    """Yield n drawn answers for each probe."""
-    samples = model.sample(probes, n, decoding(temperature), seed)
-    for _ in probes:
-        yield [answer_of(next(samples).text) for _ in range(n)]
+    """Yield the drawn answers for each probe: n, or fewer where some replies are no answers."""
+    for samples in drawn_samples(model, probes, n, temperature, seed):
+        yield [answer_of(sample.text) for sample in samples if is_answer(sample)]
 
 
 def exact_answers(

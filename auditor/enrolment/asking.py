@@ -1,15 +1,20 @@
 """What the deployments of a model answer to questions, exactly or by draws."""
 
+import contextlib
 import dataclasses
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 from auditor.collect.coarse_copies import Coarseness, coarsen
-from auditor.collect.first_answers import drawn_answers, exact_answers, with_system
-from auditor.models import identify, open_model
+from auditor.collect.first_answers import check_draws, drawn_answers, exact_answers, with_system
+from auditor.enrolment.kept_replies import replies_path
+from auditor.models import identify, open_model, parse
 from auditor.models.base import Model
+from auditor.models.exchange_log import ExchangeLog
+from auditor.models.openai_server import open_server
 from auditor.progress import Progress, Task
 from auditor.types import Access, Probe
 
@@ -39,21 +44,28 @@ class Answered:
 
     deployment: Deployment
     system: str | None
-    draws: int | None
     answers: list[dict[str, float]]
-    """Of each probe, the probability of its answers."""
+    """Of each probe, the probability of its answers; empty where a server gave none."""
+    draws: list[int | None]
+    """Of each probe, how many answers they are counted from; None: exact."""
 
     def of(self, kept: Sequence[int]) -> "Answered":
         """Return it for some of the probes."""
-        rows = [self.answers[index] for index in kept]
-        return Answered(
-            deployment=self.deployment, system=self.system, draws=self.draws, answers=rows
+        return dataclasses.replace(
+            self,
+            answers=[self.answers[index] for index in kept],
+            draws=[self.draws[index] for index in kept],
         )
+
+    @property
+    def fewest(self) -> int | None:
+        """The fewest answers to a probe; None: exact."""
+        return min((count for count in self.draws if count is not None), default=None)
 
     def as_json(self) -> dict[str, Any]:
         """Return how the answers came about."""
         kept = self.deployment
-        return {"dtype": kept.dtype, "attention": kept.attention, "draws": self.draws}
+        return {"dtype": kept.dtype, "attention": kept.attention, "draws": self.fewest}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -64,12 +76,20 @@ class Asking:
     draws: int
     seed: int
     device: str | None
+    target: Path | None = None
+    """The baseline, beside which the replies of servers are kept; None: they are not."""
 
 
 def deployments(specs: Sequence[str]) -> list[Deployment]:
-    """Return the deployments of models that hold the same weights."""
+    """Return the deployments of models that hold the same weights.
+
+    Raises:
+        AccessError: one is a recording, which answers nothing anew.
+        SubjectError, MissingExtraError: one cannot be found.
+    """
     found = []
     for spec in specs:
+        check_draws(spec)
         exact = identify(spec).access >= Access.LOGITS
         for dtype, attention in RUNNING if exact else ((None, None),):
             found.append(Deployment(spec=spec, dtype=dtype, attention=attention, exact=exact))
@@ -82,6 +102,9 @@ def opened(one: Deployment, how: Asking) -> Model:
     Raises:
         SubjectError, ServerError, MissingExtraError: it cannot be opened.
     """
+    parsed = parse(one.spec)
+    if parsed.scheme == "openai" and how.target is not None:
+        return open_server(parsed, log=ExchangeLog(replies_path(how.target, one.spec)))
     model = open_model(one.spec, device=how.device, dtype=one.dtype)
     if one.attention is not None:
         from auditor.models.transformers_model import TransformersModel
@@ -110,8 +133,8 @@ def asked(
         for number, one in enumerate(kept):
             model = opened(one, how)
             again = dataclasses.replace(how, seed=how.seed + number * len(SYSTEMS))
-            found += answered(model, one, probes, again, task)
-            model.close()
+            with contextlib.closing(model):
+                found += answered(model, one, probes, again, task)
     return found
 
 
@@ -122,20 +145,21 @@ def answered(
     found = []
     for place, system in enumerate(SYSTEMS):
         chats = [with_system(probe, system) for probe in probes]
-        rows = []
-        for row in _rows(model, one, chats, how, place):
+        rows, draws = [], []
+        for row, count in _rows(model, one, chats, how, place):
             rows.append(row)
+            draws.append(count)
             task.advance()
-        draws = None if one.exact else how.draws
-        found.append(Answered(deployment=one, system=system, draws=draws, answers=rows))
+        found.append(Answered(deployment=one, system=system, answers=rows, draws=draws))
     return found
 
 
 def _rows(
     model: Model, one: Deployment, chats: Sequence[Probe], how: Asking, number: int
-) -> Iterator[dict[str, float]]:
+) -> Iterator[tuple[dict[str, float], int | None]]:
     if one.exact:
-        yield from exact_answers(model, chats, how.temperature)
+        for row in exact_answers(model, chats, how.temperature):
+            yield row, None
         return
     for texts in drawn_answers(model, chats, how.draws, how.temperature, how.seed + number):
-        yield {text: count / len(texts) for text, count in Counter(texts).items()}
+        yield {text: count / len(texts) for text, count in Counter(texts).items()}, len(texts)

@@ -10,6 +10,7 @@ import dataclasses
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from pathlib import Path
 from typing import Any
 
 from auditor.collect.coarse_copies import FORECAST
@@ -18,13 +19,13 @@ from auditor.collect.short_questions import candidates
 from auditor.enrolment.asking import Answered, Asking, asked, deployments
 from auditor.enrolment.choice import FEWEST, Choice, groups_of, keys_of, varied_questions
 from auditor.enrolment.ties import tied
-from auditor.errors import InputError
+from auditor.errors import InputError, ServerError
 from auditor.judge.betting import Cell
 from auditor.judge.cells import Group, cells_of, names_of, table
 from auditor.judge.watch_power import Answering, always, moved, power
 from auditor.models import identify
 from auditor.progress import Progress
-from auditor.types import Probe
+from auditor.types import ModelRef, Probe
 
 SCHEMA = "auditor/watch-baseline/3"
 LOG10_ALARM = 2.0
@@ -39,6 +40,9 @@ _AGAIN = 1000
 """Added to the seed of draws that follow others of the same questions."""
 _SCOUTED = 24
 """Draws of each candidate where no logits are shown."""
+_FEWEST_DRAWS = 30
+_SEEDS = 2**31
+"""Seeds are below it: numbers are added to them, and draws take 32 bits."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -56,6 +60,9 @@ class Enrolling:
     """None: `EXACT_TEMPERATURE` where logits are at hand, else `DRAWN_TEMPERATURE`."""
     seed: int = 0
     device: str | None = None
+    target: Path | None = None
+    """Where the baseline is to be written; the replies of servers are kept beside it, see
+    `kept_replies`. None: they are not kept."""
 
     @property
     def specs(self) -> tuple[str, ...]:
@@ -68,7 +75,9 @@ def enrol(wanted: Enrolling, progress: Progress) -> dict[str, Any]:
 
     Raises:
         InputError: numbers that cannot be, or too few questions would show a change.
-        SubjectError, ServerError, MissingExtraError: a model cannot be opened or asked.
+        AccessError: one is a recording.
+        SubjectError, ServerError, MissingExtraError: a model cannot be opened or asked, or a
+            server withholds its replies.
     """
     kept = deployments(wanted.specs)
     exact = [one for one in kept if one.exact]
@@ -80,16 +89,18 @@ def enrol(wanted: Enrolling, progress: Progress) -> dict[str, Any]:
         draws=size.draws,
         seed=wanted.seed,
         device=wanted.device,
+        target=wanted.target,
     )
     if exact:
         choice = tied(exact, probes, how, size.cells, progress)
     else:
         scouted = asked(kept, probes, dataclasses.replace(how, draws=_SCOUTED), progress)
-        choice = varied_questions(probes, scouted, how.temperature, size.cells)
+        choice = varied_questions(probes, scouted, _SCOUTED, how.temperature, size.cells)
     # Draws that chose a question would make it look steadier than it is: draw anew.
     drawn = [one for one in kept if not one.exact]
     again = dataclasses.replace(how, seed=how.seed + _AGAIN)
     passes = [*choice.passes, *asked(drawn, choice.probes, again, progress, "enrol again")]
+    _check_answered(passes)
     order = {spec: place for place, spec in enumerate(wanted.specs)}
     passes.sort(key=lambda one: order[one.deployment.spec])  # the subject's own come first
     questions = [_question(choice, passes, index) for index in range(len(choice.probes))]
@@ -118,14 +129,27 @@ def _size(wanted: Enrolling, exact: bool) -> _Size:
         raise InputError(f"a temperature of {wanted.temperature}", hint="above 0, at most 2")
     if cells < FEWEST:
         raise InputError(f"{cells} questions", hint=f"at least {FEWEST} --cells")
-    if draws < 30:
-        raise InputError(f"{draws} draws of a question", hint="at least 30")
+    if draws < _FEWEST_DRAWS:
+        raise InputError(f"{draws} draws of a question", hint=f"at least {_FEWEST_DRAWS}")
+    if not 0 <= wanted.seed < _SEEDS:
+        raise InputError(f"a seed of {wanted.seed}", hint=f"from 0 to {_SEEDS - 1}")
     if count < cells:
         raise InputError(
             f"{cells} questions of {count} candidates",
             hint="give more --candidates, or fewer --cells",
         )
     return _Size(candidates=count, cells=cells, draws=draws)
+
+
+def _check_answered(passes: Sequence[Answered]) -> None:
+    for one in passes:
+        if one.fewest is not None and one.fewest < _FEWEST_DRAWS:
+            raise ServerError(
+                f"{one.deployment.spec} gave only {one.fewest} answers to a question; other "
+                "replies were filtered or refused",
+                hint=f"at least {_FEWEST_DRAWS} are needed: find out what withholds them, or give "
+                "more --draws",
+            )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -169,11 +193,13 @@ def _baseline(
     questions: Sequence[_Question],
     forecast: list[dict[str, Any]],
 ) -> dict[str, Any]:
-    ref = identify(wanted.spec)
+    ref, others = identify(wanted.spec), [identify(spec) for spec in wanted.also]
+    notes = _other_weights(ref, others)
     return {
         "schema": SCHEMA,
         "spec": ref.spec,
         "digest": ref.digest,
+        **({"warnings": notes} if notes else {}),
         "created": datetime.now(UTC).isoformat(timespec="seconds"),
         "temperature": choice.temperature,
         "groups": [
@@ -190,6 +216,17 @@ def _baseline(
         "cells": [question.as_json() for question in questions],
         "power": forecast,
     }
+
+
+def _other_weights(ref: ModelRef, others: Sequence[ModelRef]) -> list[str]:
+    """Return warnings of --also models whose weights are known not to be the subject's."""
+    return [
+        f"{other.spec} has other weights than {ref.spec}: a watch calls both unchanged, so a swap "
+        "of one for the other is not seen. Right where it is the same model in another form, as a "
+        "GGUF file is."
+        for other in others
+        if ref.digest is not None and other.digest not in (None, ref.digest)
+    ]
 
 
 def _power(questions: Sequence[_Question], copies: Sequence[Answered]) -> list[dict[str, Any]]:

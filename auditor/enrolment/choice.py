@@ -6,7 +6,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from auditor.enrolment.asking import Answered, Asking
-from auditor.errors import InputError
+from auditor.errors import InputError, ServerError
 from auditor.judge.cells import (
     STEPS,
     Group,
@@ -54,7 +54,7 @@ def groups_of(passes: Sequence[Answered], index: int) -> list[Group]:
     found = []
     for spec, system in keys_of(passes):
         own = [p for p in passes if (p.deployment.spec, p.system) == (spec, system)]
-        rows, draws = [one.answers[index] for one in own], [one.draws for one in own]
+        rows, draws = [one.answers[index] for one in own], [one.draws[index] for one in own]
         found.append(Group(passes=rows, draws=draws))
     return found
 
@@ -115,15 +115,36 @@ def tied_questions(
 
 
 def varied_questions(
-    probes: Sequence[Probe], scouted: Sequence[Answered], temperature: float, count: int
+    probes: Sequence[Probe],
+    scouted: Sequence[Answered],
+    drawn: int,
+    temperature: float,
+    count: int,
 ) -> Choice:
     """Return questions whose drawn answers vary and are alike in every deployment.
 
-    Draws that chose a question make it look steadier than it is, so none is kept.
+    Draws that chose a question make it look steadier than it is, so none is kept. Nor is a question
+    some of whose replies a server withheld: it would cost more replies than it gives answers.
+
+    Args:
+        probes: the candidates.
+        scouted: of every group.
+        drawn: replies to each candidate.
+        temperature: at which they were drawn.
+        count: most that are kept.
 
     Raises:
         InputError: there are too few of them.
+        ServerError: too few were always answered.
     """
+    whole = [i for i in _places(scouted) if all(one.draws[i] == drawn for one in scouted)]
+    if len(whole) < FEWEST:
+        raise ServerError(
+            f"replies to {len(probes) - len(whole)} of {len(probes)} questions were filtered or "
+            "refused",
+            hint="find out what withholds them: these are no answers of the model",
+        )
+    probes, scouted = [probes[i] for i in whole], [one.of(whole) for one in scouted]
     rows = [groups_of(scouted, index) for index in _places(scouted)]
     rooms = np.array([_rooms(groups, temperature) for groups in rows])
     kinds = [[kind(group) for group in groups] for groups in rows]

@@ -1,4 +1,4 @@
-"""Is an endpoint still the same model? A test by betting, valid whenever it is stopped.
+"""What is bet on the answers of an endpoint that is to be the same model still.
 
 A cell is one question under one decoding, its answers are a few short texts and "any other". The
 null hypothesis is *deployments*, not one deployment: the same weights under another number type,
@@ -10,10 +10,7 @@ ceiling: the most that any pass of the group gave it, and a margin.
 Against the group stand alternatives, each a distribution q of the answers of a cell. The bet on one
 pays q / p*, where p* is the honest distribution nearest to q in relative entropy: 1 on average at
 most under every honest one, and of all such bets the one whose wealth grows most under q (Grünwald,
-de Heide & Koolen 2024, arXiv 1906.07801, theorem 1). The wealth of a mixture of such bets is a
-non-negative supermartingale under the null, so it ever reaches 1 / alpha with probability alpha at
-most (Ville 1939; Shafer 2021, "Testing by betting", eq. 2). Over groups the least wealth counts:
-whichever group is the true one, its wealth is no less.
+de Heide & Koolen 2024, arXiv 1906.07801, theorem 1). `auditor.judge.wagers` makes a test of them.
 """
 
 from collections.abc import Sequence
@@ -38,8 +35,6 @@ _NEAR, _FAR, _OTHER = 0.25, 0.05, 0.2
 what "any other" does; a tied one weighs 1."""
 _CONFIDENCE = 0.999
 """Of the upper limit of a probability that was estimated from draws."""
-_IN_TURN = 4
-"""Every so many questions the cell is asked that was asked least, however it did."""
 
 
 def ceilings(
@@ -148,123 +143,3 @@ def gaining(usual: Array, limits: Array, temperature: float) -> Array:
     found[-1] = _OTHER
     found[limits >= 1.0] = 0.0  # nothing can be won there
     return np.asarray(found / max(1.0, found.sum()))
-
-
-class Wager:
-    """The wealth of the bets against one group, from 1, updated by one answer at a time."""
-
-    def __init__(self, cells: Sequence[Cell]) -> None:
-        """Bet on nothing yet.
-
-        Raises:
-            InputError: there is no cell, or the ceilings of one are outside (0, 1] or leave
-                no honest distribution.
-        """
-        if not cells or any(_impossible(cell.limits) for cell in cells):
-            raise InputError("a ceiling lies outside (0, 1], or there is no cell")
-        self._bets, self._log_pays, self._log_stakes = [], [], []
-        for cell in cells:
-            wanted, prior = cell.alternatives()
-            pairs = [payoffs(row, cell.usual, cell.limits) for row in wanted]
-            # the first is no bet: the stake is kept
-            self._bets.append(np.stack([cell.usual, *(bet for bet, _ in pairs)]))
-            self._log_pays.append(
-                np.log(np.stack([np.ones(len(cell.usual)), *(pays for _, pays in pairs)]))
-            )
-            kept = 1.0 - prior.sum()
-            with np.errstate(divide="ignore"):  # an answer that is not bet on
-                rows = [[1.0 - m + m * kept, *(m * prior)] for m in MOVED]
-                self._log_stakes.append(np.log(rows))
-        self._rows = np.zeros((len(cells), len(MOVED)))
-        """(C, R) logarithm of the wealth of each cell, were that share of the cells moved."""
-        self._growth = np.zeros((len(cells), len(MOVED)))
-        """(C, R) nats that the next question of a cell is expected to add."""
-        self._stale = set(range(len(cells)))
-        """Cells whose growth is to be computed before it is read."""
-        self.log10_wealth = 0.0
-        """Base-10 logarithm of the wealth now."""
-        self.asked = np.zeros(len(cells), dtype=np.int64)
-        """(C,) answers seen of each cell."""
-
-    def add(self, cell: int, answer: int) -> float:
-        """Take one answer into account; return log10 of the wealth after it."""
-        self._log_stakes[cell] = self._log_stakes[cell] + self._log_pays[cell][:, answer]
-        self._rows[cell] = np.logaddexp.reduce(self._log_stakes[cell], axis=1)
-        self._stale.add(cell)
-        self.asked[cell] += 1
-        mean = np.logaddexp.reduce(self._rows.sum(axis=0)) - np.log(len(MOVED))
-        self.log10_wealth = float(mean / np.log(10.0))
-        return self.log10_wealth
-
-    def log10_of_cells(self) -> Array:
-        """Return (C,) base-10 logarithms of the wealth that each cell alone would have made."""
-        found = np.logaddexp.reduce(self._rows, axis=1) - np.log(len(MOVED))
-        return np.asarray(found / np.log(10.0))
-
-    def next_cell(self) -> int:
-        """Return the cell to ask next, from the past alone: so the wealth stays a valid test.
-
-        That which is expected to add most, if what the bets have won so far is their probability;
-        every fourth time the one that was asked least, the first of them.
-        """
-        for index in self._stale:
-            self._growth[index] = self._next_growth(index)
-        self._stale.clear()
-        least = int(self.asked.argmin())
-        total = self._rows.sum(axis=0)
-        share = np.exp(total - np.logaddexp.reduce(total))
-        expected = self._growth @ share
-        best = int(expected.argmax())
-        in_turn = self.asked.sum() % _IN_TURN == _IN_TURN - 1
-        return least if in_turn or expected[best] <= 0.0 else best
-
-    def _next_growth(self, cell: int) -> Array:
-        stakes = self._log_stakes[cell]
-        share = np.exp(stakes - np.logaddexp.reduce(stakes, axis=1)[:, None])  # (R, A)
-        expected = share @ self._bets[cell]
-        pays = share @ np.exp(self._log_pays[cell])
-        return np.asarray((expected * np.log(pays)).sum(axis=1))
-
-
-def _impossible(limits: Array) -> bool:
-    return bool(np.any((limits <= 0) | (limits > 1)) or limits.sum() < 1.0)
-
-
-class Wagers:
-    """The least wealth over groups of honest deployments, one of which is to be the true one."""
-
-    def __init__(self, groups: Sequence[Sequence[Cell]]) -> None:
-        """Bet on nothing yet.
-
-        Args:
-            groups: of each group, its cells: the same questions with the same answers.
-
-        Raises:
-            InputError: as `Wager`, or there is no group.
-        """
-        if not groups:
-            raise InputError("there is no group of deployments")
-        self.groups = [Wager(cells) for cells in groups]
-
-    def add(self, cell: int, answer: int) -> float:
-        """Take one answer into account; return log10 of the least wealth after it."""
-        return min(group.add(cell, answer) for group in self.groups)
-
-    @property
-    def log10_wealth(self) -> float:
-        """Base-10 logarithm of the least wealth now."""
-        return min(group.log10_wealth for group in self.groups)
-
-    @property
-    def asked(self) -> Array:
-        """(C,) answers seen of each cell."""
-        return self.groups[0].asked
-
-    @property
-    def nearest(self) -> int:
-        """The group with the least wealth, the first of them."""
-        return int(np.argmin([group.log10_wealth for group in self.groups]))
-
-    def next_cell(self) -> int:
-        """Return the cell to ask next: what the group with the least wealth would ask."""
-        return self.groups[self.nearest].next_cell()

@@ -7,7 +7,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from auditor.judge.betting import Cell, Wagers
+from auditor.judge.betting import Cell
+from auditor.judge.wagers import Wagers
 from auditor.types import Array
 
 Answering = Callable[[np.random.RandomState], Sequence[Array]]

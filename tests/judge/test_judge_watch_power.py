@@ -2,7 +2,8 @@
 
 import numpy as np
 
-from auditor.judge.betting import Cell, Wagers
+from auditor.judge.betting import Cell
+from auditor.judge.wagers import Wagers
 from auditor.judge.watch_power import always, moved, power, watched
 
 
