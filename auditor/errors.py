@@ -102,6 +102,9 @@ class StorageError(AuditorError):
 class ServerError(AuditorError):
     """A server is not there, refuses every request, or goes on failing."""
 
+    status: int | None = None
+    """With which it refused; None where it did otherwise."""
+
 
 class EndpointError(ServerError):
     """A server answers nothing at the path that was asked: another address, or it lacks it."""

@@ -14,7 +14,7 @@ a list in the reply, of one object for each token of the prompt, ``{token id: {"
 
 from collections import deque
 from collections.abc import Generator, Iterable, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import Future
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -176,17 +176,14 @@ class Echoes:
             UndefinedError: as `read_echo`.
             SubjectError, ServerError, BudgetError, StorageError: as `ServerClient.post`.
         """
-        pool = ThreadPoolExecutor(self.at_once)
         ahead: deque[Future[tuple[EchoedToken, ...]]] = deque()
-        try:
+        with self.client.crew(self.at_once, single=(UndefinedError, SubjectError)) as crew:
             for text in texts:
-                ahead.append(pool.submit(self._one, text))
+                ahead.append(crew.submit(self._one, text))
                 if len(ahead) >= _AHEAD * self.at_once:
-                    yield ahead.popleft().result()
+                    yield crew.result(ahead.popleft())
             while ahead:
-                yield ahead.popleft().result()
-        finally:
-            pool.shutdown(wait=True, cancel_futures=True)
+                yield crew.result(ahead.popleft())
 
     def _one(self, text: tuple[str, str]) -> tuple[EchoedToken, ...]:
         request = written(*echo_request(text[1], self.model, self.form))

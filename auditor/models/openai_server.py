@@ -5,9 +5,7 @@ What the server does before the model (chat template, start token) is not visibl
 
 import contextlib
 import hashlib
-import threading
 from collections.abc import Collection, Iterator, Sequence
-from concurrent.futures import CancelledError, Future, ThreadPoolExecutor
 from typing import TYPE_CHECKING, Any
 
 from auditor.errors import AccessError, SubjectError
@@ -130,7 +128,8 @@ class OpenAIServer(RepliesOnly):
         """Yield n replies for each probe, in order of (probe, repeat), without token ids.
 
         Several requests are under way at once, but the first goes alone: where it is refused, no
-        other was paid. Whether the seed is honoured is up to the server.
+        other was paid. After a failure, or where nobody asks for the rest, nothing more is sent;
+        what is under way ends and is recorded. Whether the seed is honoured is up to the server.
 
         Raises:
             AccessError: log-probabilities were asked for, and none or too few came.
@@ -139,27 +138,11 @@ class OpenAIServer(RepliesOnly):
         jobs = list(_jobs(probes, n))
         if jobs and not self._client.reached:
             self.reply(*jobs[0], decoding, seed)  # in the log from here on
-        broken = threading.Event()
-
-        def ask(probe: Probe, repeat: int) -> None:
-            if broken.is_set():
-                raise CancelledError
-            try:
-                self.reply(probe, repeat, decoding, seed)
-            except BaseException:
-                broken.set()  # what waits behind this request is not sent: it would be paid
-                raise
-
-        pool = ThreadPoolExecutor(self._workers)
-        try:
-            asked: list[Future[None]] = [pool.submit(ask, *job) for job in jobs]
+        with self._client.crew(self._workers) as crew:
+            asked = [crew.submit(self.reply, *job, decoding, seed) for job in jobs]
             for job, future in zip(jobs, asked, strict=True):
-                future.result()
+                crew.result(future)
                 yield self._sample(job, decoding, seed)  # out of the log
-        finally:
-            # Requests under way end and are recorded; the others are not sent.
-            broken.set()
-            pool.shutdown(wait=True, cancel_futures=True)
 
     def waiting(self, probes: Sequence[Probe], n: int, decoding: Decoding, seed: int) -> int:
         """Return how many of n replies for each probe are not in the log yet."""
@@ -192,7 +175,7 @@ class OpenAIServer(RepliesOnly):
             with contextlib.suppress(SubjectError):  # kept by the client
                 self._reply(*job)
 
-        yield from worked_off(lacking, self._workers, ask)
+        yield from worked_off(lacking, self._workers, ask, self._client.halt)
 
     def reply(self, probe: Probe, repeat: int, decoding: Decoding, seed: int) -> Reply:
         """Return one reply; from the log, without a call, where it was had before.

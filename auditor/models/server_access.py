@@ -1,14 +1,16 @@
 """Which access a server offers, found by asking it: endpoints, and how many log-probabilities.
 
 One short call for each kind of probe; another where the server does not accept the number of
-log-probabilities that was asked for. The calls stand in the exchange log like all others.
+log-probabilities that was asked for, or forbids them (403, as OpenAI does for some models). The
+calls stand in the exchange log like all others.
 """
 
+import contextlib
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from auditor.errors import AccessError, EndpointError, SubjectError
+from auditor.errors import AccessError, EndpointError, ServerError, SubjectError
 from auditor.exchanges import ACCESS_PROBE
 from auditor.models.echoes import EchoForm, echo_form
 from auditor.models.openai_replies import read_reply, request_body
@@ -20,6 +22,7 @@ MOST_LOGPROBS = (20, 5)
 """Tried in this order: the most that chats and text completions of hosted servers show."""
 CALL_TOKENS = (48, 4)
 """The most that are sent and come back with one of these calls."""
+_FORBIDDEN = 403
 _DECODING = Decoding(max_new_tokens=CALL_TOKENS[1])
 _ASKED: Mapping[str, Probe] = {
     "chat": Probe(
@@ -84,7 +87,10 @@ def find_access(
     echo = None
     if wanted != 0 and "text" not in missing:
         # No more than were demanded of replies: servers limit both alike.
-        echo = echo_form(client, model, MOST_LOGPROBS if wanted is None else (wanted,))
+        counts = MOST_LOGPROBS if wanted is None else (wanted,)
+        # It has answered: what fails here is the echo, which nobody needs.
+        with contextlib.suppress(ServerError):
+            echo = echo_form(client, model, counts)
     return ServerAccess(logprobs=logprobs, missing=missing, echo=echo)
 
 
@@ -96,8 +102,10 @@ def _offered(client: ServerClient, model: str, kind: str, wanted: int | None) ->
     for k in known or tried:
         try:
             reply = read_reply(client.post(requests[k], about={"purpose": ACCESS_PROBE}))
-        except SubjectError as error:
-            if k is None:
+        except (SubjectError, ServerError) as error:
+            # Without log-probabilities 403 is about the key.
+            forbidden = wanted is None and getattr(error, "status", None) == _FORBIDDEN
+            if k is None or not (isinstance(error, SubjectError) or forbidden):
                 raise
             if wanted is not None:
                 raise _too_few(model, kind, wanted, error.message) from error

@@ -2,6 +2,7 @@
 
 Retried are cut connections, time-outs, bodies that hold no reply, and the status codes in
 `PASSING`, with exponential back-off or after as long as the server asks; then all threads wait.
+A limit on requests that lets others through meanwhile counts as no failure of the one it refused.
 Everything else is refused at once, with the remedy. Nothing that was answered is asked again: see
 `auditor.models.exchange_log`. A request that the server does not accept is asked once in a run.
 """
@@ -10,27 +11,27 @@ import datetime
 import json
 import threading
 import time
-from contextlib import ExitStack
+from concurrent.futures import CancelledError
+from contextlib import AbstractContextManager, ExitStack
 from copy import copy
 from typing import TYPE_CHECKING, Any, NoReturn
 
 from auditor.canon import whole_json
 from auditor.errors import MissingExtraError, ServerError, SubjectError
+from auditor.models.crew import Crew, Halt, crew
 from auditor.models.exchange_log import ExchangeLog, body_json, kept_headers
 from auditor.models.openai_replies import reply_content
 from auditor.models.server_address import ServerAddress
 from auditor.models.server_budget import Budget, Limits
+from auditor.models.server_connection import KEPT_BYTES, Answer, Connection, CutReplyError
 from auditor.models.server_pace import Pace, asked_wait, exhausted_wait
 from auditor.models.server_patience import PassingError, Patience, retrying
-from auditor.models.server_refusals import listed_models, refusal, server_words
+from auditor.models.server_refusals import refusal, server_words
 from auditor.models.server_request import Request
 from auditor.spellings import SHORTEST, replaced, spellings
 
 if TYPE_CHECKING:
-    import httpx
-
-    Ready = httpx.Request | httpx.InvalidURL
-    Received = httpx.Response | httpx.TransportError | httpx.InvalidURL
+    from auditor.models.server_connection import Ready
 
 PASSING = (408, 409, 429, 500, 502, 503, 504, 529)
 """Status codes after which the same request may be answered."""
@@ -52,10 +53,10 @@ class ServerClient:
 
         Raises:
             MissingExtraError: the extra ``api`` is not installed.
-            SubjectError: the key cannot be read.
+            SubjectError: the key, a proxy or certificates cannot be used.
         """
         try:
-            import httpx
+            import httpx  # noqa: F401
             import tenacity  # noqa: F401
         except ImportError as error:
             raise MissingExtraError(
@@ -66,16 +67,13 @@ class ServerClient:
         self._log = log
         self._patience = patience or Patience()
         self._key = address.key()
-        headers = {"authorization": f"Bearer {self._key}"} if self._key else {}
-        timeout = httpx.Timeout(self._patience.timeout, connect=10.0)
-        at_once = httpx.Limits(
-            max_connections=address.concurrency, max_keepalive_connections=address.concurrency
-        )
-        self._http = httpx.Client(headers=headers, timeout=timeout, limits=at_once)
+        self._connection = Connection(address, self._key, self._patience)
+        self.halt = Halt(cut=self._connection.cut)
+        """Ends the requests of `crew`."""
         self._budget = budget or Budget(Limits())
-        self._pace = Pace()
-        self._retrying = retrying(self._patience)
-        self._urls: dict[str, httpx.URL] = {}
+        self._pace = Pace(self.halt.event)
+        self._retrying = retrying(self._patience, self.halt.event)
+        self._answers = 0
         self._spelled = spellings(self._key) if self._key else []
         self._not_accepted: dict[str, SubjectError] = {}
         self._lock = threading.Lock()
@@ -121,16 +119,30 @@ class ServerClient:
         """Return how often a request was sent, in this run and before."""
         return self._log.attempts(request)
 
+    def crew(
+        self, threads: int, single: tuple[type[Exception], ...] = ()
+    ) -> AbstractContextManager[Crew]:
+        """Return threads for `post`; see `auditor.models.crew.crew`."""
+        return crew(threads, self.halt, single)
+
     def close(self) -> None:
-        """Close the connections and the log."""
-        self._http.close()
+        """Close the connections and the log; nothing is sent any more."""
+        self.halt.event.set()
+        self._connection.close()
         self._log.close()
 
     def _persistent(self, request: Request, about: dict[str, Any] | None) -> dict[str, Any]:
+        before, spared = self._answers, 0
         try:
             for attempt in self._retrying:
                 with attempt:
-                    return self._attempt(request, about)
+                    try:
+                        return self._attempt(request, about)
+                    except PassingError as failure:
+                        # Others were answered since the last attempt: the limit lets some through.
+                        spared += failure.limited and self._answers > before
+                        before, failure.spared = self._answers, spared
+                        raise
         except PassingError as failure:
             raise failure.error from failure
         raise RuntimeError("no attempt was made")  # unreachable: there is at least one
@@ -138,89 +150,98 @@ class ServerClient:
     def _attempt(self, request: Request, about: dict[str, Any] | None) -> dict[str, Any]:
         entry: dict[str, Any] = {"answered": False, "about": about}
         # Ready before its turn comes, and recorded after it: meanwhile others are under way.
-        ready = self._ready(request)
+        ready = self._connection.ready(request)
         with ExitStack() as stack:
-            with self._under_way:
-                self._pace.wait()
-                reserved = self._budget.reserve(request.body)
+            with self._under_way, self._pace.turn() as alone:
+                reserved = self._reserved(request.body)
                 stack.callback(self._budget.settle, reserved, request.body, entry)
                 received = self._exchange(ready, entry)
+                if isinstance(received, Answer):
+                    self._keep_pace(received, alone=alone)
             return self._recorded(request, entry, received)
 
-    def _ready(self, request: Request) -> "Ready":
-        import httpx
+    def _reserved(self, body: dict[str, Any]) -> float:
+        """Set the cost of a request aside, which may wait for others."""
+        if self.halt.event.is_set():
+            raise CancelledError
+        reserved = self._budget.reserve(body)
+        if self.halt.event.is_set():
+            self._budget.settle(reserved, body, {"status": None, "answered": False})  # not sent
+            raise CancelledError
+        return reserved
 
-        try:
-            url = self._urls.get(request.path) or httpx.URL(self._address.base_url + request.path)
-        except httpx.InvalidURL as error:
-            return error
-        self._urls[request.path] = url  # read once: that takes as long as the rest
-        headers = {"content-type": "application/json"}
-        return self._http.build_request("POST", url, content=request.content, headers=headers)
-
-    def _exchange(self, ready: "Ready", entry: dict[str, Any]) -> "Received":
-        """Send a request once; return the response, or the failure to get one."""
-        import httpx
-
+    def _exchange(self, ready: "Ready", entry: dict[str, Any]) -> Answer | BaseException:
+        """Send a request once; return what is answered, or whatever else came of it."""
         start = time.monotonic()
         entry["sent"] = datetime.datetime.now(datetime.UTC).isoformat()
         try:
-            if isinstance(ready, httpx.InvalidURL):
-                raise ready
-            response = self._http.send(ready)
-        except (httpx.TransportError, httpx.InvalidURL) as error:
-            entry["seconds"] = _seconds(start)
+            return self._connection.send(ready)
+        except BaseException as error:  # recorded like all that was sent, and raised again
             return error
-        entry["seconds"] = _seconds(start)
-        self._hold(response)
-        return response
+        finally:
+            entry["seconds"] = round(time.monotonic() - start, 3)
 
     def _recorded(
-        self, request: Request, entry: dict[str, Any], received: "Received"
+        self, request: Request, entry: dict[str, Any], received: Answer | BaseException
     ) -> dict[str, Any]:
         """Put an exchange into the log; return the reply, or raise what was received instead."""
-        if isinstance(received, Exception):
-            entry["error"] = type(received).__name__
+        try:
+            if isinstance(received, BaseException):
+                raise received
+            body = self._without_key(received)
+            content = reply_content(body) if received.status == 200 else None
+            headers = kept_headers(received.headers, self._spelled)
+        except BaseException as error:
+            entry["error"] = type(error).__name__
+            if isinstance(error, CutReplyError):
+                entry |= body_json(self._beginning(error))
             self._log.append(request, entry, answered=False)
-            self._cut(received, type(received).__name__)
-        response, body = received, self._without_key(received)
-        content = reply_content(body) if response.status_code == 200 else None
+            self._broken(error)
         answered = content is not None
-        entry |= {
-            "status": response.status_code,
-            "headers": kept_headers(response.headers, self._spelled),
-            **body_json(body),
-            "answered": answered,
-        }
+        told = {"status": received.status, "headers": headers, "answered": answered}
+        entry |= {**told, **body_json(body)}
         self._log.append(request, entry, answered=answered)
-        if content is not None:
-            self.reached = True
-            return content
-        return self._refused(response, body)
+        if content is None:
+            self._refused(received, body)
+        self.reached = True
+        with self._lock:
+            self._answers += 1
+        return content
 
-    def _without_key(self, response: "httpx.Response") -> bytes:
+    def _without_key(self, answer: Answer) -> bytes:
         """Return the body of a reply; a key that the server echoes is taken out, here for all.
 
         A key as short as a word ("EMPTY", which local servers are given) may stand in an answer.
         """
-        answered = response.status_code == 200
+        answered = answer.status == 200
         if answered and self._key is not None and len(self._key.encode()) < SHORTEST:
-            return response.content
-        return replaced(response.content, self._spelled)
+            return answer.body
+        return replaced(answer.body, self._spelled)
 
-    def _hold(self, response: "httpx.Response") -> None:
+    def _beginning(self, error: CutReplyError) -> bytes:
+        """Return what is kept of a body that was not read to its end, without half a key there."""
+        found = replaced(error.body, self._spelled)
+        half = max(map(len, self._spelled), default=0)
+        return found[: max(0, len(found) - half)][:KEPT_BYTES]
+
+    def _keep_pace(self, answer: Answer, *, alone: bool) -> None:
         """Let all threads wait as long as the server says, up to the longest wait."""
+        if alone and answer.status not in PASSING:
+            self._pace.free()
         now = datetime.datetime.now(datetime.UTC)
-        asked = None if response.is_success else asked_wait(response.headers, now)
-        wait = max(asked or 0.0, exhausted_wait(response.headers, now) or 0.0)
-        self._pace.hold(min(wait, self._patience.longest))
+        asked = None if 200 <= answer.status < 300 else asked_wait(answer.headers, now)
+        wait = max(asked or 0.0, exhausted_wait(answer.headers, now) or 0.0)
+        if wait:
+            self._pace.hold(min(wait, self._patience.longest))
 
-    def _cut(self, error: "httpx.TransportError | httpx.InvalidURL", name: str) -> NoReturn:
+    def _broken(self, error: BaseException) -> NoReturn:
         """Refuse an address that never worked at once; what worked before may work again."""
         import httpx
 
+        if not isinstance(error, httpx.RequestError | httpx.InvalidURL | CutReplyError):
+            raise error
         failure = ServerError(
-            f"{self._address.base_url} gave no reply: {name}",
+            f"{self._address.base_url} gave no reply: {type(error).__name__}",
             hint="check base_url and that the server is up; repeat the command to go on: replies "
             "that came are kept",
         )
@@ -229,8 +250,8 @@ class ServerClient:
             raise failure from error
         raise PassingError(failure) from error
 
-    def _refused(self, response: "httpx.Response", body: bytes) -> NoReturn:
-        status, words = response.status_code, server_words(body)
+    def _refused(self, answer: Answer, body: bytes) -> NoReturn:
+        status, words = answer.status, server_words(body)
         if status == 200:
             raise PassingError(
                 ServerError(
@@ -239,24 +260,22 @@ class ServerClient:
                 )
             )
         if status not in PASSING:
-            raise refusal(self._address, status, words, self._models)
+            error = refusal(self._address, status, words, self._connection.models)
+            if isinstance(error, ServerError):
+                error.status = status
+            raise error
+        slower = ", with &concurrency=1 in the specifier" if status == 429 else ""
         failure = ServerError(
             f"{self._address.base_url} answered {status}: {words}",
-            hint="repeat the command later to go on: replies that came are kept",
+            hint=f"repeat the command later to go on{slower}: replies that came are kept",
         )
-        wait = asked_wait(response.headers, datetime.datetime.now(datetime.UTC))
+        now = datetime.datetime.now(datetime.UTC)
+        wait = asked_wait(answer.headers, now)
         too_long = wait is not None and wait > self._patience.longest
         if too_long or _SPENT.encode() in body:
             raise failure
-        raise PassingError(failure, wait)
-
-    def _models(self) -> list[str]:
-        return listed_models(self._http, self._address.base_url, self._key)
-
-
-def _seconds(start: float) -> float:
-    """Return the time since `start`, in milliseconds' precision."""
-    return round(time.monotonic() - start, 3)
+        named = wait is not None or exhausted_wait(answer.headers, now) is not None
+        raise PassingError(failure, wait, limited=status == 429 and named)
 
 
 def _object(body: bytes) -> dict[str, Any]:

@@ -5,37 +5,72 @@ that no request or no token is left until a reset: ``x-ratelimit-remaining-reque
 ``x-ratelimit-reset-requests: 6m0s``, and the same of tokens.
 """
 
+import contextlib
 import datetime
 import email.utils
 import re
 import threading
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 
 _SPAN = re.compile(r"(?:(\d+)d)?(?:(\d+)h)?(?:(\d+)m(?!s))?(?:(\d+(?:\.\d+)?)s)?(?:(\d+)ms)?")
 _UNITS = (86400.0, 3600.0, 60.0, 1.0, 0.001)
 
 
-class Pace:
-    """A time before which nothing is sent; threads share it."""
+_TURN = 1.0
+"""Seconds after which a request that goes alone is taken to be accepted: refusals come fast."""
+_LOOK = 0.05
 
-    def __init__(self) -> None:
+
+class Pace:
+    """A time before which nothing is sent; threads share it.
+
+    After it they do not go all at once, which would only reach the limit again: the next one goes
+    as the one before it ends or is under way for `_TURN`, until one was answered.
+    """
+
+    def __init__(self, halt: threading.Event) -> None:
+        """While `halt` is set nobody waits."""
+        self._halt = halt
         self._lock = threading.Lock()
         self._until = 0.0
+        self._single = False
+        self._taken = 0.0
 
     def hold(self, seconds: float) -> None:
         """Send nothing for so long from now; a longer pause that is under way stays."""
         with self._lock:
             self._until = max(self._until, time.monotonic() + seconds)
+            self._single = True
 
-    def wait(self) -> None:
-        """Return when something may be sent."""
-        while True:
+    def free(self) -> None:
+        """Let all go at once again."""
+        with self._lock:
+            self._single = False
+
+    @contextlib.contextmanager
+    def turn(self) -> Iterator[bool]:
+        """Wait until something may be sent, inside of the block; says whether it goes alone."""
+        alone = self._wait()
+        try:
+            yield alone
+        finally:
+            if alone:
+                with self._lock:
+                    self._taken = 0.0
+
+    def _wait(self) -> bool:
+        while not self._halt.is_set():
             with self._lock:
-                left = self._until - time.monotonic()
-            if left <= 0:
-                return
-            time.sleep(left)
+                now = time.monotonic()
+                left = self._until - now
+                if left <= 0 and self._single:
+                    left = min(self._taken - now, _LOOK)
+                if left <= 0:
+                    self._taken = now + _TURN
+                    return self._single
+            self._halt.wait(left)
+        return False
 
 
 def asked_wait(headers: Mapping[str, str], now: datetime.datetime) -> float | None:

@@ -3,10 +3,13 @@
 ``python fault_proxy.py UPSTREAM PORT_FILE``, UPSTREAM like http://127.0.0.1:8000. ``POST /control``
 sets ``faults``, which meet the next requests, one each (null: none), and ``settings`` that change
 every reply: ``model`` and ``fingerprint`` from reply ``after`` on, ``usage`` false, ``seconds`` of
-delay. ``GET /control`` gives what was received, each with what became of it, and the most requests
-that were under way at once. Survives its upstream: that may be killed and started again.
+delay; ``window`` seconds in which one request is answered and others get 429; ``forbidden``, a
+field of requests that get 403; ``refusing``, the status code of each path that is not answered.
+``GET /control`` gives what was received, each with what became of it and how many were under way as
+it came, itself among them. Survives its upstream: that may be killed and started again.
 """
 
+import contextlib
 import json
 import sys
 import threading
@@ -68,14 +71,32 @@ class Handler(BaseHTTPRequestHandler):
         with LOCK:
             moved(1)
             row = {"path": self.path, "body": json.loads(raw), "became": None}
+            row["under_way"] = STATE["under_way"]
             RECEIVED.append(row)
             fault = FAULTS.pop(0) if FAULTS else None
         try:
             time.sleep(SETTINGS.get("seconds", 0))
+            fault = fault or self.refusal(row)
             return self.failed(row, raw, fault) if fault else self.passed(row, raw)
         finally:
             with LOCK:
                 moved(-1)
+
+    def refusal(self, row: dict[str, Any]) -> dict[str, Any] | None:
+        """Return how the settings refuse a request; None: not at all."""
+        if SETTINGS.get("forbidden") in row["body"]:
+            return {"kind": "status", "status": 403}
+        if self.path in SETTINGS.get("refusing", {}):
+            return {"kind": "status", "status": SETTINGS["refusing"][self.path]}
+        window = SETTINGS.get("window")
+        if window:
+            number, passed = divmod(time.time(), window)
+            with LOCK:
+                free, STATE["window"] = STATE.get("window") != number, number
+            if not free:
+                wait = {"retry-after": str(window - passed)}
+                return {"kind": "status", "status": 429, "headers": wait}
+        return None
 
     def passed(self, row: dict[str, Any], raw: bytes) -> None:
         if self.path == SETTINGS.get("absent"):
@@ -124,6 +145,10 @@ class Handler(BaseHTTPRequestHandler):
             return self.send(200, self.forwarded(raw)[1][:-3])
         if fault["kind"] == "empty":
             return self.send(200, b'{"object": "error", "message": "no choices here"}')
+        if fault["kind"] == "hang":
+            return time.sleep(600)
+        if fault["kind"] == "endless":
+            return self.endless(fault)
         body = self.forwarded(raw)[1]
         if fault["kind"] == "slow":
             row["became"] = 200
@@ -137,6 +162,18 @@ class Handler(BaseHTTPRequestHandler):
         self.connection.close()
         self.close_connection = True
         return None
+
+    def endless(self, fault: dict[str, Any]) -> None:
+        """Send pieces of a body, with pauses, until nobody listens."""
+        self.send_response(200)
+        self.send_header("transfer-encoding", "chunked")
+        self.end_headers()
+        piece = fault["piece"].encode() * fault.get("times", 1)
+        with contextlib.suppress(OSError):
+            while True:
+                self.wfile.write(b"%x\r\n%s\r\n" % (len(piece), piece))
+                time.sleep(fault.get("pause", 0))
+        self.close_connection = True
 
     def send(
         self, status: int, raw: bytes, fault: dict[str, Any] | None = None, pause: float = 0
