@@ -130,9 +130,9 @@ def served_facts(path: Path) -> dict[str, Any]:
     ``models`` and ``fingerprints``: each value in the order in which it first came, with the number
     of replies and the times (UTC) of the first and last request that it answered; None of those
     without one. What is no text stands there as its JSON. Fingerprints are empty where the server
-    gives none. ``changes``: how often another value followed in replies to one path, which need not
-    be served by one system; ``changed``: those values. ``usage.unreported``: replies without a
-    count of tokens.
+    gives none. ``changes``: how often another value followed in the replies of one path, of the
+    paths the most: they may be served by one system or by several. ``changed``: those values.
+    ``usage.unreported``: replies without a count of tokens.
     """
     told: list[_Told] = []
     failures: Counter[str] = Counter()
@@ -160,8 +160,11 @@ def served_facts(path: Path) -> dict[str, Any]:
         "failed": dict(sorted(failures.items())),
         "models": _values((reply.model, reply.sent) for reply in told),
         "fingerprints": [] if all(row["value"] is None for row in marks) else marks,
-        "changes": {kind: len(pairs) for kind, pairs in turns.items()},
-        "changed": {kind: list(dict.fromkeys(chain(*pairs))) for kind, pairs in turns.items()},
+        "changes": {kind: _most_on_a_path(found) for kind, found in turns.items()},
+        "changed": {
+            kind: list(dict.fromkeys(chain(*(turn.values for turn in found))))
+            for kind, found in turns.items()
+        },
         "usage": dict(usage),
     }
 
@@ -199,8 +202,15 @@ def _values(said: Iterable[tuple[str | None, Any]]) -> list[dict[str, Any]]:
     return list(rows.values())
 
 
-def _turns(said: Iterable[tuple[str | None, str]]) -> list[tuple[str, str]]:
-    """Return each pair of values that followed each other on a path, of (value, path) in order.
+class _Turn(NamedTuple):
+    """Two values that followed each other on a path."""
+
+    path: str
+    values: tuple[str, str]
+
+
+def _turns(said: Iterable[tuple[str | None, str]]) -> list[_Turn]:
+    """Return where another value followed on a path, of (value, path) in order of time.
 
     A reply without a value says nothing of a change.
     """
@@ -210,9 +220,14 @@ def _turns(said: Iterable[tuple[str | None, str]]) -> list[tuple[str, str]]:
         if value is not None:
             before = last.get(path, value)
             if before != value:
-                found.append((before, value))
+                found.append(_Turn(path, (before, value)))
             last[path] = value
     return found
+
+
+def _most_on_a_path(turns: list[_Turn]) -> int:
+    # One change of a system behind several paths is seen on each.
+    return max(Counter(turn.path for turn in turns).values(), default=0)
 
 
 def _usage(reply: dict[str, Any]) -> dict[str, int]:

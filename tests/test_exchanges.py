@@ -136,6 +136,15 @@ def test_a_change_is_one_between_replies_of_a_path(tmp_path):
     assert "changed the system fingerprint 1 times while it was asked (one, then two)" in limit
 
 
+def test_a_change_behind_two_paths_is_one(tmp_path):
+    paths = ("/chat/completions", "/completions")
+    marks = [(mark, path) for mark in ("one", "two") for path in paths]
+    log = [line(f"{n}", "m", mark, path=path) for n, (mark, path) in enumerate(marks)]
+    facts = facts_of(tmp_path / "log.jsonl", *log)
+    assert facts["changes"]["fingerprints"] == 1
+    assert facts["changed"]["fingerprints"] == ["one", "two"]
+
+
 def test_names_without_end_are_cut_in_a_sentence(tmp_path):
     log = [line(f"{n:02d}", "m", f"{n}" + "x" * 1000) for n in range(7)]
     facts = facts_of(tmp_path / "log.jsonl", *log)
