@@ -9,15 +9,23 @@ import base64
 import json
 import sys
 from collections import Counter
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
+from itertools import chain
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from auditor.canon import whole_text
 from auditor.case import Case
 from auditor.errors import CaseError
 
 ACCESS_PROBE = "access"
 """What a line is about that found out which access a server offers; others name their probe."""
+_MOST_COUNTED = 2**53 - 1
+"""Larger whole numbers have no canonical JSON; no server counts so many tokens."""
+_LISTED = 5
+"""Values that a sentence names; a server may call itself otherwise in every reply."""
+_LETTERS = 200
+"""Of a value in a sentence."""
 
 
 def exchange_path(case: Case, subject: str) -> Path:
@@ -41,8 +49,13 @@ def server_row(case: Case, plan: dict[str, Any], subject: dict[str, Any]) -> dic
     return {**facts, "limits": served_limits(subject["name"], facts)}
 
 
-def read_exchanges(path: Path) -> Iterator[dict[str, Any]]:
+def read_exchanges(path: Path, *, growing: bool = False) -> Iterator[dict[str, Any]]:
     """Yield the attempts of a log in their order; none where there is no file.
+
+    Args:
+        path: of the log.
+        growing: whether half a line may stand at its end, which is left out: one that is being
+            written, or that a kill left.
 
     Raises:
         CaseError: a line is not the record of a request.
@@ -51,6 +64,8 @@ def read_exchanges(path: Path) -> Iterator[dict[str, Any]]:
         return
     with path.open("rb") as lines:
         for number, line in enumerate(lines, start=1):
+            if growing and not line.endswith(b"\n"):
+                return
             try:
                 entry = json.loads(line)
                 whole = line.endswith(b"\n") and isinstance(entry["answered"], bool)
@@ -113,8 +128,11 @@ def served_facts(path: Path) -> dict[str, Any]:
     """Return what a log says of a server: its names, fingerprints, failures and counted tokens.
 
     ``models`` and ``fingerprints``: each value in the order in which it first came, with the number
-    of replies and the times (UTC) of the first and last request that it answered. Fingerprints are
-    empty where the server gives none. ``usage.unreported``: replies without a count of tokens.
+    of replies and the times (UTC) of the first and last request that it answered; None of those
+    without one. What is no text stands there as its JSON. Fingerprints are empty where the server
+    gives none. ``changes``: how often another value followed in the replies of one path, of the
+    paths the most: they may be served by one system or by several. ``changed``: those values.
+    ``usage.unreported``: replies without a count of tokens.
     """
     told: list[_Told] = []
     failures: Counter[str] = Counter()
@@ -131,15 +149,22 @@ def served_facts(path: Path) -> dict[str, Any]:
         told.append(_told(entry, reply))
         usage.update(_usage(reply))
     told.sort(key=lambda reply: str(reply.sent))
-    models, renamed = _values((reply.model, reply.sent) for reply in told)
-    marks, changed = _values((reply.fingerprint, reply.sent) for reply in told)
+    marks = _values((reply.fingerprint, reply.sent) for reply in told)
+    turns = {
+        "models": _turns((reply.model, reply.path) for reply in told),
+        "fingerprints": _turns((reply.fingerprint, reply.path) for reply in told),
+    }
     return {
         "asked": asked,
         "attempts": attempts,
         "failed": dict(sorted(failures.items())),
-        "models": models,
+        "models": _values((reply.model, reply.sent) for reply in told),
         "fingerprints": [] if all(row["value"] is None for row in marks) else marks,
-        "changes": {"models": renamed, "fingerprints": changed},
+        "changes": {kind: _most_on_a_path(found) for kind, found in turns.items()},
+        "changed": {
+            kind: list(dict.fromkeys(chain(*(turn.values for turn in found))))
+            for kind, found in turns.items()
+        },
         "usage": dict(usage),
     }
 
@@ -148,32 +173,61 @@ class _Told(NamedTuple):
     """What a server called itself in a reply: of each, memory holds no more than this."""
 
     sent: Any
-    model: Any
-    fingerprint: Any
+    path: str
+    model: str | None
+    fingerprint: str | None
 
 
 def _told(entry: dict[str, Any], reply: dict[str, Any]) -> _Told:
-    names = (reply.get(key) for key in ("model", "system_fingerprint"))
+    model, mark = (_name(reply.get(key)) for key in ("model", "system_fingerprint"))
+    return _Told(entry["sent"], sys.intern(entry["request"]["path"]), model, mark)
+
+
+def _name(value: Any) -> str | None:
+    """Return what a server calls itself as text, whatever JSON it gives; None: nothing."""
+    if value is None or value == "":
+        return None
+    text = value if isinstance(value, str) else json.dumps(value, sort_keys=True)
     # A name is parsed anew with every reply; one copy serves all.
-    model, mark = (sys.intern(name) if isinstance(name, str) else name for name in names)
-    return _Told(entry["sent"], model, mark)
+    return sys.intern(whole_text(text))
 
 
-def _values(said: Iterable[tuple[Any, Any]]) -> tuple[list[dict[str, Any]], int]:
-    """Return a row for each value of (value, time sent), and how often it was not the one before.
-
-    Args:
-        said: in order of time.
-    """
-    rows: dict[Any, dict[str, Any]] = {}
-    changes, last = 0, None
+def _values(said: Iterable[tuple[str | None, Any]]) -> list[dict[str, Any]]:
+    """Return a row for each value of (value, time sent), which are in order of time."""
+    rows: dict[str | None, dict[str, Any]] = {}
     for value, sent in said:
-        changes += bool(rows) and value != last
-        last = value
         row = rows.setdefault(value, {"value": value, "replies": 0, "first": sent})
         row["replies"] += 1
         row["last"] = sent
-    return list(rows.values()), changes
+    return list(rows.values())
+
+
+class _Turn(NamedTuple):
+    """Two values that followed each other on a path."""
+
+    path: str
+    values: tuple[str, str]
+
+
+def _turns(said: Iterable[tuple[str | None, str]]) -> list[_Turn]:
+    """Return where another value followed on a path, of (value, path) in order of time.
+
+    A reply without a value says nothing of a change.
+    """
+    last: dict[str, str] = {}
+    found = []
+    for value, path in said:
+        if value is not None:
+            before = last.get(path, value)
+            if before != value:
+                found.append(_Turn(path, (before, value)))
+            last[path] = value
+    return found
+
+
+def _most_on_a_path(turns: list[_Turn]) -> int:
+    # One change of a system behind several paths is seen on each.
+    return max(Counter(turn.path for turn in turns).values(), default=0)
 
 
 def _usage(reply: dict[str, Any]) -> dict[str, int]:
@@ -188,9 +242,9 @@ def reply_usage(reply: dict[str, Any]) -> tuple[int, int] | None:
     usage = reply.get("usage")
     counts = usage if isinstance(usage, dict) else {}
     sent, drawn = counts.get("prompt_tokens"), counts.get("completion_tokens")
-    if type(sent) is not int or type(drawn) is not int or min(sent, drawn) < 0:
+    if type(sent) is not int or type(drawn) is not int:
         return None
-    return sent, drawn
+    return (sent, drawn) if 0 <= min(sent, drawn) <= max(sent, drawn) <= _MOST_COUNTED else None
 
 
 def served_limits(name: str, facts: dict[str, Any]) -> list[str]:
@@ -200,17 +254,10 @@ def served_limits(name: str, facts: dict[str, Any]) -> list[str]:
         name: of the subject in the case.
         facts: as `served_facts`.
     """
-    found = []
-    others = [row for row in facts["models"] if row["value"] != facts["asked"]]
-    if others:
-        listed = ", ".join(f"{row['value']} ({row['replies']} replies)" for row in others)
-        found.append(
-            f"{name}: the server was asked for the model {facts['asked']} and named another in its "
-            f"replies: {listed}. Whether it is the same model cannot be seen from outside."
-        )
+    found = [*_naming_limits(name, facts)]
     for kind, what in (("models", "name of its model"), ("fingerprints", "system fingerprint")):
         if facts["changes"][kind]:
-            values = ", then ".join(str(row["value"]) for row in facts[kind])
+            values = _few([_short(value) for value in facts["changed"][kind]], ", then ")
             found.append(
                 f"{name}: the server changed the {what} {facts['changes'][kind]} times while it "
                 f"was asked ({values}): its replies may be those of more than one model."
@@ -222,3 +269,29 @@ def served_limits(name: str, facts: dict[str, Any]) -> list[str]:
             f"server failed ({listed}); errors.jsonl lists each."
         )
     return found
+
+
+def _naming_limits(name: str, facts: dict[str, Any]) -> Iterator[str]:
+    replies = {row["value"]: row["replies"] for row in facts["models"]}
+    unnamed = replies.pop(None, 0)
+    others = [
+        f"{_short(v)} ({count} replies)" for v, count in replies.items() if v != facts["asked"]
+    ]
+    asked = f"{name}: the server was asked for the model {facts['asked']} and named"
+    if others:
+        yield (
+            f"{asked} another in its replies: {_few(others, ', ')}. Whether it is the same model "
+            "cannot be seen from outside."
+        )
+    if unnamed:
+        yield f"{asked} none in {unnamed} replies. Whose they are cannot be seen from outside."
+
+
+def _short(value: str) -> str:
+    return value if len(value) <= _LETTERS else value[:_LETTERS] + "..."
+
+
+def _few(values: Sequence[str], between: str) -> str:
+    """Return the first of some values in words, and how many more there are."""
+    more = len(values) - _LISTED
+    return between.join(values[:_LISTED]) + (f" and {more} more" if more > 0 else "")

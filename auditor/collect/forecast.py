@@ -1,6 +1,6 @@
 """What an audit will ask servers for: requests, tokens, cost and time, before anything is asked.
 
-Tokens are upper limits: one for each byte of a prompt, and as many new ones as are allowed. From
+Tokens are upper limits: one for each byte of a request, and as many new ones as are allowed. From
 TOPK access on a server may be given the reference's text of each probe besides. Time is
 that of a request divided by the requests that go at once: measured where the case has exchanges
 already, assumed otherwise, and then good for the order of magnitude alone. What was answered in an
@@ -46,7 +46,7 @@ def forecast(plan: dict[str, Any], root: Path, terms: ServerTerms) -> dict[str, 
     terms.limits.check(parse(subject["spec"]).rest for subject in served)
     spent = Budget(terms.limits)
     for path in sorted((case.data / "exchanges").rglob("*.jsonl")):
-        spent.count(read_exchanges(path))
+        spent.count(read_exchanges(path, growing=True))
     rows = []
     for subject in plan["subjects"]:
         first = log_owner(plan, subject["spec"]) == subject["name"]
@@ -95,8 +95,9 @@ def _row(
     decoding = Decoding(**plan["decoding"])
     done = _history(case, subject["name"])
     asked = (conditioned(probe, system_of(plan)) for probe in probes)
+    extra = server_address(specifier.rest, specifier.options).extra_body
     bodies = (request_body(probe, specifier.rest, decoding, 0, None)[1] for probe in asked)
-    counts = [most_tokens(body) for body in bodies]
+    counts = [most_tokens({**extra, **body}) for body in bodies]
     # Of what was answered nobody knows here which it is: the rest costs its share.
     replies = max(0, plan["repeats"] * len(probes) - done.replies)
     texts = max(0, len(probes) - done.texts) if _scores_texts(plan) else 0
@@ -143,7 +144,7 @@ class _Done:
 def _history(case: Case, name: str) -> _Done:
     replies = texts = 0
     times = []
-    for entry in read_exchanges(exchange_path(case, name)):
+    for entry in read_exchanges(exchange_path(case, name), growing=True):
         if entry["answered"]:
             about = entry.get("about") or {}
             replies += "probe_id" in about

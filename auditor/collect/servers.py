@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 from auditor.canon import pretty_json
 from auditor.case import Case, atomic_write
 from auditor.exchanges import exchange_path, is_served, log_owner, read_exchanges
+from auditor.models.exchange_log import ExchangeLog
 from auditor.models.openai_server import OpenAIServer, open_audited
 from auditor.models.server_address import SETTINGS
 from auditor.models.server_budget import Budget, Limits
@@ -37,11 +38,12 @@ class Servers:
     """Opens the subjects of a case that are behind servers; all share one budget."""
 
     def __init__(self, case: Case, terms: ServerTerms | None = None) -> None:
-        """Ask nothing yet.
+        """Ask nothing yet; cut off what a kill left half written. The caller holds the lock.
 
         Raises:
             InputError: a limit on cost without the price of a model.
             CaseError: a log was changed.
+            StorageError: the disk refused the cut.
         """
         self._case = case
         self._plan = case.read_json("plan.json")
@@ -49,7 +51,9 @@ class Servers:
         limits = Limits() if terms is None else terms.limits
         limits.check(parse(spec).rest for spec in specs)
         self.budget = Budget(limits)
+        self._logs: dict[Path, ExchangeLog] = {}
         for path in sorted((case.data / "exchanges").rglob("*.jsonl")):
+            self._logs[path] = ExchangeLog(path)
             self.budget.count(read_exchanges(path))
         self._settings = _settings(case, () if terms is None else terms.specs)
 
@@ -71,10 +75,9 @@ class Servers:
         return self._opened(spec, path, {"chat"}, Access.TEXT)
 
     def _opened(self, spec: str, path: Path, kinds: Collection[str], most: Access) -> OpenAIServer:
-        from auditor.models.exchange_log import ExchangeLog
-
         specifier = self._specifier(spec)
-        log = ExchangeLog(path)
+        log = self._logs.pop(path, None)  # read once
+        log = ExchangeLog(path) if log is None else log
         return open_audited(specifier, log=log, kinds=kinds, most=most, budget=self.budget)
 
     def _specifier(self, spec: str) -> Specifier:

@@ -20,7 +20,7 @@ from typing import Any
 
 from auditor.errors import EndpointError, SubjectError, UndefinedError
 from auditor.exchanges import ACCESS_PROBE
-from auditor.models.openai_replies import TEXT
+from auditor.models.openai_replies import MALFORMED, TEXT, logprob
 from auditor.models.server_client import ServerClient
 from auditor.models.server_request import written
 
@@ -71,12 +71,11 @@ def rows_are_late(content: dict[str, Any], text: str) -> bool:
         content: the answer to `echo_request`.
         text: that was sent, after which the likeliest token is another than at its end.
     """
-    choice = content["choices"][0]
-    tokens = [str(token) for token in choice["logprobs"]["tokens"]]
-    tops = [top or {} for top in choice["logprobs"]["top_logprobs"]]
+    rows = _echo_rows(content)
+    tokens, tops = [token for token, _ in rows], [top for _, top in rows]
     if text not in ("".join(tokens), "".join(tokens[1:])):  # a start token may be shown
         return False
-    new = str(choice.get("text") or "").removeprefix(text)
+    new = str(content["choices"][0].get("text") or "").removeprefix(text)
     if new:
         return bool(tops[-1]) and max(tops[-1], key=tops[-1].__getitem__) == new
     return _likelihood(tokens, tops, late=True) > _likelihood(tokens, tops, late=False)
@@ -98,10 +97,10 @@ def read_echo(content: dict[str, Any], text: str, form: EchoForm) -> tuple[Echoe
     """
     try:
         rows = _prompt_rows(content, text, form.k) if form.prompt_logprobs else _echo_rows(content)
-    except (KeyError, IndexError, TypeError, ValueError, AttributeError) as error:
+    except MALFORMED as error:
         raise UndefinedError("the server does not give a text back with its tokens") from error
     if form.late:
-        tops = [None, *(top for _, top in rows[:-1])]
+        tops = [{}, *(top for _, top in rows[:-1])]
         rows = [(token, top) for (token, _), top in zip(rows, tops, strict=True)]
     raw = text.encode()
     for skipped in (0, 1):  # a start token is shown by some servers
@@ -111,12 +110,21 @@ def read_echo(content: dict[str, Any], text: str, form: EchoForm) -> tuple[Echoe
     raise UndefinedError("the tokens that the server shows do not spell the text")
 
 
-def _echo_rows(content: dict[str, Any]) -> list[tuple[str, Any]]:
+_Row = tuple[str, dict[str, float]]
+"""A token, and the log-probabilities of what is likely at its place."""
+
+
+def _echo_rows(content: dict[str, Any]) -> list[_Row]:
     shown = content["choices"][0]["logprobs"]
-    return list(zip(shown["tokens"], shown["top_logprobs"], strict=True))
+    listed = zip(shown["tokens"], shown["top_logprobs"], strict=True)
+    return [(str(token), _likely((top or {}).items())) for token, top in listed]
 
 
-def _prompt_rows(content: dict[str, Any], text: str, k: int) -> list[tuple[str, Any]]:
+def _likely(listed: Iterable[tuple[Any, Any]]) -> dict[str, float]:
+    return {str(token): logprob(value) for token, value in listed}
+
+
+def _prompt_rows(content: dict[str, Any], text: str, k: int) -> list[_Row]:
     """Return each token of a prompt, and what is likely at its place.
 
     Raises:
@@ -127,7 +135,9 @@ def _prompt_rows(content: dict[str, Any], text: str, k: int) -> list[tuple[str, 
     rows = [
         (
             str(tokens[0]["decoded_token"]),
-            {t["decoded_token"]: t["logprob"] for t in tokens if (t.get("rank") or 0) <= k},
+            _likely(
+                (t["decoded_token"], t["logprob"]) for t in tokens if (t.get("rank") or 0) <= k
+            ),
         )
         for tokens in listed
     ]
@@ -135,20 +145,19 @@ def _prompt_rows(content: dict[str, Any], text: str, k: int) -> list[tuple[str, 
     if not rest or not text.endswith(rest):
         raise ValueError("the tokens of the prompt are not those of the text")
     # The first is shown nowhere; where it is a start token nothing is left for it.
-    return [(text[: -len(rest)], None), *rows]
+    return [(text[: -len(rest)], {}), *rows]
 
 
-def _spelled(rows: Sequence[tuple[str, Any]], raw: bytes, k: int) -> tuple[EchoedToken, ...] | None:
+def _spelled(rows: Sequence[_Row], raw: bytes, k: int) -> tuple[EchoedToken, ...] | None:
     found, at = [], 0
     for token, top in rows:
         if at == len(raw):
             break
-        piece = str(token).encode()
+        piece = token.encode()
         if raw[at : at + len(piece)] != piece:
             return None
-        listed = sorted((top or {}).items(), key=lambda item: -float(item[1]))
-        tops = tuple((str(word), min(float(value), 0.0)) for word, value in listed[:k])
-        found.append(EchoedToken(start=at, end=at + len(piece), top=tops))
+        listed = sorted(top.items(), key=lambda item: -item[1])[:k]
+        found.append(EchoedToken(start=at, end=at + len(piece), top=tuple(listed)))
         at += len(piece)
     return tuple(found) if at == len(raw) else None
 

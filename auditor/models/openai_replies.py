@@ -19,6 +19,8 @@ from auditor.types import Decoding, Probe
 CHAT, TEXT = "/chat/completions", "/completions"
 REPLACED = b"\xef\xbf\xbd"
 """U+FFFD, which stands for bytes that are no text."""
+MALFORMED = (AttributeError, IndexError, KeyError, OverflowError, TypeError, ValueError)
+"""What reading an answer of another form raises: it holds any JSON."""
 _ROUNDING = 1e-3
 """Log-probabilities are rounded by servers: so much above 0 is still a probability of 1."""
 
@@ -92,7 +94,7 @@ def read_reply(content: dict[str, Any]) -> Reply:
         text = choice["message"].get("content") if "message" in choice else choice["text"]
         reason = choice.get("finish_reason")
         positions = _positions(choice.get("logprobs"))
-    except (KeyError, IndexError, TypeError, ValueError, AttributeError) as error:
+    except MALFORMED as error:
         raise ServerError(
             f"the reply is not that of an OpenAI-compatible server: {type(error).__name__} {error}",
             hint="check base_url; the reply stands in exchanges.jsonl",
@@ -115,14 +117,25 @@ def read_reply(content: dict[str, Any]) -> Reply:
 def reply_content(body: bytes) -> dict[str, Any] | None:
     """Return the object in the body of an answer; None where it holds no reply that can be read."""
     try:
-        content = json.loads(body)
+        content = _nested_whole(json.loads(body), _ROOM)
         if not isinstance(content, dict):
             return None
         read_reply(content)
-        whole: dict[str, Any] = whole_json(content)
     except (ValueError, RecursionError, ServerError):
         return None
-    return whole
+    return content
+
+
+_ROOM = 300
+"""Calls under way where a reply is read again: no more of them than where it was received."""
+
+
+def _nested_whole(value: Any, calls: int) -> Any:
+    """Return `whole_json` of a value, read below so many calls: a nested one fails here, if ever.
+
+    Once it is in a log, it is read wherever its text is needed.
+    """
+    return _nested_whole(value, calls - 1) if calls else whole_json(value)
 
 
 def shows_raw_bytes(reply: Reply) -> bool:
@@ -167,8 +180,9 @@ def _chat_position(entry: Mapping[str, Any]) -> Position:
 
 def _chat_token(entry: Mapping[str, Any]) -> Likely:
     shown, raw = entry["token"], entry.get("bytes")
-    piece = shown.encode() if raw is None else bytes(raw)
-    return Likely(piece=piece, shown=shown, logprob=_logprob(entry["logprob"]))
+    # A number instead of a list would be that of zeros to make.
+    piece = shown.encode() if raw is None else bytes([*raw])
+    return Likely(piece=piece, shown=str(shown), logprob=logprob(entry["logprob"]))
 
 
 def _text_position(token: str, value: float, top: dict[str, float] | None) -> Position:
@@ -177,14 +191,19 @@ def _text_position(token: str, value: float, top: dict[str, float] | None) -> Po
 
 
 def _text_token(shown: str, value: float) -> Likely:
-    return Likely(piece=shown.encode(), shown=shown, logprob=_logprob(value))
+    return Likely(piece=shown.encode(), shown=shown, logprob=logprob(value))
 
 
 def _falling(tokens: list[Likely]) -> tuple[Likely, ...]:
     return tuple(sorted(tokens, key=lambda token: -token.logprob))
 
 
-def _logprob(value: Any) -> float:
+def logprob(value: Any) -> float:
+    """Return a value of a reply as a log-probability, at most 0.
+
+    Raises:
+        OverflowError, TypeError, ValueError: it is none.
+    """
     number = float(value)
     if math.isnan(number) or number > _ROUNDING:
         raise ValueError(f"{number} is no log-probability")

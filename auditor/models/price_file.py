@@ -7,7 +7,6 @@ models:
   other: {input: 1, output: 2, request: 0.001}
 """
 
-import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,6 +16,10 @@ from auditor.errors import InputError
 
 SCHEMA = "auditor/prices/1"
 _MILLION = 1_000_000
+_HIGHEST = 1e12
+"""Of what a server charges in any currency; with it every cost is a finite number."""
+_CONSTRUCTING = (ArithmeticError, AttributeError, LookupError, RecursionError, ValueError)
+"""What YAML raises besides at dates, numbers and words that are none."""
 _KEYS = ("input", "output", "request")
 _FORM = (
     f"write it like {{schema: {SCHEMA}, currency: USD, "
@@ -76,7 +79,7 @@ def read_prices(path: Path) -> Prices:
         content = yaml.safe_load(path.read_text(encoding="utf-8"))
     except OSError as error:
         raise InputError(f"{path} cannot be read: {error.strerror}", hint=_FORM) from error
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
+    except (yaml.YAMLError, *_CONSTRUCTING) as error:
         raise InputError(f"{path} is neither YAML nor JSON: {error}", hint=_FORM) from error
     if not isinstance(content, dict) or content.get("schema") != SCHEMA:
         raise InputError(f"{path} is not a price file of schema {SCHEMA}", hint=_FORM)
@@ -95,6 +98,12 @@ def _price(path: Path, name: str, value: Any) -> Price:
         raise InputError(f"{path}: the price of {name} needs input and output alone", hint=_FORM)
     for key, number in value.items():
         plain = isinstance(number, int | float) and not isinstance(number, bool)
-        if not plain or not math.isfinite(number) or number < 0:
-            raise InputError(f"{path}: {name}.{key} is {number!r}, no price", hint=_FORM)
+        if not plain or not 0 <= number <= _HIGHEST:
+            raise InputError(f"{path}: {name}.{key} is {_shown(number)}, no price", hint=_FORM)
     return Price(**{key: float(number) for key, number in value.items()})
+
+
+def _shown(value: Any) -> str:
+    if isinstance(value, str) or (isinstance(value, int | float) and not abs(value) > _HIGHEST):
+        return repr(value)
+    return "beyond all prices" if isinstance(value, int | float) else f"a {type(value).__name__}"

@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
+from auditor.canon import canonical_json
 from auditor.errors import SubjectError
 
 DEFAULT_KEY = "OPENAI_API_KEY"
@@ -152,11 +153,14 @@ def _checked_logprobs(text: str | None) -> int | None:
 def _checked_fields(text: str) -> dict[str, Any]:
     try:
         found = json.loads(text)
-    except ValueError:
+        canonical_json(found)
+    except (ValueError, RecursionError):
         found = None
     if not isinstance(found, dict):
         raise SubjectError(
-            f"extra_body {text!r} is not a JSON object", hint='write it like {"min_p":0,"top_k":0}'
+            f"extra_body {text!r} is not a JSON object that can be sent",
+            hint='write it like {"min_p":0,"top_k":0}; NaN, infinities, whole numbers beyond 2**53 '
+            "and halves of surrogate pairs have no one form in JSON",
         )
     if {name.lower() for name in found} & {*_SECRET}:
         # Not shown: it is written into plans and logs like all of a request.

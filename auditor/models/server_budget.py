@@ -2,9 +2,13 @@
 
 Every attempt is a request, refused ones and those of earlier runs too. A request is paid by the
 tokens that the server counts; before the reply, and where it counts none, by the most that it can
-be: a token for each byte of the prompt, and all new tokens that were allowed. An attempt whose
+be: a token for each byte of the body, and all new tokens that were allowed. An attempt whose
 connection broke may have been answered and counts in full; one that the server refused costs
-nothing. So the limit on cost is never passed, whatever the server answers.
+nothing. So a server that keeps to what it was allowed never passes the limit on cost.
+
+One that counts more is expected to do so again: the most is then as many times as large as the
+largest count so far. Only what is under way when such a count first comes can pass the limit: each
+request by what the server counts beyond the most that was expected of it.
 """
 
 import json
@@ -14,6 +18,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
 
+from auditor.canon import canonical_json
 from auditor.errors import BudgetError, InputError
 from auditor.exchanges import body_bytes, reply_usage
 from auditor.models.price_file import Price, Prices
@@ -33,11 +38,16 @@ class Limits:
     prices: Prices | None = None
 
     def check(self, models: Iterable[str]) -> None:
-        """Refuse a cost without prices, and prices without one of the models.
+        """Refuse a cost that is none or has no prices, and prices without one of the models.
 
         Raises:
             InputError: says which.
         """
+        if self.cost is not None and not 0 <= self.cost < math.inf:
+            raise InputError(
+                f"--max-cost {self.cost} is no cost",
+                hint="give a number from 0 on, or leave it out: without it nothing limits the cost",
+            )
         if self.cost is not None and self.prices is None:
             raise InputError("--max-cost needs prices", hint="give --prices FILE")
         if self.prices is not None:
@@ -54,6 +64,8 @@ class Budget:
         self.requests = 0
         self.cost = 0.0
         self._under_way: list[float] = []
+        self._beyond = (1.0, 1.0)
+        """How many times the most of a prompt and of a reply were counted, where it was more."""
 
     def count(self, entries: Iterable[dict[str, Any]]) -> None:
         """Add what an exchange log says of earlier runs."""
@@ -68,11 +80,13 @@ class Budget:
             BudgetError: the request would pass a limit; it must not be sent.
         """
         price = self._price(body["model"])
-        most = 0.0 if price is None else price.cost(*most_tokens(body))
+        tokens = (0, 0) if price is None else most_tokens(body)
         with self._changed:
             # What is under way mostly ends up cheaper than it may: wait before giving up.
-            self._changed.wait_for(lambda: self._fits(most) or not self._under_way)
-            limits = self._limits
+            self._changed.wait_for(
+                lambda: self._fits(self._most(price, tokens)) or not self._under_way
+            )
+            most, limits = self._most(price, tokens), self._limits
             if limits.requests is not None and self.requests >= limits.requests:
                 raise BudgetError(
                     f"stopped after {self.requests} requests (--max-requests {limits.requests})",
@@ -111,12 +125,27 @@ class Budget:
         price = self._price(body["model"])
         if price is None or ("status" in entry and not entry["answered"]):
             return 0.0
+        tokens = most_tokens(body)
         usage = reply_usage(json.loads(body_bytes(entry))) if entry["answered"] else None
-        return price.cost(*(usage or most_tokens(body)))
+        if usage is None:
+            return self._most(price, tokens)
+        sent, drawn = (count / max(1, most) for count, most in zip(usage, tokens, strict=True))
+        self._beyond = max(self._beyond[0], sent), max(self._beyond[1], drawn)
+        return price.cost(*usage)
+
+    def _most(self, price: Price | None, tokens: tuple[int, int]) -> float:
+        if price is None:
+            return 0.0
+        sent, drawn = (
+            math.ceil(most * times) for most, times in zip(tokens, self._beyond, strict=True)
+        )
+        return price.cost(sent, drawn)
 
 
 def most_tokens(body: dict[str, Any]) -> tuple[int, int]:
-    """Return how many tokens a request and its reply can have: at most one for each byte sent."""
-    messages = body.get("messages", [{"content": body.get("prompt", "")}])
-    sent = sum(len(m["content"].encode()) + _TEMPLATE_TOKENS for m in messages)
+    """Return how many tokens a request and its reply can have: at most one for each byte sent.
+
+    All of the body counts: what is added to a request (``extra_body``) may be shown to the model.
+    """
+    sent = len(canonical_json(body)) + _TEMPLATE_TOKENS * len(body.get("messages", [None]))
     return sent, int(body["max_tokens"])

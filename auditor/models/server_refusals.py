@@ -1,8 +1,9 @@
 """What a server's refusal means, in words and with the remedy."""
 
+import contextlib
 import json
 from collections.abc import Callable
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from auditor.canon import whole_json
 from auditor.errors import AuditorError, EndpointError, ServerError, SubjectError
@@ -19,14 +20,16 @@ _SHOWN = 300
 def server_words(body: bytes) -> str:
     """Return what a server says in the body of a reply, short."""
     text = body.decode(errors="replace")
-    try:
-        found = whole_json(json.loads(text))
-    except ValueError:
-        found = text
+    with contextlib.suppress(ValueError, RecursionError):  # no JSON, or nested without end
+        text = _words_in(whole_json(json.loads(text)))
+    return " ".join(text.split())[:_SHOWN]
+
+
+def _words_in(found: Any) -> str:
     for name in ("error", "message", "detail"):
         if isinstance(found, dict) and name in found:
             found = found[name]
-    return " ".join((found if isinstance(found, str) else json.dumps(found)).split())[:_SHOWN]
+    return found if isinstance(found, str) else json.dumps(found)
 
 
 def refusal(
@@ -66,7 +69,7 @@ def listed_models(http: "httpx.Client", base_url: str, key: str | None) -> list[
 
     try:
         reply = http.get(base_url + "/models")
-        found = json.loads(without(reply.content, key))
+        found = whole_json(json.loads(without(reply.content, key)))
         return [str(entry["id"]) for entry in found["data"]]
-    except (httpx.HTTPError, ValueError, KeyError, TypeError):
+    except (httpx.HTTPError, RecursionError, ValueError, KeyError, TypeError):
         return []

@@ -195,6 +195,11 @@ def test_prices_that_lack_the_model_are_refused_before_anything_is_asked(proxy, 
     assert "no price of the model 'tiny-model'" in error["message"]
     error = failure(compared(proxy, tmp_path / "case", "--max-cost", 1))
     assert "--prices" in error["hint"]
+    prices.write_text(PRICES.format("tiny-model"))
+    for cost in ("nan", "inf"):
+        words = ("--prices", prices, "--max-cost", cost, "--dry-run")
+        error = failure(compared(proxy, tmp_path / "case", *words))
+        assert f"--max-cost {cost} is no cost" in error["message"]
     assert proxy.received() == []
     assert not (tmp_path / "case").exists()
 

@@ -6,6 +6,8 @@ from concurrent.futures import ThreadPoolExecutor
 import pytest
 from served_world import attempts, collect, records, served_plan
 
+from auditor.collect.forecast import forecast
+from auditor.collect.servers import ServerTerms
 from auditor.errors import BudgetError, InputError
 from auditor.models.price_file import Price, Prices, read_prices
 from auditor.models.server_budget import Budget, Limits, most_tokens
@@ -50,7 +52,8 @@ def test_a_request_costs_its_price_and_that_of_its_tokens():
     # 0.5 + 3 x 1e-6 x 1 + 2 x 1e-6 x 10
     assert PRICE.cost(3, 2) == pytest.approx(0.500023, abs=1e-12)
     body = {"model": "tiny-model", "prompt": "a€", "max_tokens": 7}
-    assert most_tokens(body) == (4 + 32, 7)  # 1 + 3 bytes, and what a template may add
+    # {"max_tokens":7,"model":"tiny-model","prompt":"a€"}: 16 + 21 + 16 bytes, and a template's.
+    assert most_tokens(body) == (53 + 32, 7)
 
 
 def attempt(answered, **more):
@@ -70,11 +73,11 @@ def attempt(answered, **more):
             ),
             2 + 30,
         ),
-        # not counted: 4 + 32 sent, 10 back
-        (attempt(True, status=200, body="{}"), 36 + 100),
+        # not counted: 54 bytes and 32 sent, 10 back
+        (attempt(True, status=200, body="{}"), 86 + 100),
         # refused: nothing; broken off: it may have been answered
         (attempt(False, status=429, body=""), 0),
-        (attempt(False, error="ReadTimeout"), 36 + 100),
+        (attempt(False, error="ReadTimeout"), 86 + 100),
     ],
 )
 def test_what_an_attempt_costs(entry, cost):
@@ -83,7 +86,7 @@ def test_what_an_attempt_costs(entry, cost):
     budget.count([entry])
     assert budget.cost == pytest.approx(cost)
     reserved = budget.reserve(entry["request"]["body"])
-    assert reserved == pytest.approx(136)
+    assert reserved == pytest.approx(186)
     budget.settle(reserved, entry["request"]["body"], entry)
     assert budget.cost == pytest.approx(2 * cost)
     assert budget.requests == 2
@@ -94,17 +97,60 @@ def test_a_request_waits_for_the_cost_of_those_under_way():
         True, status=200, body='{"usage": {"prompt_tokens": 2, "completion_tokens": 3}}'
     )
     body = entry["request"]["body"]
-    budget = Budget(Limits(cost=270.0, prices=prices(Price(input=1e6, output=1e7))))
+    budget = Budget(Limits(cost=300.0, prices=prices(Price(input=1e6, output=1e7))))
     budget.reserve(body)
     with ThreadPoolExecutor(1) as pool:
         second = pool.submit(budget.reserve, body)
         with pytest.raises(TimeoutError):
-            second.result(timeout=0.2)  # 136 + 136 > 270
-        budget.settle(136.0, body, entry)
-        assert second.result(timeout=10) == 136.0  # 32 + 136
-    budget.settle(136.0, body, attempt(False, error="ReadTimeout"))
-    with pytest.raises(BudgetError, match="at a cost of 168 USD: the next request may cost 136"):
+            second.result(timeout=0.2)  # 186 + 186 > 300
+        budget.settle(186.0, body, entry)
+        assert second.result(timeout=10) == 186.0  # 32 + 186
+    budget.settle(186.0, body, attempt(False, error="ReadTimeout"))
+    with pytest.raises(BudgetError, match="at a cost of 218 USD: the next request may cost 186"):
         budget.reserve(body)
+
+
+def counted(sent, back):
+    usage = {"prompt_tokens": sent, "completion_tokens": back}
+    return attempt(True, status=200, body=json.dumps({"usage": usage}))
+
+
+@pytest.mark.parametrize(
+    ("price", "usage"),
+    [
+        # 50 back where 10 were allowed: five times; 430 sent where 86 were the most: likewise.
+        (Price(input=0.0, output=1e6), (1, 50)),
+        (Price(input=1e6 * 10 / 86, output=0.0), (430, 1)),
+    ],
+)
+def test_of_a_server_that_counts_more_than_was_allowed_as_much_is_expected_again(price, usage):
+    entry = counted(*usage)
+    body = entry["request"]["body"]
+    budget = Budget(Limits(cost=120.0, prices=prices(price)))
+    spent = 0.0
+    for expected in (10, 50):
+        reserved = budget.reserve(body)
+        assert reserved == pytest.approx(expected)
+        budget.settle(reserved, body, entry)
+        spent += 50
+        assert budget.cost == pytest.approx(spent)
+    with pytest.raises(BudgetError, match="at a cost of 100 USD: the next request may cost 50"):
+        budget.reserve(body)
+    later = Budget(Limits(prices=prices(price)))
+    later.count([entry, attempt(False, error="ReadTimeout")])
+    assert later.cost == pytest.approx(100)
+    assert later.reserve(body) == pytest.approx(50)
+
+
+def test_what_is_added_to_every_request_is_paid_too(models, tmp_path):
+    spec = "openai:m?base_url=http://127.0.0.1:9/v1"
+    plans = [
+        served_plan(models.reference, spec + more)
+        for more in ("", '&extra_body={"tools":"xxxxxxxxxx"}')
+    ]
+    found = [forecast(plan, tmp_path, ServerTerms())["total"] for plan in plans]
+    # "tools":"xxxxxxxxxx", in each of 12 replies
+    assert found[1]["prompt_tokens"] - found[0]["prompt_tokens"] == 12 * 21
 
 
 def test_prices_are_read_and_a_model_without_one_is_refused(tmp_path):
@@ -119,6 +165,9 @@ def test_prices_are_read_and_a_model_without_one_is_refused(tmp_path):
     assert "it has: m" in caught.value.hint
     with pytest.raises(InputError, match="--max-cost needs prices"):
         Limits(cost=1.0).check([])
+    for cost in (float("nan"), float("inf"), -1.0):
+        with pytest.raises(InputError, match="is no cost"):
+            Limits(cost=cost, prices=found).check([])
 
 
 @pytest.mark.parametrize(
@@ -130,6 +179,10 @@ def test_prices_are_read_and_a_model_without_one_is_refused(tmp_path):
         ('{"schema": "auditor/prices/1", "models": {}}', "lacks models or currency"),
         ('{"schema": "auditor/prices/1", "currency": "x", "models": {}, "y": 1}', "unknown key y"),
         ("model", "not a price file"),
+        ("{a: 2024-99-99}", "neither YAML nor JSON"),  # no date
+        ("{a: !!bool x}", "neither YAML nor JSON"),
+        ("{a: " + "1" * 5000 + "}", "neither YAML nor JSON"),
+        ("[" * 5000, "neither YAML nor JSON"),
     ],
 )
 def test_a_file_that_holds_no_prices_is_refused(tmp_path, content, said):
@@ -140,7 +193,16 @@ def test_a_file_that_holds_no_prices_is_refused(tmp_path, content, said):
 
 
 @pytest.mark.parametrize(
-    "price", [{"input": 1}, {"input": 1, "output": -1}, {"input": "1", "output": 1}, 5]
+    "price",
+    [
+        5,
+        {"input": 1},
+        *({"input": 1, "output": value} for value in (-1, "1", True, [1], None, 1e13)),
+        {"input": 10**400, "output": 1},
+        {"input": float("nan"), "output": 1},
+        {"input": float("inf"), "output": 1},
+    ],
+    ids=lambda price: str(price)[:30],
 )
 def test_what_is_no_price_is_refused(tmp_path, price):
     path = tmp_path / "prices.json"

@@ -82,6 +82,24 @@ def test_another_model_name_is_recorded_and_named(proxy, models, tmp_path):
     assert "another-model (14 replies)" in limit
 
 
+@pytest.mark.parametrize(
+    ("field", "shown"),
+    [(["m"], '["m"]'), ({}, "{}"), (float("nan"), "NaN"), ("\ud800", "\ufffd")],
+    ids=["list", "object", "nan", "half"],
+)
+def test_fields_of_any_form_stop_no_audit(proxy, models, tmp_path, field, shown):
+    counts = {"prompt_tokens": 2**60, "completion_tokens": 3}
+    proxy.control(model=field, fingerprint=field, usage=counts)
+    plan = served_plan(models.reference, proxy.spec())
+    case = collect(tmp_path, plan)
+    facts = server_facts(case)
+    assert [row["value"] for row in (*facts["models"], *facts["fingerprints"])] == [shown] * 2
+    assert facts["usage"] == {"prompt_tokens": 0, "completion_tokens": 0, "unreported": 14}
+    assert f"named another in its replies: {shown} (14 replies)" in facts["limits"][0]
+    assert len(records(case)) == 12
+    assert {row["usage"]["completion_tokens"] for row in records(case)} == {None}
+
+
 def test_a_fingerprint_that_changes_in_mid_run_is_a_limit_of_the_conclusion(
     proxy, models, tmp_path
 ):

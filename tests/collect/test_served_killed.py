@@ -13,7 +13,9 @@ from proxy_process import fault_proxy
 from served_world import attempts, collect, errors, records, served_plan
 from server_process import RestartedServer
 
-from auditor.errors import ServerError
+from auditor.collect.forecast import forecast
+from auditor.collect.servers import ServerTerms
+from auditor.errors import BudgetError, ServerError
 from auditor.exchanges import exchange_path
 from auditor.models import parse
 from auditor.models.exchange_log import ExchangeLog
@@ -105,6 +107,24 @@ def test_a_killed_collection_asks_again_what_was_under_way_alone(proxy, models, 
     # Answered, but not yet on record when the kill came: one for each request under way.
     assert 14 <= len(proxy.answered()) <= 16
     assert len(set(proxy.answered())) == 14
+
+
+def test_half_a_line_that_a_kill_left_is_no_line(proxy, models, tmp_path):
+    plan, root = served_plan(models.reference, proxy.spec()), tmp_path / "case"
+    with pytest.raises(BudgetError):
+        collect(root, plan, requests=5)
+    log = exchange_path(_case(tmp_path), "suspect")
+    kept = log.read_bytes()
+    torn = kept + kept[:50]
+    log.write_bytes(torn)
+    found = forecast(plan, root, ServerTerms())
+    # 5 of 14 were sent: 2 for the access and 3 replies of 12.
+    assert (found["spent"]["requests"], found["total"]["requests"]) == (5, 9)
+    assert log.read_bytes() == torn
+    case = collect(root, plan)
+    assert log.read_bytes().startswith(kept)
+    assert len(attempts(case)) == 14
+    assert_nothing_lost_or_doubled(case, proxy)
 
 
 def _case(root):

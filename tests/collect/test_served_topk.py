@@ -40,6 +40,19 @@ def test_lists_of_different_lengths_are_rows_of_the_longest(models, tmp_path):
     assert not [path for path in (tmp_path / "work").iterdir() if path.is_file()]
 
 
+def test_a_text_with_what_is_no_log_probability_is_the_reason_that_there_are_no_rows(
+    models, tmp_path
+):
+    told = [
+        Told(text="z", reply="y", tops=[None, {"y": HALF}]),
+        Told(text="a", reply="b", tops=[None, {"b": float("nan")}]),
+    ]
+    with logged_case(tmp_path, models.reference, told) as world:
+        reason = read_served_topk(world.run, world.model, "suspect")
+    assert reason == "the server does not give a text back with its tokens"
+    assert not world.case.array("topk", "suspect").exists()
+
+
 @pytest.mark.parametrize(("listed", "written"), [(1, False), (2, True)])
 def test_rows_are_written_from_half_of_the_positions_on(models, tmp_path, listed, written):
     tops = [None, *[{"a": HALF}] * listed, *[{"é": HALF}] * (3 - listed)]

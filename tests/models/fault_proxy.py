@@ -2,8 +2,8 @@
 
 ``python fault_proxy.py UPSTREAM PORT_FILE``, UPSTREAM like http://127.0.0.1:8000. ``POST /control``
 sets ``faults``, which meet the next requests, one each (null: none), and ``settings`` that change
-every reply: ``model`` and ``fingerprint`` from reply ``after`` on, ``usage`` false, ``seconds`` of
-delay; ``window`` seconds in which one request is answered and others get 429; ``forbidden``, a
+every reply: ``model`` and ``fingerprint`` from reply ``after`` on, ``usage`` (false: none), ``seconds``
+of delay; ``window`` seconds in which one request is answered and others get 429; ``forbidden``, a
 field of requests that get 403; ``refusing``, the status code of each path that is not answered.
 ``GET /control`` gives what was received, each with what became of it and how many were under way as
 it came, itself among them. Survives its upstream: that may be killed and started again.
@@ -117,8 +117,8 @@ class Handler(BaseHTTPRequestHandler):
             reply["system_fingerprint"] = SETTINGS["fingerprint"] if late else "fp_first"
         if "model" in SETTINGS and late:
             reply["model"] = SETTINGS["model"]
-        if SETTINGS.get("usage") is False:
-            reply.pop("usage", None)
+        if "usage" in SETTINGS:
+            reply["usage"] = SETTINGS["usage"] or None
         return json.dumps(reply).encode()
 
     def forwarded(self, raw: bytes | None) -> tuple[int, bytes, dict[str, str]]:

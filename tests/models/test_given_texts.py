@@ -8,6 +8,8 @@ from auditor.models.echoes import Echoes, EchoForm, echo_request, read_echo, row
 AT_PLACE = [None, {"b": -0.1, "x": -3.0}, {"c": -0.2, "x": -2.0}]
 AFTER = [None, {"c": -0.2, "b": -5.0}, {"d": -0.4, "c": -6.0}]
 
+NO_LOGPROBS = ("x", float("nan"), None, [1], 10**400, -(10**400), 0.5)
+
 
 def echo(tokens, tops, text):
     return {"choices": [{"text": text, "logprobs": {"tokens": tokens, "top_logprobs": tops}}]}
@@ -66,11 +68,22 @@ def test_a_token_beyond_the_rank_that_was_asked_for_is_no_likely_one():
         prompted(None, entry(("z", -1.0, 1))),  # no part of the text
         {"choices": [{"text": "d", "logprobs": None}]},
         {"choices": [{"text": "d", "prompt_logprobs": None}]},
+        *(prompted(None, entry(("b", value, 1))) for value in NO_LOGPROBS),
     ],
 )
 def test_an_answer_that_shows_nothing_of_the_text_is_undefined(content):
     with pytest.raises(UndefinedError):
         read_echo(content, "ab", EchoForm(k=1, prompt_logprobs=True))
+
+
+@pytest.mark.parametrize("value", NO_LOGPROBS, ids=lambda value: str(value)[:6])
+@pytest.mark.parametrize("place", [1, 2])
+def test_an_echo_with_what_is_no_log_probability_is_undefined(value, place):
+    tops = [None, {"b": -0.1}, {"c": -0.2}]
+    tops[place] = {"b": -0.3, "x": value}  # of the new token at last, which is not in the text
+    content = echo(["a", "b", "c"], tops, "abc")
+    with pytest.raises(UndefinedError, match="does not give a text back"):
+        read_echo(content, "ab", EchoForm(k=1))
 
 
 def test_both_forms_are_asked_with_one_new_token():
