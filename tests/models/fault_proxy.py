@@ -5,8 +5,9 @@ sets ``faults``, which meet the next requests, one each (null: none), and ``sett
 every reply: ``model`` and ``fingerprint`` from reply ``after`` on, ``usage`` (false: none),
 ``seconds`` of delay; ``window`` seconds in which one request is answered and others get 429;
 ``forbidden``, a field of requests that get 403; ``refusing``, the status code of each path that is
-not answered. ``GET /control`` gives what was received, each with what became of it and how many were
-under way as it came, itself among them. Survives its upstream: that may be killed and started again.
+not answered. ``GET /control`` gives what was received, each with what became of it and how many
+were under way as it came, itself among them. Survives its upstream: that may be killed and started
+again.
 """
 
 import contextlib
