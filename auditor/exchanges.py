@@ -9,7 +9,7 @@ import base64
 import json
 import sys
 from collections import Counter
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator
 from itertools import chain
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -17,15 +17,12 @@ from typing import Any, NamedTuple
 from auditor.canon import whole_text
 from auditor.case import Case
 from auditor.errors import CaseError
+from auditor.served_limits import served_limits
 
 ACCESS_PROBE = "access"
 """What a line is about that found out which access a server offers; others name their probe."""
 _MOST_COUNTED = 2**53 - 1
 """Larger whole numbers have no canonical JSON; no server counts so many tokens."""
-_LISTED = 5
-"""Values that a sentence names; a server may call itself otherwise in every reply."""
-_LETTERS = 200
-"""Of a value in a sentence."""
 
 
 def exchange_path(case: Case, subject: str) -> Path:
@@ -147,7 +144,7 @@ def served_facts(path: Path) -> dict[str, Any]:
             continue
         reply = json.loads(body_bytes(entry))
         told.append(_told(entry, reply))
-        usage.update(_usage(reply))
+        _count(usage, reply)
     told.sort(key=lambda reply: str(reply.sent))
     marks = _values((reply.fingerprint, reply.sent) for reply in told)
     turns = {
@@ -230,11 +227,15 @@ def _most_on_a_path(turns: list[_Turn]) -> int:
     return max(Counter(turn.path for turn in turns).values(), default=0)
 
 
-def _usage(reply: dict[str, Any]) -> dict[str, int]:
+def _count(usage: Counter[str], reply: dict[str, Any]) -> None:
+    """Add the tokens of a reply; a count beyond what a sum can hold is as good as none."""
     counted = reply_usage(reply)
-    if counted is None:
-        return {"unreported": 1}
-    return {"prompt_tokens": counted[0], "completion_tokens": counted[1]}
+    if counted is not None:
+        sums = usage["prompt_tokens"] + counted[0], usage["completion_tokens"] + counted[1]
+        if max(sums) <= _MOST_COUNTED:
+            usage["prompt_tokens"], usage["completion_tokens"] = sums
+            return
+    usage["unreported"] += 1
 
 
 def reply_usage(reply: dict[str, Any]) -> tuple[int, int] | None:
@@ -245,53 +246,3 @@ def reply_usage(reply: dict[str, Any]) -> tuple[int, int] | None:
     if type(sent) is not int or type(drawn) is not int:
         return None
     return (sent, drawn) if 0 <= min(sent, drawn) <= max(sent, drawn) <= _MOST_COUNTED else None
-
-
-def served_limits(name: str, facts: dict[str, Any]) -> list[str]:
-    """Return what the facts of a server forbid to conclude, as sentences of a report.
-
-    Args:
-        name: of the subject in the case.
-        facts: as `served_facts`.
-    """
-    found = [*_naming_limits(name, facts)]
-    for kind, what in (("models", "name of its model"), ("fingerprints", "system fingerprint")):
-        if facts["changes"][kind]:
-            values = _few([_short(value) for value in facts["changed"][kind]], ", then ")
-            found.append(
-                f"{name}: the server changed the {what} {facts['changes'][kind]} times while it "
-                f"was asked ({values}): its replies may be those of more than one model."
-            )
-    if facts["failed"]:
-        listed = ", ".join(f"{words}: {count}" for words, count in facts["failed"].items())
-        found.append(
-            f"{name}: {sum(facts['failed'].values())} of {facts['attempts']} attempts to ask the "
-            f"server failed ({listed}); errors.jsonl lists each."
-        )
-    return found
-
-
-def _naming_limits(name: str, facts: dict[str, Any]) -> Iterator[str]:
-    replies = {row["value"]: row["replies"] for row in facts["models"]}
-    unnamed = replies.pop(None, 0)
-    others = [
-        f"{_short(v)} ({count} replies)" for v, count in replies.items() if v != facts["asked"]
-    ]
-    asked = f"{name}: the server was asked for the model {facts['asked']} and named"
-    if others:
-        yield (
-            f"{asked} another in its replies: {_few(others, ', ')}. Whether it is the same model "
-            "cannot be seen from outside."
-        )
-    if unnamed:
-        yield f"{asked} none in {unnamed} replies. Whose they are cannot be seen from outside."
-
-
-def _short(value: str) -> str:
-    return value if len(value) <= _LETTERS else value[:_LETTERS] + "..."
-
-
-def _few(values: Sequence[str], between: str) -> str:
-    """Return the first of some values in words, and how many more there are."""
-    more = len(values) - _LISTED
-    return between.join(values[:_LISTED]) + (f" and {more} more" if more > 0 else "")

@@ -7,7 +7,8 @@ import pytest
 from traced_memory import peak
 
 from auditor.canon import canonical_json
-from auditor.exchanges import reply_usage, served_facts, served_limits
+from auditor.exchanges import reply_usage, served_facts
+from auditor.served_limits import served_limits
 
 
 def line(sent: str, model: object, mark: object = None, **changes) -> str:
@@ -168,3 +169,12 @@ def test_names_without_end_are_cut_in_a_sentence(tmp_path):
 )
 def test_a_count_that_no_json_number_holds_is_none(sent, back, read):
     assert reply_usage({"usage": {"prompt_tokens": sent, "completion_tokens": back}}) == read
+
+
+def test_a_sum_that_no_json_number_holds_leaves_the_reply_out(tmp_path):
+    most = {"prompt_tokens": 2**53 - 3, "completion_tokens": 1}
+    few = {"prompt_tokens": 2, "completion_tokens": 1}
+    log = [line("01", "m", usage=most), line("02", "m", usage=most), line("03", "m", usage=few)]
+    facts = facts_of(tmp_path / "log.jsonl", *log)
+    counts = {"prompt_tokens": 2**53 - 1, "completion_tokens": 2, "unreported": 1}
+    assert facts["usage"] == counts

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from auditor.canon import whole_text
 from auditor.errors import InputError
 
 SCHEMA = "auditor/prices/1"
@@ -83,13 +84,15 @@ def read_prices(path: Path) -> Prices:
         raise InputError(f"{path} is neither YAML nor JSON: {error}", hint=_FORM) from error
     if not isinstance(content, dict) or content.get("schema") != SCHEMA:
         raise InputError(f"{path} is not a price file of schema {SCHEMA}", hint=_FORM)
-    unknown = sorted({*map(str, content)} - {"schema", "currency", "models"})
+    # Escapes can name halves of surrogate pairs, which nothing can print.
+    unknown = sorted({whole_text(str(key)) for key in content} - {"schema", "currency", "models"})
     models, currency = content.get("models"), content.get("currency")
     if unknown or not isinstance(models, dict) or not isinstance(currency, str):
         what = f"has the unknown key {unknown[0]}" if unknown else "lacks models or currency"
         raise InputError(f"{path} {what}", hint=_FORM)
-    prices = {str(name): _price(path, str(name), value) for name, value in models.items()}
-    return Prices(currency=currency, models=prices, path=str(path))
+    named = {whole_text(str(name)): value for name, value in models.items()}
+    prices = {name: _price(path, name, value) for name, value in named.items()}
+    return Prices(currency=whole_text(currency), models=prices, path=str(path))
 
 
 def _price(path: Path, name: str, value: Any) -> Price:

@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
-from auditor.canon import canonical_json
+from auditor.canon import canonical_json, whole_text
 from auditor.errors import SubjectError
 
 DEFAULT_KEY = "OPENAI_API_KEY"
@@ -89,6 +89,9 @@ def server_address(model: str, options: Mapping[str, str]) -> ServerAddress:
         raise SubjectError(
             f"openai: takes no option {unknown[0]!r}", hint=f"options: {', '.join(_OPTIONS)}"
         )
+    if any(whole_text(text) != text for text in (model, *options.values())):
+        # Not shown: it may hold a secret.
+        raise SubjectError("openai: a part of the specifier is no UTF-8 text", hint=f"write {FORM}")
     if not model:
         raise SubjectError("openai: names no model", hint=f"write {FORM}")
     if "key_env" in options and "key_file" in options:

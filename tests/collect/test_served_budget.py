@@ -160,6 +160,11 @@ def test_prices_are_read_and_a_model_without_one_is_refused(tmp_path):
     )
     found = read_prices(path)
     assert found.of("m") == Price(input=0.15, output=0.6)
+    path.write_text(
+        '{schema: auditor/prices/1, currency: "\\ud800", models: {7: {input: 1, output: 1}}}'
+    )
+    assert read_prices(path).currency == "\ufffd"  # it is printed
+    assert read_prices(path).of("7").output == 1.0
     with pytest.raises(InputError, match="no price of the model 'n'") as caught:
         Limits(prices=found).check(["m", "n"])
     assert "it has: m" in caught.value.hint

@@ -167,6 +167,7 @@ def test_headers_that_identify_an_account_are_not_recorded(server, tmp_path):
     [
         ("openai:m", "needs the address"),
         ("openai:?base_url=http://h/v1", "names no model"),
+        ("openai:\udcff?base_url=http://h/v1", "no UTF-8 text"),
         ("openai:m?base_url=localhost:8000", "not the address"),
         ("openai:m?base_url=ftp://h/v1", "not the address"),
         ("openai:m?base_url=http://h:x/v1", "not the address"),
