@@ -19,7 +19,8 @@ MOST_OF_A_TENSOR = 1 << 18
 """Elements: a smaller tensor is read whole. Half a MiB where an element takes 2 bytes."""
 MOST_OF_A_MODEL = 150_000_000
 """Elements; a model of more tensors than fit gets fewer windows of each. 300 MB at 2 bytes."""
-_LAYER = re.compile(r"(?<=\.)\d+(?=\.)")
+_LAYER = re.compile(r"(?<=\.)\d{1,9}(?=\.)")
+"""No model has a layer of more digits, and JSON, of which labels are made, no such number."""
 
 
 @dataclass(frozen=True, slots=True, order=True)

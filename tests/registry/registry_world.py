@@ -46,14 +46,17 @@ def reordered(weights):
     return changed
 
 
-def as_gguf(folder: Path, path: Path, kind=None) -> Path:
-    """Write a llama folder as a GGUF file as llama.cpp orders it, matrices in `kind`."""
+def as_gguf(folder: Path, path: Path, kind=None, heads_said=None) -> Path:
+    """Write a llama folder as a GGUF file as llama.cpp orders it, matrices in `kind`.
+
+    `heads_said`: what its header says of the attention heads; None: the truth.
+    """
     import gguf
 
     config = json.loads((folder / "config.json").read_text())
     heads = config["num_attention_heads"]
     writer = gguf.GGUFWriter(path, "llama")
-    writer.add_head_count(heads)
+    writer.add_head_count(heads if heads_said is None else heads_said)
     writer.add_head_count_kv(heads)
     for name, value in sorted(load_file(folder / "model.safetensors").items()):
         array = value.astype(np.float32)

@@ -9,6 +9,7 @@ from registry_world import copied, reordered, with_noise
 from auditor.data import data_dir
 from auditor.errors import InputError
 from auditor.models.vocabulary import Vocabulary
+from auditor.registry import prefilter as prefilter_module
 from auditor.registry.listing import Entry, Listed, listed
 from auditor.registry.prefilter import Look, _nearest, prefilter
 
@@ -173,6 +174,23 @@ def test_headers_that_lie_are_refused_without_reading_on(tmp_path, head, message
     found = prefilter(Look(reference="tiny:teacher"), listed((str(model), "tiny:sibling"))).content
     assert message in found["refused"][0]["reason"]
     assert len(found["suspects"]) == 1
+
+
+def test_what_nobody_thought_of_costs_one_suspect(monkeypatch):
+    looked = prefilter_module.fingerprint
+
+    def failing(spec, seed, **options):
+        if spec == "tiny:independent":
+            raise ZeroDivisionError("division by zero")
+        return looked(spec, seed, **options)
+
+    monkeypatch.setattr(prefilter_module, "fingerprint", failing)
+    suspects = listed(("tiny:independent", "tiny:sibling"))
+    found = prefilter(Look(reference="tiny:teacher"), suspects)
+    assert found.kept == ("tiny:sibling",)
+    (row,) = found.content["refused"]
+    assert row["reason"] == "tiny:independent cannot be read: division by zero"
+    assert row["hint"]
 
 
 def test_a_gguf_file_of_another_version_is_refused_by_name(tmp_path):

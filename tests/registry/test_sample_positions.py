@@ -22,6 +22,8 @@ def test_a_tensor_has_the_place_of_its_name_without_the_layer():
         "layers.N.mlp.up_proj.weight", 12, 8, 4
     )
     assert place_of("embed_tokens.weight", (5, 4)) == Place("embed_tokens.weight", -1, 5, 4)
+    # More digits than a layer has are part of the name.
+    assert place_of(f"layers.{'9' * 5000}.w", (8, 4)) == Place(f"layers.{'9' * 5000}.w", -1, 8, 4)
     # Experts: the first number is the layer, the second stays in the role; axes before are rows.
     assert place_of("layers.2.mlp.experts.7.up_proj", (3, 8, 4)).rows == 24
     assert place_of("layers.2.mlp.experts.7.up_proj.weight", (8, 4)).role.endswith(
