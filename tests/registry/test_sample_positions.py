@@ -2,6 +2,7 @@ import math
 
 import pytest
 from registry_world import SEVEN_B
+from traced_memory import peak
 
 from auditor.registry.positions import (
     MOST_OF_A_MODEL,
@@ -65,6 +66,18 @@ def test_a_sample_stays_in_its_bounds_and_overlaps_nowhere(columns):
     assert len(set(found)) == len(found)
     assert all(0 <= w.row < 60_000 and 0 <= w.start < w.stop <= columns for w in found)
     assert all(w.start % WINDOW == 0 for w in found)  # the start of a block of every ggml type
+
+
+def test_of_very_many_windows_a_few_are_drawn_without_listing_all():
+    # 60 million rows of one element: a list of them all would take 480 MB.
+    place = Place("x", 0, 60_000_000, 1)
+    assert peak(lambda: windows(place, 0)) < 150e6
+    found = windows(place, 0)
+    assert len(set(found)) == len(found) == MOST_OF_A_TENSOR
+    assert list(found) == sorted(found)
+    assert found[-1].row > 0.99 * 60_000_000
+    assert set(windows(place, 0, 5000)) < set(found)
+    assert set(found) != set(windows(place, 1))
 
 
 def test_a_7b_model_is_sampled_within_100_to_300_mb_by_its_shapes_alone():
