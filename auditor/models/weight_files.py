@@ -57,6 +57,17 @@ class WeightFiles:
     config: Mapping[str, Any]
     """Of ``config.json``, or as much of it as a GGUF file says."""
     gguf: bool = False
+    others: tuple[StoredTensor, ...] = ()
+    """What else is stored: packed weights, masks, a head that is tied."""
+
+    @property
+    def packed(self) -> int:
+        """Bytes of weights that are packed into integers, as 4-bit ones are: they are not read."""
+        return sum(
+            tensor.size
+            for tensor in self.others
+            if tensor.dtype not in _TORCH and not _BUFFERS.search(tensor.name)
+        )
 
     @property
     def shapes(self) -> dict[str, tuple[int, ...]]:
@@ -177,11 +188,13 @@ def open_weights(spec: str) -> WeightFiles:
             f"{spec} holds no tensor of floating-point numbers",
             hint="unpack its quantisation first",
         )
+    kept = {tensor.name for tensor in named.values()}
     files = WeightFiles(
         spec=spec,
         stored={name: named[name] for name in sorted(named)},
         config=config,
         gguf=source.is_gguf,
+        others=tuple(tensor for tensor in source.tensors if tensor.name not in kept),
     )
     files.check_row_order()
     return files

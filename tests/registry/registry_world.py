@@ -37,6 +37,23 @@ def with_noise(share: float, seed: int = 0):
     return change
 
 
+def packed(seed, pattern="_proj"):
+    """Return a change: matrices of a name that matches become integers, eight to a number."""
+
+    def change(weights):
+        rng = np.random.RandomState(seed)
+        return {
+            name.replace(".weight", ".qweight") if re.search(pattern, name) else name: (
+                rng.randint(0, 2**31, size=(max(1, len(w) // 8), *w.shape[1:]), dtype=np.int32)
+                if re.search(pattern, name)
+                else w
+            )
+            for name, w in sorted(weights.items())
+        }
+
+    return change
+
+
 def reordered(weights):
     """Swap the neurons of every feed-forward block: the same function, other places."""
     changed = dict(weights)

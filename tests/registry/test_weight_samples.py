@@ -79,7 +79,7 @@ def fingerprint_of(path):
     from auditor.registry.fingerprint import _weights
 
     with RangeReader() as reader:
-        return _weights(str(path), reader, 0)
+        return _weights(open_weights(str(path)), reader, 0)
 
 
 def test_windows_of_a_gguf_row_are_the_elements_that_the_whole_tensor_has(tmp_path):
