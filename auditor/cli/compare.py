@@ -16,6 +16,8 @@ from auditor.types import WATCHED, Access, Decoding
 if TYPE_CHECKING:
     from auditor.cli.gate import Gate
 
+_LARGEST = 2**53 - 1
+"""Of the whole numbers that JSON keeps: a seed enters plans, and labels that are digested."""
 _OPTIONS = (
     click.option(
         "--control",
@@ -99,7 +101,11 @@ _OPTIONS = (
         help="Make a baseline of this model besides, for `auditor watch --baseline CASE`.",
     ),
     click.option(
-        "--seed", type=int, default=0, show_default=True, help="Seed of every random choice."
+        "--seed",
+        type=click.IntRange(min=0, max=_LARGEST),
+        default=0,
+        show_default=True,
+        help="Seed of every random choice.",
     ),
     click.option(
         "--fail-on",

@@ -86,6 +86,21 @@ def _check(suspects: tuple[str, ...], own: dict[str, Any], options: dict[str, An
             f"--graph {own['graph']}: the name says no format that is written",
             hint=f"end it with {' or '.join(_GRAPHS)}",
         )
+    if own["graph"] is not None:
+        _check_place(own["graph"])
+
+
+def _check_place(graph: Path) -> None:
+    part = graph.with_name(graph.name + ".part")
+    try:
+        part.parent.mkdir(parents=True, exist_ok=True)
+        part.touch()
+        part.unlink()
+    except OSError as error:
+        raise InputError(
+            f"--graph {graph} cannot be written: {error.strerror}",
+            hint="name a file in a folder that can be written to",
+        ) from error
 
 
 def _looks_first(suspects: tuple[str, ...], own: dict[str, Any]) -> bool:

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from auditor.canon import whole_text
 from auditor.errors import SubjectError
 
 _BITS = {
@@ -169,6 +170,8 @@ def _shards(index: Path) -> list[str]:
     names = _json_object(index).get("weight_map")
     if not isinstance(names, dict) or not all(isinstance(n, str) for n in names.values()):
         raise _broken(index, "it has no weight_map")
+    if any(whole_text(name) != name for name in names.values()):
+        raise _broken(index, "it names a file by what is no text")
     if any(Path(name).name != name for name in names.values()):
         raise _broken(index, "it names files outside the folder")
     return sorted(set(names.values()))
@@ -207,6 +210,9 @@ def _header(path: Path) -> tuple[dict[str, Any], int]:
 def _tensor(path: Path, name: str, entry: Any, data_start: int) -> StoredTensor:
     try:
         dtype, shape, (start, end) = entry["dtype"], entry["shape"], entry["data_offsets"]
+        counted = isinstance(shape, list) and all(map(_is_count, (*shape, start, end)))
+        if whole_text(name) != name or not counted:
+            raise _broken(path, f"the header of {whole_text(name)} cannot be understood")
         bits = math.prod(shape) * _BITS[dtype]
         if bits != 8 * (end - start) or start < 0 or min(shape, default=0) < 0:
             raise _broken(path, f"the header of {name} contradicts itself")
@@ -220,6 +226,11 @@ def _tensor(path: Path, name: str, entry: Any, data_start: int) -> StoredTensor:
         )
     except (KeyError, TypeError, ValueError) as error:
         raise _broken(path, f"the header of {name} cannot be understood") from error
+
+
+def _is_count(value: Any) -> bool:
+    # Labels of digests hold shapes as JSON numbers, which end at 2**53; True is no 1.
+    return type(value) is int and abs(value) < 2**53
 
 
 def _broken(path: Path, why: str) -> SubjectError:

@@ -35,10 +35,16 @@ class Source:
     def rows(self) -> int | None:
         """Number of token embeddings of the model, None where the files do not say."""
         if self.is_gguf:
-            return next((t.shape[-1] for t in self.tensors if t.name == "token_embd.weight"), None)
-        config = self.config or {}
-        value = config.get("vocab_size", (config.get("text_config") or {}).get("vocab_size"))
-        return value if isinstance(value, int) else None
+            tables = (t.shape for t in self.tensors if t.name == "token_embd.weight" and t.shape)
+            return next((shape[-1] for shape in tables), None)
+        value = (self.config or {}).get("vocab_size", self.text_config.get("vocab_size"))
+        return value if type(value) is int and value > 0 else None
+
+    @property
+    def text_config(self) -> dict[str, Any]:
+        """The part of ``config.json`` about text, where a model takes images too; else empty."""
+        found = (self.config or {}).get("text_config")
+        return found if isinstance(found, dict) else {}
 
 
 def locate(specifier: Specifier) -> Source:

@@ -116,7 +116,7 @@ def parse(spec: str) -> Specifier:
     if scheme in SCHEMES and (colon or scheme == "smollm2"):
         return _of_scheme(text, scheme, rest)
     if _exists(text):
-        return _of_path(Path(text).expanduser())
+        return of_path(Path(text).expanduser())
     if colon and _SCHEME.fullmatch(scheme):
         raise SubjectError(f"unknown scheme {scheme!r} in {text!r}", hint=f"give {_FORMS}")
     return _of_missing(text)
@@ -131,9 +131,9 @@ def beside(spec: str, folder: Path) -> str:
     if scheme in _SPREAD and colon and "device_map=" in rest:
         return _of_spread(scheme, rest, folder).planned
     if colon and scheme in _PATHS:
-        return f"{scheme}:{folder / Path(rest).expanduser()}"
+        return f"{scheme}:{_resolved(folder, rest)}"
     # A scheme's own word wins over a file of that name, as everywhere else.
-    if not colon and spec != "smollm2" and (folder / spec).exists():
+    if not colon and spec != "smollm2" and _exists(str(folder / spec)):
         return str(folder / spec)
     return spec
 
@@ -150,7 +150,7 @@ def _of_scheme(text: str, scheme: str, rest: str) -> Specifier:
     if scheme in _SPREAD:
         return _of_spread(scheme, rest, Path())
     if scheme in _PATHS:
-        return Specifier(scheme=scheme, rest=str(Path(rest).expanduser().resolve()))
+        return Specifier(scheme=scheme, rest=_resolved(Path(), rest))
     return _of_server(rest)
 
 
@@ -187,7 +187,15 @@ def _of_records(text: str, folder: Path) -> Specifier:
 
 
 def _resolved(folder: Path, path: str) -> str:
-    return str((folder / Path(path).expanduser()).resolve())
+    try:
+        found = str((folder / Path(path).expanduser()).resolve())
+        found.encode()  # it enters files, which are UTF-8
+    except (OSError, ValueError, RuntimeError) as error:  # NUL, links in a circle, unknown ~user
+        raise SubjectError(
+            f"{path!r} is no path that can be used: {error}",
+            hint="give a path in UTF-8, without a NUL byte, links in a circle or an unknown ~user",
+        ) from error
+    return found
 
 
 def _of_server(text: str) -> Specifier:
@@ -206,12 +214,22 @@ def _exists(text: str) -> bool:
         return False
 
 
-def _of_path(path: Path) -> Specifier:
-    rest = str(path.resolve())
-    if path.is_dir():
-        return Specifier(scheme="local", rest=rest)
+def of_path(path: Path) -> Specifier:
+    """Return the specifier of a folder or a file, whatever its name would mean as a text.
+
+    Raises:
+        SubjectError: it is no file of a model, or its name cannot be written as a specifier.
+    """
+    rest = _resolved(Path(), str(path))
+    if rest != rest.rstrip():
+        raise SubjectError(
+            f"{rest!r} ends with a space, which no specifier keeps", hint="rename it"
+        )
     schemes = {".gguf": "gguf", **dict.fromkeys(_RECORDS, "records")}
     scheme = schemes.get(path.suffix.lower())
+    # A link to nothing may have led to a folder.
+    if path.is_dir() or (scheme is None and not path.exists()):
+        return Specifier(scheme="local", rest=rest)
     if scheme is None:
         raise SubjectError(
             f"{path} is a file, but neither .gguf nor one of {', '.join(_RECORDS)}",
@@ -224,7 +242,7 @@ def _of_path(path: Path) -> Specifier:
 def _of_missing(text: str) -> Specifier:
     looks_like_path = text.startswith((".", "/", "~")) or text.endswith((".gguf", *_RECORDS))
     place, mark, _ = text.partition("?")
-    if mark and Path(place).is_dir():
+    if mark and _exists(place) and Path(place).is_dir():
         return _of_spread("local", text, Path())
     if not looks_like_path and _HUB_ID.fullmatch(place.partition("@")[0]):
         return _of_spread("hf", text, Path())

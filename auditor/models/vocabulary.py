@@ -6,18 +6,20 @@ distributions position by position needs.
 """
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, Literal
 
 from auditor.canon import json_digest
+from auditor.errors import SubjectError
 from auditor.models.byte_tokenizer import byte_alphabet
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerFast
 
 Relation = Literal["identical", "padded", "superset", "different"]
+_MOST_IDS = 1 << 24
 _WORD_START = "\u2581"  # SentencePiece's mark for a space
 
 
@@ -52,19 +54,34 @@ def vocabulary_of(tokenizer: "PreTrainedTokenizerFast", rows: int | None = None)
         tokenizer: A fast tokenizer.
         rows: Number of embeddings of its model. Tokens from there on (a padding token added
             without resizing the model) are not the model's and are left out.
+
+    Raises:
+        SubjectError: an id is larger than that of any tokenizer.
     """
     core = json.loads(tokenizer.backend_tokenizer.to_str())
     added = {token["id"]: token for token in core["added_tokens"]}
     to_bytes = _piece_bytes(core)
     tokens = tokenizer.backend_tokenizer.get_vocab(with_added_tokens=True)
-    pieces: list[bytes | None] = [None] * (max(tokens.values(), default=-1) + 1)
+    size = _size(tokens.values(), rows)
+    pieces: list[bytes | None] = [None] * size
     for token, index in tokens.items():
-        pieces[index] = token.encode() if index in added else to_bytes(token)
-    special = frozenset(index for index, token in added.items() if token["special"])
-    kept = pieces[:rows]
+        if index < size:
+            pieces[index] = token.encode() if index in added else to_bytes(token)
+    special = (index for index, token in added.items() if token["special"])
     return Vocabulary(
-        pieces=tuple(kept), special=frozenset(index for index in special if index < len(kept))
+        pieces=tuple(pieces), special=frozenset(index for index in special if index < size)
     )
+
+
+def _size(ids: Iterable[int], rows: int | None) -> int:
+    largest = max(ids, default=-1)
+    size = largest + 1 if rows is None else min(largest + 1, rows)
+    if size > _MOST_IDS:  # each takes 8 bytes, whether it is used or not
+        raise SubjectError(
+            f"the largest token id of the tokenizer is {largest:,}: no vocabulary is so large",
+            hint="repair tokenizer.json, or copy it again",
+        )
+    return size
 
 
 def vocabulary_relation(

@@ -57,6 +57,17 @@ class WeightFiles:
     config: Mapping[str, Any]
     """Of ``config.json``, or as much of it as a GGUF file says."""
     gguf: bool = False
+    others: tuple[StoredTensor, ...] = ()
+    """What else is stored: packed weights, masks, a head that is tied."""
+
+    @property
+    def packed(self) -> int:
+        """Bytes of weights that are packed into integers, as 4-bit ones are: they are not read."""
+        return sum(
+            tensor.size
+            for tensor in self.others
+            if tensor.dtype not in _TORCH and not _BUFFERS.search(tensor.name)
+        )
 
     @property
     def shapes(self) -> dict[str, tuple[int, ...]]:
@@ -123,6 +134,23 @@ class WeightFiles:
         head, (half, place) = row // width, divmod(row % width, width // 2)
         return head * width + place * 2 + half
 
+    def check_row_order(self) -> None:
+        """Refuse heads that the rows of a tensor cannot be cut into.
+
+        Raises:
+            AccessError: there are such, as in a model whose layers have heads of their own.
+        """
+        for name, shape in self.shapes.items():
+            heads = self._paired_heads(name)
+            if heads is None:
+                continue
+            if type(heads) is not int or heads < 1 or not shape or shape[0] % (2 * heads):
+                raise AccessError(
+                    f"the rows of {name} of {self.spec}, of shape {shape}, are no pairs in "
+                    f"{str(heads)[:40]} heads",
+                    hint="convert it to a transformers folder",
+                )
+
     def _paired_heads(self, name: str) -> int | None:
         """Return the heads of a tensor whose rows llama.cpp keeps in another order, else None."""
         if not self.gguf or self.config["model_type"] != "llama":
@@ -152,8 +180,7 @@ def open_weights(spec: str) -> WeightFiles:
     """
     source = locate(parse(spec))
     named = _gguf_named(source) if source.is_gguf else _named(source)
-    config = _gguf_config(source) if source.is_gguf else dict(source.config or {})
-    config = config.get("text_config") or config
+    config = _gguf_config(source) if source.is_gguf else source.text_config or source.config or {}
     if config.get("tie_word_embeddings") and len(named) > 1:
         named.pop("lm_head.weight", None)
     if not named:
@@ -161,12 +188,16 @@ def open_weights(spec: str) -> WeightFiles:
             f"{spec} holds no tensor of floating-point numbers",
             hint="unpack its quantisation first",
         )
-    return WeightFiles(
+    kept = {tensor.name for tensor in named.values()}
+    files = WeightFiles(
         spec=spec,
         stored={name: named[name] for name in sorted(named)},
         config=config,
         gguf=source.is_gguf,
+        others=tuple(tensor for tensor in source.tensors if tensor.name not in kept),
     )
+    files.check_row_order()
+    return files
 
 
 def _named(source: Source) -> dict[str, StoredTensor]:

@@ -11,7 +11,7 @@ from auditor.models.loading import check_architecture, load_tokenizer
 from auditor.models.source import Source, locate
 from auditor.models.specifier import identify, parse
 from auditor.models.vocabulary import Vocabulary, vocabulary_of
-from auditor.models.weight_files import open_weights
+from auditor.models.weight_files import WeightFiles, open_weights
 from auditor.registry.positions import Place
 from auditor.registry.sample import SKETCH, RangeReader, sampled
 from auditor.types import Array
@@ -47,7 +47,7 @@ class Fingerprint:
     bytes_stored: int = 0
     """Of all tensors."""
     undefined: dict[str, str] = field(default_factory=dict)
-    """Why ``weights`` or ``vocabulary`` is missing."""
+    """Why ``weights`` or ``vocabulary`` is missing, or what of it was not read."""
 
     def without_vocabulary(self) -> "Fingerprint":
         """Return the same without the tokens, of which there may be 200,000."""
@@ -86,9 +86,12 @@ def fingerprint(spec: str, seed: int, *, runnable: bool = False) -> Fingerprint:
 
 def _of_files(spec: str, source: Source, vocabulary: Vocabulary, seed: int) -> Fingerprint:
     weights, undefined = None, {}
+    stored = sum(tensor.size for tensor in source.tensors)
     with RangeReader() as reader:
         try:
-            weights = _weights(spec, reader, seed)
+            files = open_weights(spec)
+            undefined = _packed(files, stored)
+            weights = _weights(files, reader, seed)
         except AccessError as error:  # a form that cannot be read tensor by tensor
             undefined["weights"] = error.message
         return Fingerprint(
@@ -96,13 +99,24 @@ def _of_files(spec: str, source: Source, vocabulary: Vocabulary, seed: int) -> F
             weights=weights,
             vocabulary=vocabulary,
             bytes_read=reader.bytes_read,
-            bytes_stored=sum(tensor.size for tensor in source.tensors),
+            bytes_stored=stored,
             undefined=undefined,
         )
 
 
-def _weights(spec: str, reader: RangeReader, seed: int) -> Weights:
-    files = open_weights(spec)
+def _packed(files: WeightFiles, stored: int) -> dict[str, str]:
+    """Return what is said of weights that are packed into integers; nothing where none are.
+
+    Raises:
+        AccessError: most of the model is: its norms and embeddings alone say too little of it.
+    """
+    said = f"{files.packed:,} of {stored:,} bytes are packed weights, which are not read"
+    if 2 * files.packed > stored:
+        raise AccessError(said)
+    return {"weights": said} if files.packed else {}
+
+
+def _weights(files: WeightFiles, reader: RangeReader, seed: int) -> Weights:
     samples = list(sampled(files, reader, seed))
     matrices = [(one.place, one.sketch) for one in samples if one.sketch is not None]
     matrices.sort(key=lambda pair: pair[0])
@@ -111,7 +125,7 @@ def _weights(spec: str, reader: RangeReader, seed: int) -> Weights:
         row[:] = sketch
     return Weights(
         digest=tree_digest({one.name: one.digest for one in samples}),
-        whole=all(one.whole for one in samples) and len(samples) == len(files.stored),
+        whole=all(one.whole for one in samples) and not any(one.size for one in files.others),
         contents=Counter(one.content for one in samples if one.content is not None),
         places=tuple(place for place, _ in matrices),
         sketches=sketches,

@@ -5,8 +5,13 @@ import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
+from auditor.canon import whole_json
 from auditor.errors import AuditorError, InputError, SubjectError
+
+if TYPE_CHECKING:
+    from auditor.models.specifier import Specifier
 
 _COMMENT = re.compile(r"(?:^|\s)#.*$")
 _MARKS = ("config.json", "adapter_config.json", "model.safetensors", "model.safetensors.index.json")
@@ -36,14 +41,17 @@ class Refused:
     """It names a model that was named before: nothing is lost."""
 
     def as_json(self) -> dict[str, object]:
-        """Return the row of ``auditor/prefilter/1``."""
-        return {
-            "entry": self.entry,
-            "origin": self.origin,
-            "reason": self.reason,
-            "hint": self.hint,
-            "repeated": self.repeated,
-        }
+        """Return the row of ``auditor/prefilter/1``; of names that are no text, U+FFFD in part."""
+        row: dict[str, object] = whole_json(
+            {
+                "entry": self.entry,
+                "origin": self.origin,
+                "reason": self.reason,
+                "hint": self.hint,
+                "repeated": self.repeated,
+            }
+        )
+        return row
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -81,16 +89,24 @@ def listed(suspects: tuple[str, ...], lists: tuple[Path, ...] = ()) -> Listed:
 
 def is_collection(spec: str) -> bool:
     """Return whether a bare text is a folder that is no model: then it may hold some."""
-    folder = Path(spec.removeprefix("local:")).expanduser()
-    try:
-        return folder.is_dir() and not _is_model(folder)
-    except (OSError, ValueError):
-        return False
+    return _collection(spec) is not None
 
 
 def models_in(folder: Path) -> tuple[Path, ...]:
-    """Return the model folders and GGUF files below a folder, sorted; links are not followed."""
+    """Return the model folders and GGUF files below a folder, sorted.
+
+    A link to one of either is one, even where it is broken; other links are not followed.
+    """
     return tuple(sorted(_found(folder)))
+
+
+def _collection(spec: str) -> Path | None:
+    """Return the folder that a text names, absolute, where it is no model; else None."""
+    try:
+        folder = Path(spec.removeprefix("local:")).expanduser()
+        return folder.resolve() if folder.is_dir() and not _is_model(folder) else None
+    except (OSError, ValueError, RuntimeError):  # too long, a NUL byte, an unknown ~user
+        return None
 
 
 def _found(folder: Path) -> Iterator[Path]:
@@ -101,11 +117,30 @@ def _found(folder: Path) -> Iterator[Path]:
             folders.clear()
             yield here
             continue
-        yield from (here / name for name in files if name.lower().endswith(".gguf"))
+        yield from (here / name for name in folders if _is_linked_model(here / name))
+        yield from (here / name for name in files if _may_be_one(here / name))
+
+
+def _is_linked_model(folder: Path) -> bool:
+    # os.walk does not go into links, which may lead in circles: it would say nothing of these.
+    return folder.is_symlink() and _is_model(folder)
+
+
+def _may_be_one(path: Path) -> bool:
+    # A broken link may have led to a model: it is named, to be refused, and not passed over.
+    named = path.name.lower().endswith(".gguf")
+    return named or (not path.name.startswith(".") and _is_broken_link(path))
+
+
+def _is_broken_link(path: Path) -> bool:
+    try:
+        return path.is_symlink() and not path.exists()
+    except OSError:  # it leads to where nothing may be looked at
+        return True
 
 
 def _is_model(folder: Path) -> bool:
-    return any((folder / name).exists() for name in _MARKS)
+    return any(os.path.lexists(folder / name) for name in _MARKS)
 
 
 def _lines(path: Path) -> list[tuple[int, str]]:
@@ -134,10 +169,12 @@ class _Gathering:
 
     def add_line(self, text: str, path: Path, number: int) -> None:
         from auditor.models.specifier import beside
+        from auditor.models.subject_files import subject_errors
 
         origin = f"{path}:{number}"
         try:
-            self.add(beside(text, path.parent), origin, once=True)
+            with subject_errors(text):
+                self.add(beside(text, path.parent), origin, once=True)
         except AuditorError as error:
             self._refuse(text, origin, error)
 
@@ -145,10 +182,10 @@ class _Gathering:
         """Add a suspect, or all of a folder; `once`: leave out what was named before."""
         from auditor.models.specifier import parse
 
-        if not is_collection(spec):
-            self._keep(parse(spec).planned, spec, origin, once=once)
+        folder = _collection(spec)
+        if folder is None:
+            self._keep(parse(spec), spec, origin, once=once)
             return
-        folder = Path(spec.removeprefix("local:")).expanduser()
         found = models_in(folder)
         if not found:
             raise SubjectError(
@@ -156,14 +193,26 @@ class _Gathering:
                 hint="give a folder with models in it: folders with a config.json, or .gguf files",
             )
         for path in found:
-            self._keep(parse(str(path)).planned, str(path), origin, once=True)
+            self._add_path(path, origin)
 
-    def _keep(self, planned: str, spec: str, origin: str, *, once: bool) -> None:
-        first = self._first.setdefault(planned, origin)
-        if once and first is not origin:
+    def _add_path(self, path: Path, origin: str) -> None:
+        from auditor.models.specifier import of_path
+        from auditor.models.subject_files import subject_errors
+
+        try:
+            with subject_errors(str(path)):
+                self._keep(of_path(path), str(path), origin, once=True)
+        except AuditorError as error:
+            self._refuse(str(path), origin, error)
+
+    def _keep(self, specifier: "Specifier", spec: str, origin: str, *, once: bool) -> None:
+        planned = specifier.planned
+        first = self._first.get(planned)
+        if once and first is not None:
             reason = f"the same model is named before, by {first}: it is examined once"
             self.refused.append(Refused(entry=spec, origin=origin, reason=reason, repeated=True))
             return
+        self._first.setdefault(planned, origin)
         self.entries.append(Entry(spec=planned, origin=origin))
 
     def _refuse(self, text: str, origin: str, error: AuditorError) -> None:

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from auditor.kernels.sketches import generator
+from auditor.types import Array
 
 WINDOW = 4096
 """Elements of one row that are read together, at most; a multiple of every block of ggml."""
@@ -19,7 +20,10 @@ MOST_OF_A_TENSOR = 1 << 18
 """Elements: a smaller tensor is read whole. Half a MiB where an element takes 2 bytes."""
 MOST_OF_A_MODEL = 150_000_000
 """Elements; a model of more tensors than fit gets fewer windows of each. 300 MB at 2 bytes."""
-_LAYER = re.compile(r"(?<=\.)\d+(?=\.)")
+_MOST_PERMUTED = 1 << 22
+"""Windows, all of which are put in a random order: 34 MB. The largest embeddings have 300,000."""
+_LAYER = re.compile(r"(?<=\.)\d{1,9}(?=\.)")
+"""No model has a layer of more digits, and JSON, of which labels are made, no such number."""
 
 
 @dataclass(frozen=True, slots=True, order=True)
@@ -80,12 +84,22 @@ def windows(place: Place, seed: int, most: int = MOST_OF_A_TENSOR) -> tuple[Wind
         chosen = list(range(count))
     else:
         # The first windows of the order that together hold `most`; a last block may be short.
-        order = generator(*label_of(place, seed, "positions")).permutation(count)
+        order = _random_order(generator(*label_of(place, seed, "positions")), count)
         width = np.where(
             order % blocks == blocks - 1, place.columns - (blocks - 1) * WINDOW, WINDOW
         )
         chosen = sorted(order[: int(np.searchsorted(np.cumsum(width), most, side="right"))])
     return tuple(_window(int(number), blocks, place.columns) for number in chosen)
+
+
+def _random_order(draw: np.random.RandomState, count: int) -> Array:
+    """Return numbers below `count` in a random order: all, or of very many enough for a sample."""
+    if count <= _MOST_PERMUTED:
+        return draw.permutation(count)
+    # A window holds an element at least; of twice as many draws few are repeated.
+    drawn = draw.randint(0, count, size=2 * MOST_OF_A_TENSOR, dtype=np.int64)
+    _, first = np.unique(drawn, return_index=True)
+    return np.asarray(drawn[np.sort(first)])
 
 
 def _window(number: int, blocks: int, columns: int) -> Window:

@@ -7,7 +7,9 @@ reference's outputs, and a copy whose neurons were put in another order, look li
 from dataclasses import dataclass, replace
 from typing import Any
 
+from auditor.canon import whole_text
 from auditor.errors import AuditorError, InputError
+from auditor.models.subject_files import subject_errors
 from auditor.progress import Progress, Silent
 from auditor.registry.distance import reused, sketch_distances, vocabulary_overlap
 from auditor.registry.fingerprint import Fingerprint, fingerprint
@@ -91,7 +93,8 @@ class _Suspect:
 
 def _examined(entry: Entry, look: Look, reference: Fingerprint) -> "_Suspect | Refused":
     try:
-        found = fingerprint(entry.spec, look.seed, runnable=look.measured)
+        with subject_errors(entry.spec):
+            found = fingerprint(entry.spec, look.seed, runnable=look.measured)
     except AuditorError as error:
         return Refused(entry=entry.spec, origin=entry.origin, reason=error.message, hint=error.hint)
     ours, theirs = found.vocabulary, reference.vocabulary
@@ -170,7 +173,7 @@ def _row(
 ) -> dict[str, Any]:
     ours, theirs = one.fingerprint.weights, reference.weights
     both = ours is not None and theirs is not None
-    row = _identity(one.fingerprint) | {"origin": entry.origin}
+    row = _identity(one.fingerprint) | {"origin": whole_text(entry.origin)}
     row["same_digest"] = ours.digest == theirs.digest if ours and theirs else None
     row["read_whole"] = ours.whole if ours else None
     row["tensor_reuse"] = _rounded(reused(ours, theirs)) if ours and theirs else None

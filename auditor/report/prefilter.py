@@ -37,8 +37,13 @@ COLUMNS = (
 
 
 def label_of(spec: str) -> str:
-    """Return the last part of a specifier: a folder's, a file's or a hub model's own name."""
-    return spec.partition("?")[0].rstrip("/").rpartition("/")[2].rpartition(":")[2] or spec
+    """Return the last part of a specifier: a folder's, a file's or a hub model's own name.
+
+    What follows a ``?`` is shown of a folder or a GGUF file: it may be part of its name.
+    """
+    stem, mark, rest = spec.partition("?")
+    name = stem.rstrip("/").rpartition("/")[2].rpartition(":")[2] or spec
+    return f"{name}{mark}{rest}" if spec.startswith(("local:", "gguf:")) else name
 
 
 def table_rows(content: dict[str, Any]) -> list[tuple[str, ...]]:

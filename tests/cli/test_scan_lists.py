@@ -198,14 +198,25 @@ def test_hostile_names_are_inert(tmp_path):
         ((), "no suspect was given"),
         (("tiny:sibling", "--prefilter-only", "--fail-on", "logit-js < 1"), "nothing to decide"),
         (("tiny:sibling", "--graph", "x.png"), "the name says no format"),
+        (("tiny:sibling", "--graph", "/proc/x.svg"), "--graph /proc/x.svg cannot be written"),
+        (("~nosuchuser/models", "--prefilter"), "does not exist"),
         (("--list", "/nowhere.txt"), "cannot be read: No such file"),
         (("tiny:sibling", "--prefilter", "--fail-on", "nonsense < 1"), "unknown name"),
     ],
 )
-def test_bad_requests_are_refused_before_any_work(words, message):
+def test_bad_requests_are_refused_before_any_work(words, message, monkeypatch):
+    monkeypatch.setattr("auditor.registry.prefilter.prefilter", None)
     error = failure(auditor("scan", "tiny:teacher", *words, "--json"))
     assert message in error["message"]
     assert error["hint"]
+
+
+@pytest.mark.parametrize("seed", [-1, 2**53])
+@pytest.mark.parametrize("command", ["scan", "compare"])
+def test_a_seed_that_no_plan_can_hold_is_wrong_usage(command, seed):
+    done = auditor(command, "tiny:sibling", "tiny:teacher", "--seed", seed)
+    assert done.code == 2
+    assert "0<=x<=9007199254740991" in done.err
 
 
 def test_a_graph_without_weights_is_refused(tmp_path):

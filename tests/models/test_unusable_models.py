@@ -9,12 +9,20 @@ from auditor.errors import MissingExtraError, SubjectError
 from auditor.models import identify, open_model, parse
 from auditor.models.loading import load_transformers
 from auditor.models.source import hub_folder, locate
+from auditor.models.weight_files import open_weights
 from auditor.types import Decoding, Probe
+
+EMPTY = {"dtype": "F32", "shape": [0], "data_offsets": [0, 0]}
 
 
 @pytest.fixture
 def copy(folders, tmp_path):
     return shutil.copytree(folders["llama"], tmp_path / "copy")
+
+
+def configured(folder, **changes):
+    path = folder / "config.json"
+    path.write_text(json.dumps(json.loads(path.read_text()) | changes))
 
 
 def assert_refused(folder, said):
@@ -71,9 +79,7 @@ def test_a_corrupt_tokenizer(copy, content):
 
 
 def test_an_unknown_architecture(copy):
-    path = copy / "config.json"
-    config = json.loads(path.read_text()) | {"model_type": "nonsense", "architectures": ["N"]}
-    path.write_text(json.dumps(config))
+    configured(copy, model_type="nonsense", architectures=["N"])
     with pytest.raises(SubjectError, match="cannot be read"):
         open_model(str(copy))
 
@@ -86,9 +92,7 @@ def test_code_of_the_models_own_is_not_run(copy):
 
 def test_known_type_with_own_code_ignores_the_code(copy):
     (copy / "code.py").write_text("raise SystemExit('ran')")
-    path = copy / "config.json"
-    config = json.loads(path.read_text()) | {"auto_map": {"AutoModelForCausalLM": "code.M"}}
-    path.write_text(json.dumps(config))
+    configured(copy, auto_map={"AutoModelForCausalLM": "code.M"})
     assert open_model(str(copy)).ref.architecture == "LlamaForCausalLM"
 
 
@@ -112,10 +116,11 @@ def no_json(raw):
     return raw[:8] + b"!" + raw[9:]
 
 
-def edited(raw, edit):
+def edited(raw, edit, more=()):
     length = int.from_bytes(raw[:8], "little")
     header = json.loads(raw[8 : 8 + length])
     edit(header["model.norm.weight"])
+    header.update(more)
     text = json.dumps(header).encode()
     return len(text).to_bytes(8, "little") + text + raw[8 + length :]
 
@@ -135,9 +140,33 @@ def overlapping(raw):
     return edited(raw, shift)
 
 
+def float_shape(raw):
+    return edited(raw, lambda entry: entry.update(shape=[float(n) for n in entry["shape"]]))
+
+
+def float_offsets(raw):
+    return edited(raw, lambda e: e.update(data_offsets=[float(n) for n in e["data_offsets"]]))
+
+
+def true_as_one(raw):
+    return edited(raw, lambda entry: entry["shape"].append(True))
+
+
+def beyond_json(raw):
+    return edited(raw, lambda entry: None, {"x": EMPTY | {"shape": [2**53, 0]}})
+
+
+def name_that_is_no_text(raw):
+    return edited(raw, lambda entry: None, {"x\ud800": EMPTY})
+
+
 @pytest.mark.parametrize(
-    "damage", [cut, grown, empty, huge_header, no_json, unknown_type, wrong_shape, overlapping]
-)
+    "damage",
+    [
+        cut, grown, empty, huge_header, no_json, unknown_type, wrong_shape, overlapping,
+        float_shape, float_offsets, true_as_one, beyond_json, name_that_is_no_text,
+    ],
+)  # fmt: skip
 def test_damaged_safetensors(copy, damage):
     path = copy / "model.safetensors"
     path.write_bytes(damage(path.read_bytes()))
@@ -154,6 +183,24 @@ def test_an_index_that_leaves_the_folder(copy):
     index = {"weight_map": {"a": "../secret.safetensors"}}
     (copy / "model.safetensors.index.json").write_text(json.dumps(index))
     assert_refused(copy, "outside the folder")
+
+
+def test_an_index_that_names_a_file_by_no_text(copy):
+    (copy / "model.safetensors.index.json").write_text('{"weight_map": {"a": "x\\ud800"}}')
+    assert_refused(copy, "what is no text")
+
+
+@pytest.mark.parametrize("text_config", ["x", [1], 5])
+def test_a_text_config_that_is_none_is_passed_over(copy, text_config):
+    configured(copy, text_config=text_config, vocab_size=None)
+    assert locate(parse(str(copy))).rows is None
+    assert open_weights(str(copy)).config["model_type"] == "llama"
+
+
+@pytest.mark.parametrize("size", [True, -5, 0, 1.5, "9", [9]])
+def test_a_vocabulary_of_an_odd_size_is_not_known(copy, size):
+    configured(copy, vocab_size=size)
+    assert locate(parse(str(copy))).rows is None
 
 
 def test_a_tensor_in_two_shards(copy):
@@ -174,8 +221,7 @@ def test_missing_tensors_are_not_filled_with_random_numbers(copy):
 
 
 def test_a_tensor_of_another_shape_than_the_config_asks_for(copy):
-    path = copy / "config.json"
-    path.write_text(json.dumps(json.loads(path.read_text()) | {"intermediate_size": 64}))
+    configured(copy, intermediate_size=64)
     with pytest.raises(SubjectError, match="cannot be read"):
         load_transformers(str(copy), device="cpu")
 

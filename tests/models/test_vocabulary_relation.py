@@ -1,6 +1,9 @@
+import pytest
 from tokenizers import Tokenizer, models
+from traced_memory import peak
 from transformers import PreTrainedTokenizerFast
 
+from auditor.errors import SubjectError
 from auditor.models.byte_tokenizer import PAD, byte_tokenizer
 from auditor.models.vocabulary import Vocabulary, relation_of, vocabulary_of, vocabulary_relation
 
@@ -79,3 +82,16 @@ def test_tokens_beyond_the_rows_of_the_model_are_left_out():
     assert vocabulary_of(larger).size == 260
     assert vocabulary_of(larger, rows=259) == vocabulary_of(byte_tokenizer())
     assert vocabulary_of(larger, rows=300).size == 260
+
+
+def test_one_far_id_costs_no_memory_where_the_rows_are_known():
+    # A list of ten million ids takes 80 MB.
+    tokenizer = words({"a": 0, "b": 10_000_000})
+    assert peak(lambda: vocabulary_of(tokenizer, rows=2)) < 10e6
+    assert vocabulary_of(tokenizer, rows=2).pieces == (b"a", None)
+
+
+@pytest.mark.parametrize("rows", [None, 10**9])
+def test_an_id_larger_than_that_of_any_tokenizer_is_refused(rows):
+    with pytest.raises(SubjectError, match="the largest token id of the tokenizer is 16,777,216"):
+        vocabulary_of(words({"a": 0, "b": 1 << 24}), rows=rows)

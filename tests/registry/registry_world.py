@@ -52,6 +52,23 @@ def with_noise(share: float, seed: int = 0):
     return change
 
 
+def packed(seed, pattern="_proj"):
+    """Return a change: matrices of a name that matches become integers, eight to a number."""
+
+    def change(weights):
+        rng = np.random.RandomState(seed)
+        return {
+            name.replace(".weight", ".qweight") if re.search(pattern, name) else name: (
+                rng.randint(0, 2**31, size=(max(1, len(w) // 8), *w.shape[1:]), dtype=np.int32)
+                if re.search(pattern, name)
+                else w
+            )
+            for name, w in sorted(weights.items())
+        }
+
+    return change
+
+
 def reordered(weights):
     """Swap the neurons of every feed-forward block: the same function, other places."""
     changed = dict(weights)
@@ -61,14 +78,17 @@ def reordered(weights):
     return changed
 
 
-def as_gguf(folder: Path, path: Path, kind=None) -> Path:
-    """Write a llama folder as a GGUF file as llama.cpp orders it, matrices in `kind`."""
+def as_gguf(folder: Path, path: Path, kind=None, heads_said=None) -> Path:
+    """Write a llama folder as a GGUF file as llama.cpp orders it, matrices in `kind`.
+
+    `heads_said`: what its header says of the attention heads; None: the truth.
+    """
     import gguf
 
     config = json.loads((folder / "config.json").read_text())
     heads = config["num_attention_heads"]
     writer = gguf.GGUFWriter(path, "llama")
-    writer.add_head_count(heads)
+    writer.add_head_count(heads if heads_said is None else heads_said)
     writer.add_head_count_kv(heads)
     for name, value in sorted(load_file(folder / "model.safetensors").items()):
         array = value.astype(np.float32)

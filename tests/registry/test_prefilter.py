@@ -2,13 +2,16 @@ import contextlib
 import gc
 import json
 
+import numpy as np
 import pytest
 from jsonschema import Draft202012Validator
-from registry_world import copied, reordered, with_noise
+from registry_world import copied, packed, reordered, with_noise
+from safetensors.numpy import load_file
 
 from auditor.data import data_dir
 from auditor.errors import InputError
 from auditor.models.vocabulary import Vocabulary
+from auditor.registry import prefilter as prefilter_module
 from auditor.registry.listing import Entry, Listed, listed
 from auditor.registry.prefilter import Look, _nearest, prefilter
 
@@ -173,6 +176,52 @@ def test_headers_that_lie_are_refused_without_reading_on(tmp_path, head, message
     found = prefilter(Look(reference="tiny:teacher"), listed((str(model), "tiny:sibling"))).content
     assert message in found["refused"][0]["reason"]
     assert len(found["suspects"]) == 1
+
+
+def packed_bytes(folder):
+    tensors = load_file(folder / "model.safetensors").values()
+    return sum(t.nbytes for t in tensors if t.dtype == np.int32), sum(t.nbytes for t in tensors)
+
+
+def test_of_a_model_of_packed_weights_no_distance_is_known(tmp_path):
+    # Equal norms and embeddings, all projections drawn anew: two different models.
+    a, b = (copied("teacher", tmp_path / name, packed(seed)) for seed, name in enumerate("ab"))
+    (row,) = prefilter(Look(reference=str(a)), listed((str(b),))).content["suspects"]
+    assert (row["same_digest"], row["read_whole"], row["distance"]) == (None, None, None)
+    integers, stored = packed_bytes(b)
+    assert 2 * integers > stored
+    said = f"{integers:,} of {stored:,} bytes are packed weights, which are not read"
+    assert row["undefined"] == {"weights": said}
+    assert row["same_tokenizer"]
+
+
+def test_what_is_packed_of_another_model_is_said_beside_its_distance(tmp_path):
+    one = r"layers\.0\.mlp\.up_proj"
+    a, b = (copied("teacher", tmp_path / n, packed(seed, one)) for seed, n in enumerate("ab"))
+    content = prefilter(Look(reference=str(a)), listed((str(b),))).content
+    (row,) = content["suspects"]
+    # What was read is equal; one matrix was not read.
+    assert (row["same_digest"], row["read_whole"], row["distance"]) == (True, False, 0)
+    integers, stored = packed_bytes(b)
+    assert row["undefined"]["weights"].startswith(f"{integers:,} of {stored:,} bytes are packed")
+    assert list(Draft202012Validator(SCHEMA).iter_errors(content)) == []
+
+
+def test_what_nobody_thought_of_costs_one_suspect(monkeypatch):
+    looked = prefilter_module.fingerprint
+
+    def failing(spec, seed, **options):
+        if spec == "tiny:independent":
+            raise ZeroDivisionError("division by zero")
+        return looked(spec, seed, **options)
+
+    monkeypatch.setattr(prefilter_module, "fingerprint", failing)
+    suspects = listed(("tiny:independent", "tiny:sibling"))
+    found = prefilter(Look(reference="tiny:teacher"), suspects)
+    assert found.kept == ("tiny:sibling",)
+    (row,) = found.content["refused"]
+    assert row["reason"] == "tiny:independent cannot be read: division by zero"
+    assert row["hint"]
 
 
 def test_a_gguf_file_of_another_version_is_refused_by_name(tmp_path):

@@ -1,3 +1,6 @@
+import json
+import os
+
 import pytest
 from registry_world import copied
 
@@ -129,3 +132,92 @@ def test_a_list_that_cannot_be_opened_is_refused(tmp_path):
 def test_a_folder_without_models_is_refused(tmp_path):
     with pytest.raises(SubjectError, match="holds no model"):
         listed((str(tmp_path),))
+
+
+@pytest.fixture
+def models(tmp_path):
+    """A folder to fill with models that are no more than a config.json."""
+
+    def named(*names):
+        for name in names:
+            (tmp_path / name).mkdir(parents=True)
+            (tmp_path / name / "config.json").write_text("{}")
+        return tmp_path
+
+    return named
+
+
+def test_a_folder_named_by_a_dot_holds_folders_and_no_words(models, monkeypatch):
+    root = models("a?device_map=auto", "smollm2", "tiny:sibling")
+    (root / "gguf:x.gguf").write_bytes(b"GGUF")
+    monkeypatch.chdir(root)
+    assert specs(listed((".",))) == [
+        f"local:{root}/a?device_map=auto",
+        f"gguf:{root}/gguf:x.gguf",
+        f"local:{root}/smollm2",
+        f"local:{root}/tiny:sibling",
+    ]
+
+
+def test_a_name_that_no_specifier_keeps_is_refused_alone(models):
+    root = models("a", "ends in a space ", os.fsdecode(b"not \xff text"), "z")
+    found = listed((str(root),))
+    assert specs(found) == [f"local:{root}/a", f"local:{root}/z"]
+    assert [row.hint is None for row in found.refused] == [False, False]
+    assert "ends with a space" in found.refused[0].reason
+    rows = [row.as_json() for row in found.refused]
+    assert rows[1]["entry"] == f"{root}/not \ufffd text"
+    json.dumps(rows, ensure_ascii=False).encode()  # it enters prefilter.json
+
+
+def test_a_broken_link_is_one_suspect_more_and_the_models_after_it_stay(models):
+    root = models("a", "z")
+    (root / "m.gguf").symlink_to("gone.gguf")
+    (root / "n").symlink_to("gone")
+    (root / "circle").symlink_to("circle")
+    (root / ".hidden").symlink_to("gone")
+    found = listed((str(root),))
+    assert specs(found) == [
+        f"local:{root}/a",
+        f"gguf:{root}/gone.gguf",
+        f"local:{root}/gone",
+        f"local:{root}/z",
+    ]
+    (row,) = found.refused
+    assert row.entry == f"{root}/circle"
+    assert "no path that can be used" in row.reason
+
+
+def test_a_folder_of_links_stands_for_the_models_they_lead_to(models, tmp_path):
+    root = models("store/a", "store/deep/b", "links/z")
+    for name, target in (("x", "a"), ("y", "a"), ("folder", "deep"), ("circle", "../links")):
+        (root / "links" / name).symlink_to(root / "store" / target)
+    found = listed((str(root / "links"),))
+    assert specs(found) == [f"local:{root}/store/a", f"local:{root}/links/z"]
+    (row,) = found.refused
+    assert (row.entry, row.repeated) == (f"{root}/links/y", True)
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        "~nosuchuser/models",
+        "local:~nosuchuser/models",
+        "x" * 300,
+        f"{'x' * 300}?device_map=auto",
+        "gguf:a\0b",
+        "records:a\0b",
+        "local:circle",
+    ],
+)
+def test_one_odd_line_is_refused_alone(tmp_path, line):
+    (tmp_path / "circle").symlink_to("circle")
+    path = tmp_path / "list.txt"
+    path.write_text(f"{line}\ntiny:teacher\n")
+    found = listed((), (path,))
+    assert specs(found) == ["tiny:teacher"]
+    (row,) = found.refused
+    assert (row.origin, row.repeated) == (f"{path}:1", False)
+    with pytest.raises(SubjectError) as error:
+        listed((line if line != "local:circle" else f"local:{tmp_path}/circle",))
+    assert error.value.hint

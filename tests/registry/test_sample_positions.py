@@ -2,6 +2,7 @@ import math
 
 import pytest
 from registry_world import SEVEN_B
+from traced_memory import peak
 
 from auditor.registry.positions import (
     MOST_OF_A_MODEL,
@@ -22,6 +23,8 @@ def test_a_tensor_has_the_place_of_its_name_without_the_layer():
         "layers.N.mlp.up_proj.weight", 12, 8, 4
     )
     assert place_of("embed_tokens.weight", (5, 4)) == Place("embed_tokens.weight", -1, 5, 4)
+    # More digits than a layer has are part of the name.
+    assert place_of(f"layers.{'9' * 5000}.w", (8, 4)) == Place(f"layers.{'9' * 5000}.w", -1, 8, 4)
     # Experts: the first number is the layer, the second stays in the role; axes before are rows.
     assert place_of("layers.2.mlp.experts.7.up_proj", (3, 8, 4)).rows == 24
     assert place_of("layers.2.mlp.experts.7.up_proj.weight", (8, 4)).role.endswith(
@@ -63,6 +66,18 @@ def test_a_sample_stays_in_its_bounds_and_overlaps_nowhere(columns):
     assert len(set(found)) == len(found)
     assert all(0 <= w.row < 60_000 and 0 <= w.start < w.stop <= columns for w in found)
     assert all(w.start % WINDOW == 0 for w in found)  # the start of a block of every ggml type
+
+
+def test_of_very_many_windows_a_few_are_drawn_without_listing_all():
+    # 60 million rows of one element: a list of them all would take 480 MB.
+    place = Place("x", 0, 60_000_000, 1)
+    assert peak(lambda: windows(place, 0)) < 150e6
+    found = windows(place, 0)
+    assert len(set(found)) == len(found) == MOST_OF_A_TENSOR
+    assert list(found) == sorted(found)
+    assert found[-1].row > 0.99 * 60_000_000
+    assert set(windows(place, 0, 5000)) < set(found)
+    assert set(found) != set(windows(place, 1))
 
 
 def test_a_7b_model_is_sampled_within_100_to_300_mb_by_its_shapes_alone():

@@ -6,6 +6,8 @@ from registry_world import SEVEN_B, as_gguf, copied, reordered, with_noise
 
 from auditor.errors import AccessError, SubjectError
 from auditor.models.checkpoint import StoredTensor
+from auditor.models.source import locate
+from auditor.models.specifier import parse
 from auditor.models.weight_files import WeightFiles, open_weights
 from auditor.registry.distance import reused, sketch_distances
 from auditor.registry.fingerprint import fingerprint
@@ -77,7 +79,7 @@ def fingerprint_of(path):
     from auditor.registry.fingerprint import _weights
 
     with RangeReader() as reader:
-        return _weights(str(path), reader, 0)
+        return _weights(open_weights(str(path)), reader, 0)
 
 
 def test_windows_of_a_gguf_row_are_the_elements_that_the_whole_tensor_has(tmp_path):
@@ -92,6 +94,27 @@ def test_windows_of_a_gguf_row_are_the_elements_that_the_whole_tensor_has(tmp_pa
             with RangeReader() as reader:
                 raw = bytearray(reader.read(path, offset, size))
             assert weights.decoded(name, raw).tolist() == whole[row, 32:96].tolist()
+
+
+@pytest.mark.parametrize("heads", [[4], 0, 7, 96])
+def test_heads_that_the_rows_cannot_be_cut_into_cost_the_weights_alone(tmp_path, heads):
+    # 96 rows: 96 heads would leave one row each, and rotary rows go in pairs.
+    pytest.importorskip("gguf")
+    folder = copied("teacher", tmp_path / "m")
+    path = as_gguf(folder, tmp_path / "m.gguf", heads_said=heads)
+    with pytest.raises(AccessError, match=r"self_attn\.q_proj\.weight .* no pairs in .* heads"):
+        fingerprint_of(path)
+
+
+def test_a_table_of_tokens_without_axes_has_no_rows(tmp_path):
+    gguf = pytest.importorskip("gguf")
+    writer = gguf.GGUFWriter(tmp_path / "x.gguf", "llama")
+    writer.add_tensor("token_embd.weight", np.array(3.0, dtype=np.float32))
+    writer.write_header_to_file()
+    writer.write_kv_data_to_file()
+    writer.write_tensors_to_file()
+    writer.close()
+    assert locate(parse(str(tmp_path / "x.gguf"))).rows is None
 
 
 def test_distances_of_copies_and_strangers(tmp_path):

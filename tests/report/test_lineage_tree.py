@@ -127,6 +127,9 @@ def test_the_table_says_what_is_not_known():
         ("tiny:teacher", "teacher"),
         ("smollm2", "smollm2"),
         ("local:/", "local:/"),
+        ("local:/a/b?device_map=auto", "b?device_map=auto"),
+        ("gguf:/a/b?.gguf", "b?.gguf"),
+        ("openai:m?base_url=http://h/v1", "m"),
     ],
 )
 def test_labels(spec, label):
