@@ -8,6 +8,7 @@ from typing import Any
 
 from auditor.canon import canonical_json
 from auditor.case import Case, atomic_stream
+from auditor.collect.conditions import conditioned, system_of
 from auditor.errors import InputError, MissingExtraError
 from auditor.models.records.reply import BESIDE
 from auditor.stored import iterate_records, planned_probes, probe_as_json
@@ -19,9 +20,10 @@ _ROWS = 256
 def exported_lines(case: Case, subject: str | None = None) -> Iterator[bytes]:
     """Yield the lines (canonical JSON, without line breaks) of a subject, in plan order.
 
-    A line holds what was asked, the reply, and how it was made as far as that is known: of
-    recorded outputs what their file said, of a model that was run here its specifier and the
-    plan's decoding.
+    A line holds what was asked, with the system message of the plan, the reply, and how it was made
+    as far as that is known: of recorded outputs what their file said, of a model that was run here
+    its specifier and the plan's decoding. Of a withheld record it holds the place alone, as one
+    without a reply.
 
     Args:
         case: collected; sealed or not.
@@ -39,8 +41,9 @@ def exported_rows(case: Case, subject: str | None = None) -> Iterator[dict[str, 
     """Yield the objects of `exported_lines`."""
     name = _chosen(case, subject)
     refs = {one["name"]: one["ref"] for one in case.read_json("subjects.json")["subjects"]}
-    probes = planned_probes(case)
-    repeats = case.read_json("plan.json")["repeats"]
+    plan = case.read_json("plan.json")
+    probes = [conditioned(probe, system_of(plan)) for probe in planned_probes(case)]
+    repeats = plan["repeats"]
     for number, record in enumerate(iterate_records(case, name)):
         yield _row(record, probes[number // repeats], refs[name]["spec"])
 
@@ -100,6 +103,9 @@ def _chosen(case: Case, subject: str | None) -> str:
 
 
 def _row(record: dict[str, Any], probe: Probe, spec: str) -> dict[str, Any]:
+    if record["outcome"] == "withheld":
+        place = {key: record[key] for key in ("probe_id", "repeat")}
+        return {**place, "outcome": "error", "error": "withheld"}
     asked = probe_as_json(probe)
     beside = record.get("recorded")
     if beside is None:

@@ -8,6 +8,7 @@ from auditor.collect.suite_import import About, import_suite
 from auditor.errors import RecordsError, SuiteError
 from auditor.models.recorded import open_recorded
 from auditor.models.specifier import parse
+from auditor.types import Decoding
 
 SAMPLES = Path(__file__).parents[1] / "models" / "import_samples"
 ABOUT = About(name="own", title="Own prompts")
@@ -40,6 +41,20 @@ def test_ids_follow_from_the_prompt_alone(tmp_path):
     )
     assert [probe.text for probe in first.probes] == ["x", "y"]
     assert second.probes == first.probes[1:]
+
+
+def test_a_file_with_ids_of_its_own_answers_the_suite_made_from_it(tmp_path):
+    rows = [
+        {"probe_id": name, "prompt": prompt, "text": f"{name}{repeat}", "repeat": repeat}
+        for name, prompt in (("a", "x"), ("b", "y"), ("c", "x"))
+        for repeat in range(2)
+    ]
+    spec = written(tmp_path / "a.jsonl", *rows)
+    suite = import_suite(spec, tmp_path / "s", ABOUT).suite
+    model = open_recorded(parse(spec))
+    assert model.available(suite.probes, 2) == suite.probes
+    said = [reply.text for reply in model.sample(suite.probes[:1], 4, Decoding(), 0)]
+    assert said == ["a0", "a1", "c0", "c1"]
 
 
 def test_replies_are_not_in_the_suite(tmp_path):
