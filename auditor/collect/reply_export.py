@@ -2,7 +2,6 @@
 
 import json
 from collections.abc import Iterator
-from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +13,9 @@ from auditor.models.records.reply import BESIDE
 from auditor.stored import iterate_records, planned_probes, probe_as_json
 from auditor.types import Probe
 
-_ROWS = 256
+_ROWS = 1024
+_BATCH_BYTES = 1 << 23
+"""Rows are written together up to about so many bytes, or `_ROWS`: log-probabilities are long."""
 
 
 def exported_lines(case: Case, subject: str | None = None) -> Iterator[bytes]:
@@ -84,10 +85,24 @@ def write_parquet(case: Case, subject: str | None, out: Path) -> int:
     rows = (_flat(row) for row in exported_rows(case, subject))
     count = 0
     with atomic_stream(out) as stream, ParquetWriter(stream, schema) as writer:
-        while batch := list(islice(rows, _ROWS)):
+        for batch in _batches(rows):
             writer.write_table(pyarrow.Table.from_pylist(batch, schema=schema))
             count += len(batch)
     return count
+
+
+def _batches(rows: Iterator[dict[str, Any]]) -> Iterator[list[dict[str, Any]]]:
+    """Yield rows that are written together: a reader unpacks what was written so at once."""
+    batch: list[dict[str, Any]] = []
+    size = 0
+    for row in rows:
+        batch.append(row)
+        size += sum(len(value) for value in row.values() if isinstance(value, str))
+        if size >= _BATCH_BYTES or len(batch) >= _ROWS:
+            yield batch
+            batch, size = [], 0
+    if batch:
+        yield batch
 
 
 def _chosen(case: Case, subject: str | None) -> str:
