@@ -1,4 +1,7 @@
 import json
+import signal
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -107,6 +110,41 @@ def test_a_folder_in_use_is_not_written_to(tmp_path):
     spec = written(tmp_path / "a.jsonl", {"prompt": "x", "text": "1"})
     with pytest.raises(SuiteError, match="is not empty"):
         import_suite(spec, tmp_path, ABOUT)
+
+
+KILLED = """
+import os, signal, sys
+from pathlib import Path
+from auditor.collect import suite_import
+real, left = suite_import.atomic_write, int(sys.argv[3])
+def write(*words):
+    global left
+    real(*words)
+    left -= 1
+    if not left:
+        os.kill(os.getpid(), signal.SIGKILL)
+suite_import.atomic_write = write
+suite_import.import_suite(sys.argv[1], Path(sys.argv[2]),
+                          suite_import.About(name="own", title="Own prompts"))
+"""
+
+
+@pytest.mark.parametrize("files", [1, 3])
+def test_an_import_that_was_killed_is_repeated(tmp_path, files):
+    spec, folder = written(tmp_path / "a.jsonl", {"prompt": "x", "text": "1"}), tmp_path / "s"
+    done = subprocess.run([sys.executable, "-c", KILLED, spec, folder, str(files)], check=False)
+    assert done.returncode == -signal.SIGKILL
+    assert not folder.exists()
+    assert [probe.text for probe in import_suite(spec, folder, ABOUT).suite.probes] == ["x"]
+    assert {path.name for path in tmp_path.iterdir()} == {"a.jsonl", "s"}
+
+
+def test_an_empty_folder_is_filled(tmp_path, monkeypatch):
+    spec, folder = written(tmp_path / "a.jsonl", {"prompt": "x", "text": "1"}), tmp_path / "s"
+    folder.mkdir()
+    monkeypatch.chdir(folder)
+    assert len(import_suite(spec, Path(), ABOUT).suite.probes) == 1
+    assert lint_suite(folder) == []
 
 
 def test_a_model_is_no_file_of_recorded_outputs(tmp_path):
