@@ -2,26 +2,29 @@
 
 import json
 from collections.abc import Iterator
-from itertools import islice
 from pathlib import Path
 from typing import Any
 
 from auditor.canon import canonical_json
 from auditor.case import Case, atomic_stream
+from auditor.collect.conditions import conditioned, system_of
 from auditor.errors import InputError, MissingExtraError
 from auditor.models.records.reply import BESIDE
 from auditor.stored import iterate_records, planned_probes, probe_as_json
 from auditor.types import Probe
 
-_ROWS = 256
+_ROWS = 1024
+_BATCH_BYTES = 1 << 23
+"""Rows are written together up to about so many bytes, or `_ROWS`: log-probabilities are long."""
 
 
 def exported_lines(case: Case, subject: str | None = None) -> Iterator[bytes]:
     """Yield the lines (canonical JSON, without line breaks) of a subject, in plan order.
 
-    A line holds what was asked, the reply, and how it was made as far as that is known: of
-    recorded outputs what their file said, of a model that was run here its specifier and the
-    plan's decoding.
+    A line holds what was asked, with the system message of the plan, the reply, and how it was made
+    as far as that is known: of recorded outputs what their file said, of a model that was run here
+    its specifier and the plan's decoding. Of a withheld record it holds the place alone, as one
+    without a reply.
 
     Args:
         case: collected; sealed or not.
@@ -39,8 +42,9 @@ def exported_rows(case: Case, subject: str | None = None) -> Iterator[dict[str, 
     """Yield the objects of `exported_lines`."""
     name = _chosen(case, subject)
     refs = {one["name"]: one["ref"] for one in case.read_json("subjects.json")["subjects"]}
-    probes = planned_probes(case)
-    repeats = case.read_json("plan.json")["repeats"]
+    plan = case.read_json("plan.json")
+    probes = [conditioned(probe, system_of(plan)) for probe in planned_probes(case)]
+    repeats = plan["repeats"]
     for number, record in enumerate(iterate_records(case, name)):
         yield _row(record, probes[number // repeats], refs[name]["spec"])
 
@@ -81,10 +85,24 @@ def write_parquet(case: Case, subject: str | None, out: Path) -> int:
     rows = (_flat(row) for row in exported_rows(case, subject))
     count = 0
     with atomic_stream(out) as stream, ParquetWriter(stream, schema) as writer:
-        while batch := list(islice(rows, _ROWS)):
+        for batch in _batches(rows):
             writer.write_table(pyarrow.Table.from_pylist(batch, schema=schema))
             count += len(batch)
     return count
+
+
+def _batches(rows: Iterator[dict[str, Any]]) -> Iterator[list[dict[str, Any]]]:
+    """Yield rows that are written together: a reader unpacks what was written so at once."""
+    batch: list[dict[str, Any]] = []
+    size = 0
+    for row in rows:
+        batch.append(row)
+        size += sum(len(value) for value in row.values() if isinstance(value, str))
+        if size >= _BATCH_BYTES or len(batch) >= _ROWS:
+            yield batch
+            batch, size = [], 0
+    if batch:
+        yield batch
 
 
 def _chosen(case: Case, subject: str | None) -> str:
@@ -100,6 +118,9 @@ def _chosen(case: Case, subject: str | None) -> str:
 
 
 def _row(record: dict[str, Any], probe: Probe, spec: str) -> dict[str, Any]:
+    if record["outcome"] == "withheld":
+        place = {key: record[key] for key in ("probe_id", "repeat")}
+        return {**place, "outcome": "error", "error": "withheld"}
     asked = probe_as_json(probe)
     beside = record.get("recorded")
     if beside is None:

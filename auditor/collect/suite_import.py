@@ -4,6 +4,7 @@ Every different prompt becomes one probe, in the order of the file; its id follo
 alone, so that two files with one prompt share the probe. Replies are not part of it.
 """
 
+import shutil
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -57,9 +58,11 @@ def import_suite(spec: str, folder: Path, about: About) -> Imported:
     Raises:
         SuiteError: the folder is in use, a key has a wrong form, or the file holds chats and texts.
         RecordsError: the file cannot be read, or holds no prompt.
+        StorageError: the disk refused it; what was written has the ending ``.part``.
     """
     if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
         raise SuiteError(f"{folder} is not empty", hint="give a new --out; nothing is replaced")
+    folder = folder.resolve()  # "." has no folder beside it
     specifier = parse(spec)
     if specifier.scheme != "records":
         raise RecordsError(
@@ -115,13 +118,18 @@ def _write(folder: Path, items: list[bytes], about: About) -> None:
     content = b"".join(line + b"\n" for line in items)
     manifest = "".join(f"{line}\n" for line in _manifest(about, kind)).encode()
     sums = "".join(
-        f"{digest(part).partition(':')[2]}  {name}\n"
-        for name, part in ((MANIFEST, manifest), (ITEMS, content))
+        f"{digest(piece).partition(':')[2]}  {name}\n"
+        for name, piece in ((MANIFEST, manifest), (ITEMS, content))
     )
+    # The suite is there whole or not at all: a kill leaves what lies beside it, to be begun again.
+    part = folder.with_name(folder.name + ".part")
     with storage_errors(folder):
-        folder.mkdir(parents=True, exist_ok=True)
-    for name, part in ((ITEMS, content), (MANIFEST, manifest), (SUMS, sums.encode())):
-        atomic_write(folder / name, part)
+        if part.exists():
+            shutil.rmtree(part)
+        part.mkdir(parents=True)
+        for name, piece in ((ITEMS, content), (MANIFEST, manifest), (SUMS, sums.encode())):
+            atomic_write(part / name, piece)
+        part.rename(folder)
 
 
 def _manifest(about: About, kind: str) -> Iterator[str]:

@@ -2,7 +2,8 @@
 
 The file holds record lines (`auditor.models.records.reply`), or what other tools wrote:
 `auditor.models.records.opening` finds out. A reply is matched with a probe by its id, else by what
-was asked. Access is TEXT, and TOPK where every reply comes with its likeliest tokens.
+was asked; under the id it must be one to what the probe asks. Access is TEXT, and TOPK where every
+reply comes with its likeliest tokens.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
@@ -131,7 +132,8 @@ class RecordedModel(RepliesOnly):
         return RecordsError(
             f"{self._ref.spec} lacks {len(absent)} of {len(probes) * n} replies: {shown}"
             f"{' ...' if len(absent) > 3 else ''}{said}",
-            hint="record them too, or ask only for recorded ones (--suite, --probes)",
+            hint="record them too, or ask only for recorded ones (--suite, --probes); a suite of "
+            "what was asked makes: auditor probes import FILE --out DIR",
         )
 
     def _sample(self, probe: Probe, repeat: int, reply: RecordedReply) -> Sample:

@@ -13,8 +13,10 @@ from auditor.bundle.difference import difference
 from auditor.bundle.line_proof import line_proof
 from auditor.case import Case
 from auditor.cli.main import cli
+from auditor.collect.reply_export import exported_lines, write_jsonl, write_parquet
 from auditor.data import data_dir
 from auditor.errors import CaseError, UndefinedError
+from auditor.models import open_model
 from auditor.pairing import load_pair
 from auditor.progress import Silent
 from auditor.reproduction import Reproducing, reproduce_case
@@ -63,6 +65,25 @@ def test_a_redacted_case_proves_its_shown_lines_and_no_others(told, copy_of_told
     assert root_of(shown) == line_proof(told.root, "teacher/instructions@1#1")["merkle_root"]
     with pytest.raises(CaseError, match="is withheld"):
         line_proof(copy_of_told.root, "teacher/instructions@1#0")
+
+
+@pytest.mark.parametrize("write", [write_jsonl, write_parquet])
+def test_an_export_has_no_text_of_a_withheld_reply(copy_of_told, tmp_path, write):
+    case, out = Case(copy_of_told.root), tmp_path / "replies"
+    records = list(iterate_records(case, "told"))
+    assert write(case, "told", out) == len(records)
+    rows = [json.loads(line) for line in exported_lines(case, "told")]
+    hidden = [n for n, record in enumerate(records) if record["outcome"] == "withheld"]
+    assert 0 < len(hidden) < len(records)
+    for n in hidden:
+        place = {key: records[n][key] for key in ("probe_id", "repeat")}
+        assert rows[n] == {**place, "outcome": "error", "error": "withheld"}
+    model = open_model(f"records:{out}")
+    # One of the others was never given.
+    assert model.facts.replies == len(records) - len(hidden) - 1
+    assert model.facts.failures == len(hidden) + 1
+    assert not any("withheld" in reply.text for reply in model.replies())
+    model.close()
 
 
 def test_the_command_prints_a_proof_and_drops_nothing(told):

@@ -6,6 +6,9 @@ import shutil
 import pytest
 from command_line import TINY, auditor
 
+from auditor.models import open_model
+from auditor.types import Message
+
 SYSTEM = "Reply in one short sentence."
 BYTES, BPE = "tiny:teacher", "tiny:zoo/reference-00"
 ASKED = ("--suite", "instructions", "--suite", "continuations", "--probes", "12")
@@ -78,6 +81,23 @@ def test_the_template_of_every_subject_is_in_the_evidence_and_the_reports(case):
         assert digest.startswith("sha256:")
         # Once for each subject at least, controls too.
         assert all(page.count(digest) >= len(subjects) for page in pages)
+
+
+@pytest.mark.parametrize("form", ["jsonl", "parquet"])
+def test_exported_replies_are_those_to_the_system_message(case, tmp_path, form):
+    out = tmp_path / f"replies.{form}"
+    assert auditor("export", case[0], "--to", form, "--out", out).code == 0
+    model = open_model(str(out))
+    chats = [reply for reply in model.replies() if reply.messages]
+    assert len(chats) == 6  # of 12 probes, half are texts to continue
+    assert {reply.messages[0] for reply in chats} == {Message(role="system", content=SYSTEM)}
+    assert all(len(reply.messages) == 2 for reply in chats)
+    model.close()
+    done = auditor("compare", out, BPE, "--suite", "instructions", "--probes", "12",
+                   "--out", tmp_path / "case", "--json")  # fmt: skip
+    assert done.code == 2
+    assert "answers none of the 12 planned probes" in done.json["error"]["message"]
+    assert not (tmp_path / "case").exists()
 
 
 def test_another_condition_is_another_plan(case):

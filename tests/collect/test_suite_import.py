@@ -1,4 +1,7 @@
 import json
+import signal
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -8,6 +11,7 @@ from auditor.collect.suite_import import About, import_suite
 from auditor.errors import RecordsError, SuiteError
 from auditor.models.recorded import open_recorded
 from auditor.models.specifier import parse
+from auditor.types import Decoding
 
 SAMPLES = Path(__file__).parents[1] / "models" / "import_samples"
 ABOUT = About(name="own", title="Own prompts")
@@ -40,6 +44,20 @@ def test_ids_follow_from_the_prompt_alone(tmp_path):
     )
     assert [probe.text for probe in first.probes] == ["x", "y"]
     assert second.probes == first.probes[1:]
+
+
+def test_a_file_with_ids_of_its_own_answers_the_suite_made_from_it(tmp_path):
+    rows = [
+        {"probe_id": name, "prompt": prompt, "text": f"{name}{repeat}", "repeat": repeat}
+        for name, prompt in (("a", "x"), ("b", "y"), ("c", "x"))
+        for repeat in range(2)
+    ]
+    spec = written(tmp_path / "a.jsonl", *rows)
+    suite = import_suite(spec, tmp_path / "s", ABOUT).suite
+    model = open_recorded(parse(spec))
+    assert model.available(suite.probes, 2) == suite.probes
+    said = [reply.text for reply in model.sample(suite.probes[:1], 4, Decoding(), 0)]
+    assert said == ["a0", "a1", "c0", "c1"]
 
 
 def test_replies_are_not_in_the_suite(tmp_path):
@@ -92,6 +110,41 @@ def test_a_folder_in_use_is_not_written_to(tmp_path):
     spec = written(tmp_path / "a.jsonl", {"prompt": "x", "text": "1"})
     with pytest.raises(SuiteError, match="is not empty"):
         import_suite(spec, tmp_path, ABOUT)
+
+
+KILLED = """
+import os, signal, sys
+from pathlib import Path
+from auditor.collect import suite_import
+real, left = suite_import.atomic_write, int(sys.argv[3])
+def write(*words):
+    global left
+    real(*words)
+    left -= 1
+    if not left:
+        os.kill(os.getpid(), signal.SIGKILL)
+suite_import.atomic_write = write
+suite_import.import_suite(sys.argv[1], Path(sys.argv[2]),
+                          suite_import.About(name="own", title="Own prompts"))
+"""
+
+
+@pytest.mark.parametrize("files", [1, 3])
+def test_an_import_that_was_killed_is_repeated(tmp_path, files):
+    spec, folder = written(tmp_path / "a.jsonl", {"prompt": "x", "text": "1"}), tmp_path / "s"
+    done = subprocess.run([sys.executable, "-c", KILLED, spec, folder, str(files)], check=False)
+    assert done.returncode == -signal.SIGKILL
+    assert not folder.exists()
+    assert [probe.text for probe in import_suite(spec, folder, ABOUT).suite.probes] == ["x"]
+    assert {path.name for path in tmp_path.iterdir()} == {"a.jsonl", "s"}
+
+
+def test_an_empty_folder_is_filled(tmp_path, monkeypatch):
+    spec, folder = written(tmp_path / "a.jsonl", {"prompt": "x", "text": "1"}), tmp_path / "s"
+    folder.mkdir()
+    monkeypatch.chdir(folder)
+    assert len(import_suite(spec, Path(), ABOUT).suite.probes) == 1
+    assert lint_suite(folder) == []
 
 
 def test_a_model_is_no_file_of_recorded_outputs(tmp_path):

@@ -169,6 +169,33 @@ def test_columns_of_a_parquet_file_can_be_named(tmp_path):
     assert said(model, Probe(id="x", category="c", text="Q")) == ["A"]
 
 
+@pytest.mark.parametrize(
+    "options", ["?prompt=text", "?reply=response", "?prompt=text&reply=response"]
+)
+def test_a_column_named_for_one_role_is_not_taken_for_the_other(tmp_path, options):
+    path = parquet(tmp_path / "d.parquet", [{"text": "Q", "prompt": "Q", "response": "A"}])
+    (reply,) = open_model(f"records:{path}{options}").replies()
+    assert (reply.prompt, reply.text) == ("Q", "A")
+
+
+@pytest.mark.parametrize(
+    ("key", "values"),
+    [
+        ("time", pa.array([0], pa.timestamp("us"))),
+        ("outcome", pa.array([0.5])),
+        ("logprobs", pa.array([[-0.1]])),
+        ("repeat", pa.array([0.0])),
+        ("probe_id", pa.array([7])),
+    ],
+)
+def test_columns_of_another_type_are_left_out_where_they_can_be(tmp_path, key, values):
+    columns = {"prompt": ["Q"], "text": ["A"], key: values}
+    model = open_model(parquet(tmp_path / "d.parquet", [], **columns))
+    assert said(model, Probe(id="x", category="c", text="Q")) == ["A"]
+    (note,) = [limit for limit in model.facts.limits if "Columns read" in limit]
+    assert f"left out, as they hold something else: {key!r};" in note
+
+
 def test_a_named_format_wins_over_the_content():
     told = opened("lm-eval.jsonl", "?format=lm-eval").facts
     assert told.told

@@ -154,6 +154,28 @@ def test_a_column_that_is_not_there_is_named(tmp_path):
     assert_refused(path, "has no column 'question'", options="?prompt=question&reply=a")
 
 
+@pytest.mark.parametrize(
+    ("options", "said"),
+    [
+        ("?prompt=text", "no column of replies: text, prompt"),
+        ("?reply=prompt", "no column of prompts or probe ids: text, prompt"),
+        ("?prompt=text&reply=text", "cannot both be the column 'text'"),
+    ],
+)
+def test_one_column_is_not_both_prompt_and_reply(tmp_path, options, said):
+    path = tmp_path / "d.parquet"
+    pq.write_table(pa.Table.from_pylist([{"text": "x", "prompt": "y"}]), path)
+    # The other column is not used for the other role where its name is of this one.
+    assert_refused(path, said, options=options)
+
+
+def test_two_columns_of_one_name_are_refused(tmp_path):
+    path = tmp_path / "d.parquet"
+    columns = [pa.array(["x"]), pa.array(["y"]), pa.array(["z"])]
+    pq.write_table(pa.Table.from_arrays(columns, names=["prompt", "prompt", "text"]), path)
+    assert_refused(path, "has 2 columns 'prompt'")
+
+
 def test_a_torn_parquet_file_is_refused(tmp_path):
     path = tmp_path / "d.parquet"
     pq.write_table(pa.Table.from_pylist([{"prompt": "x", "text": "y"}]), path)

@@ -99,6 +99,42 @@ def test_epochs_are_in_order_however_the_samples_lie(tmp_path):
         assert [reply.text for reply in open_model(str(path)).replies()] == ["x", "second"]
 
 
+def test_samples_whose_id_holds_a_slash_are_read(tmp_path):
+    members = {f"samples/HumanEval/{n}_epoch_1.json": {**SAMPLE, "id": n} for n in (0, 1)}
+    path = archive(tmp_path / "a.eval", {"header.json": HEADER, **members})
+    assert open_model(str(path)).facts.replies == 2
+
+
+def test_an_epoch_of_many_digits_is_no_order(tmp_path):
+    name = f"samples/a_epoch_{'9' * 5000}.json"
+    path = archive(tmp_path / "a.eval", {"header.json": HEADER, name: SAMPLE})
+    assert open_model(str(path)).facts.replies == 1
+
+
+def test_the_last_entry_of_a_name_counts(tmp_path):
+    path = archive(tmp_path / "a.eval", {"header.json": HEADER, "samples/1_epoch_1.json": SAMPLE})
+    again = {**SAMPLE, "output": {"choices": [{"message": {"content": "again"}}]}}
+    with zipfile.ZipFile(path, "a") as file, pytest.warns(UserWarning, match="Duplicate name"):
+        file.writestr("samples/1_epoch_1.json", json.dumps(again))
+    assert [reply.text for reply in open_model(str(path)).replies()] == ["again"]
+
+
+@pytest.mark.parametrize("offset", [2**40, 2**63 - 1, 2**63, 2**64 - 1])
+def test_members_that_lie_outside_the_file_are_refused(tmp_path, offset):
+    # Zip64 (APPNOTE 4.5.3): the offset of 4 bytes is all ones, the true one in an extra field.
+    path = archive(tmp_path / "a.eval", {"header.json": HEADER, "samples/a.json": SAMPLE})
+    raw = bytearray(path.read_bytes())
+    entry, end = raw.rfind(b"PK\x01\x02"), raw.rfind(b"PK\x05\x06")
+    extra = struct.pack("<HHQ", 1, 8, offset)
+    (name,) = struct.unpack_from("<H", raw, entry + 28)
+    struct.pack_into("<H", raw, entry + 30, len(extra))
+    raw[entry + 42 : entry + 46] = b"\xff" * 4
+    struct.pack_into("<L", raw, end + 12, struct.unpack_from("<L", raw, end + 12)[0] + len(extra))
+    raw[entry + 46 + name : entry + 46 + name] = extra
+    path.write_bytes(raw)
+    assert_refused(path, r"samples/a.json has no local header")
+
+
 def test_a_bomb_is_not_unpacked(tmp_path, monkeypatch):
     # 300 MiB of zeros in 300 kB, declared truly and falsely.
     path = archive(tmp_path / "b.eval", {"header.json": HEADER, "samples/a.json": bytes(300 << 20)})

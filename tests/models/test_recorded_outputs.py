@@ -61,6 +61,29 @@ def test_an_id_wins_over_a_prompt(write):
     assert sampled(path, [B], 1) == [("b", 0, "by id")]
 
 
+def test_a_probe_of_another_id_is_found_by_what_was_asked_in_the_order_of_the_file(write):
+    path = write(
+        {"probe_id": "q1", "prompt": "hi", "text": "first", "repeat": 1},
+        {"probe_id": "q2", "prompt": "other", "text": "no"},
+        {"probe_id": "q3", "messages": [{"role": "user", "content": "s"}], "text": "no"},
+        {"probe_id": "q1", "prompt": "hi", "text": "second", "repeat": 0},
+        {"probe_id": "q4", "prompt": "hi", "text": "third"},
+    )
+    model = open_model(str(path))
+    assert model.missing([B], 4) == (("b", 3),)
+    assert sampled(path, [B], 3) == [("b", 0, "first"), ("b", 1, "second"), ("b", 2, "third")]
+    # Under the id itself only what has it.
+    own = Probe(id="q1", category="x", messages=B.messages)
+    assert sampled(path, [own], 2) == [("q1", 0, "second"), ("q1", 1, "first")]
+    assert model.missing([own], 3) == (("q1", 2),)
+
+
+def test_a_reply_under_the_id_to_another_prompt_is_missing(write):
+    model = open_model(str(write({"probe_id": "b", "prompt": "bye", "text": "x"})))
+    assert model.missing([B]) == (("b", 0),)
+    assert model.available([B]) == ()
+
+
 def test_what_is_known_of_a_recorded_reply(write):
     (sample,) = open_model(str(write({"probe_id": "b", "text": "é"}))).sample([B], 1, Decoding(), 0)
     assert (sample.prompt, sample.prompt_ids, sample.token_ids) == ("hi", (), ())

@@ -11,15 +11,26 @@ from auditor.types import Probe
 
 _TABLES = """
 CREATE TABLE replies (n INTEGER PRIMARY KEY, key TEXT NOT NULL, repeat INTEGER NOT NULL,
-    asked TEXT, place TEXT NOT NULL, line TEXT NOT NULL, UNIQUE (key, repeat));
+    asked TEXT, nth INTEGER, place TEXT NOT NULL, line TEXT NOT NULL, UNIQUE (key, repeat));
+CREATE INDEX by_asked ON replies (asked, nth);
 CREATE TABLE failures (key TEXT NOT NULL, reason TEXT NOT NULL);
 """
-_INSERT = "INSERT INTO replies (key, repeat, asked, place, line) VALUES (?, ?, ?, ?, ?)"
+_INSERT = (
+    "INSERT INTO replies (key, repeat, asked, nth, place, line) VALUES (?, ?, ?, "
+    "(SELECT coalesce(max(nth) + 1, 0) FROM replies WHERE asked = ?), ?, ?)"
+)
+_NEXT = "SELECT coalesce(max(repeat) + 1, 0) FROM replies WHERE key = ?"
+_KNOWN = "SELECT 1 FROM replies WHERE key = ? LIMIT 1"
 _ONE = "SELECT line, asked, place FROM replies WHERE key = ? AND repeat = ?"
+_NTH = "SELECT line, asked, place FROM replies WHERE asked = ? AND nth = ?"
 
 
 class ReplyIndex:
-    """Replies by probe id, or by the digest of what was asked, and repeat."""
+    """Replies by probe id, or by the digest of what was asked, and repeat.
+
+    A probe whose id the file does not know is found by what was asked. Where those replies have ids
+    of their own, their numbers are those of other probes: they count in the order of the file.
+    """
 
     def __init__(self) -> None:
         # An empty name is a private file that SQLite deletes when it is closed.
@@ -36,10 +47,10 @@ class ReplyIndex:
         """
         asked = reply.asked
         key = _key(reply.probe_id, asked)
-        repeat = self._count(key) if reply.repeat is None else reply.repeat
+        repeat = self._next(key) if reply.repeat is None else reply.repeat
         line = json.dumps({**reply_as_json(reply), "repeat": repeat})
         try:
-            self._insert(_INSERT, (key, repeat, asked, reply.where, line))
+            self._insert(_INSERT, (key, repeat, asked, asked, reply.where, line))
         except sqlite3.IntegrityError as error:
             raise self._duplicate(reply, key, repeat) from error
 
@@ -53,32 +64,24 @@ class ReplyIndex:
     def find(self, probe: Probe, repeat: int) -> RecordedReply | None:
         """Return a reply to a probe: by its id, else by what it asks; None where there is none.
 
-        Raises:
-            RecordsError: the reply under its id was given to another prompt.
+        A reply under its id that was given to another prompt is none to the probe.
         """
-        asked = asked_by(probe)
-        for key in (f"id {probe.id}", *asked):
-            row = self._base.execute(_ONE, (key, repeat)).fetchone()
-            if row is None:
-                continue
-            line, recorded, place = row
-            if recorded is not None and recorded not in asked:
-                raise RecordsError(
-                    f"{place}: the reply to {probe.id!r} was given to another prompt",
-                    hint="ask the probe as the suite has it, or make a suite of what was asked: "
-                    "auditor probes import FILE --out DIR",
-                )
-            return reply_from_json(json.loads(line), place)
-        return None
+        row = self._row(probe, repeat)
+        if row is None or not _fits(row[1], probe):
+            return None
+        return reply_from_json(json.loads(row[0]), row[2])
 
     def has(self, probe: Probe, repeat: int) -> bool:
-        """Whether a reply is recorded."""
-        keys = (f"id {probe.id}", *asked_by(probe))
-        return any(self._base.execute(_ONE, (key, repeat)).fetchone() for key in keys)
+        """Whether a reply to this very prompt is recorded."""
+        row = self._row(probe, repeat)
+        return row is not None and _fits(row[1], probe)
 
     def failure(self, probe: Probe) -> str | None:
-        """Return the recorded reason why a probe lacks a reply, where there is one."""
-        for key in (f"id {probe.id}", *asked_by(probe)):
+        """Return why a probe lacks a reply, where the file says so or has one to another prompt."""
+        row = self._row(probe, 0)
+        if row is not None and not _fits(row[1], probe):
+            return f"{row[2]}: the reply to {probe.id!r} was given to another prompt"
+        for key in (_id_key(probe.id), *asked_by(probe)):
             row = self._base.execute("SELECT reason FROM failures WHERE key = ?", (key,)).fetchone()
             if row is not None:
                 return str(row[0])
@@ -111,9 +114,24 @@ class ReplyIndex:
                 hint="free some space in the folder of temporary files, or set SQLITE_TMPDIR",
             ) from error
 
-    def _count(self, key: str) -> int:
-        row = self._base.execute("SELECT count(*) FROM replies WHERE key = ?", (key,)).fetchone()
-        return int(row[0])
+    def _row(self, probe: Probe, repeat: int) -> tuple[str, str | None, str] | None:
+        """Return (line, digest of what was asked, place) of a reply under a probe's id or words."""
+        asked = asked_by(probe)
+        ways = [(_ONE, key) for key in (_id_key(probe.id), *asked) if self._knows(key)]
+        ways = ways[:1] or [(_NTH, one) for one in asked]
+        for statement, key in ways:
+            row: tuple[str, str | None, str] | None = self._base.execute(
+                statement, (key, repeat)
+            ).fetchone()
+            if row is not None:
+                return row
+        return None
+
+    def _knows(self, key: str) -> bool:
+        return self._base.execute(_KNOWN, (key,)).fetchone() is not None
+
+    def _next(self, key: str) -> int:
+        return int(self._base.execute(_NEXT, (key,)).fetchone()[0])
 
     def _duplicate(self, reply: RecordedReply, key: str, repeat: int) -> RecordsError:
         row = self._base.execute(_ONE, (key, repeat)).fetchone()
@@ -125,4 +143,13 @@ class ReplyIndex:
 
 
 def _key(probe_id: str | None, asked: str | None) -> str:
-    return f"id {probe_id}" if probe_id is not None else str(asked)
+    return _id_key(probe_id) if probe_id is not None else str(asked)
+
+
+def _id_key(probe_id: str) -> str:
+    return f"id {probe_id}"
+
+
+def _fits(recorded: str | None, probe: Probe) -> bool:
+    """Whether a reply to what has this digest may be one to a probe; None: only an id is known."""
+    return recorded is None or recorded in asked_by(probe)

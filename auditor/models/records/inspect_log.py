@@ -30,7 +30,7 @@ MOST_JSON = 1 << 29
 """Bytes of a ``.json`` log, which is read as a whole."""
 _HINT = "give the .eval or .json file that inspect_ai wrote; another version: inspect log convert"
 _ATTACHMENT = "attachment://"
-_EPOCH = re.compile(r"_epoch_(\d+)\.json$")
+_EPOCH = re.compile(r"_epoch_([0-9]{1,9})\.json$")
 
 
 def read_eval(path: Path) -> Recording:
@@ -42,7 +42,8 @@ def read_eval(path: Path) -> Recording:
     """
     archive = EvalArchive(path)
     try:
-        names = [name for name in archive.names if re.fullmatch(r"samples/[^/]+\.json", name)]
+        # An id may hold "/", or a line break.
+        names = [n for n in archive.names if n.startswith("samples/") and n.endswith(".json")]
         head = next((n for n in ("header.json", "_journal/start.json") if n in archive.names), None)
         if head is None:
             raise RecordsError(f"{path}: a zip without header.json: no .eval log", hint=_HINT)

@@ -1,9 +1,10 @@
 """Parquet files of data sets: a reply a row, read in batches, so that memory does not grow.
 
 Columns are those of a record line (``probe_id``, ``prompt``, ``messages``, ``text``, ``repeat``,
-...) or the usual names of data sets, the first that is there. ``messages`` holds a list of structs
-with ``role`` and ``content``; where no column holds the reply, it is the last message, the
-assistant's. ``?prompt=COLUMN&reply=COLUMN`` name them outright.
+...) or the usual names of data sets, the first that is there; one of another type that can be done
+without is left out. ``messages`` holds a list of structs with ``role`` and ``content``; where no
+column holds the reply, it is the last message, the assistant's. ``?prompt=COLUMN&reply=COLUMN``
+name them outright.
 """
 
 import json
@@ -14,19 +15,19 @@ from typing import Any
 from auditor.canon import whole_json
 from auditor.errors import MissingExtraError, RecordsError
 from auditor.models.records.lines import MOST_LINE
+from auditor.models.records.parquet_columns import HINT, JSON, chosen_columns
+from auditor.models.records.parquet_pages import largest_row
 from auditor.models.records.recording import Recording
 from auditor.models.records.reply import RecordedReply, reply_from_json
 
-PROMPTS = ("prompt", "instruction", "question", "input", "query")
-REPLIES = ("text", "response", "reply", "completion", "output", "answer", "generated_text")
-CHATS = ("messages", "conversation")
-_WORDS = ("probe_id", "suite", "finish_reason", "outcome", "error", "model", "time")
-_JSON = ("logprobs", "decoding")
 _BUFFER = 1 << 20
 """Bytes read at a time; without it a whole group of rows is read, which may be the file."""
+MOST_ROW = MOST_LINE * 4
+"""Bytes that a row, or a page of each column, may take when it is unpacked."""
+BATCH = MOST_LINE // 2
+"""Bytes of the rows that are decoded together, unless a single one takes more."""
 ROWS = 256
-"""In a batch."""
-_HINT = "name the columns: records:FILE.parquet?prompt=COLUMN&reply=COLUMN"
+"""In a batch, at most."""
 
 
 def read_parquet(path: Path, prompt: str | None = None, reply: str | None = None) -> Recording:
@@ -38,108 +39,120 @@ def read_parquet(path: Path, prompt: str | None = None, reply: str | None = None
         reply: column of the replies; None to find it by name.
 
     Raises:
-        RecordsError: it is no parquet file, lacks a column, or one has a type that is not text;
-            while reading, with the row: a value is missing or of another form.
+        RecordsError: it is no parquet file, lacks a column, one has a type that is not text, or its
+            pages are too large; while reading, with the row: a value is missing or of another form,
+            or the row is longer than a line may be.
         MissingExtraError: the extra ``records`` is not installed.
     """
     try:
-        import pyarrow
-        import pyarrow.parquet
+        import pyarrow.parquet  # noqa: F401
     except ImportError as error:
         raise MissingExtraError(
             "parquet files are read by pyarrow", hint="pip install 'auditor[records]'"
         ) from error
+    with _opened(path) as file:
+        columns = chosen_columns(path, file.schema_arrow, prompt, reply)
+        leaves = {leaf for leaf in _leaves(file) if _is_of(leaf, columns.read)}
+        made = file.metadata.created_by or None
+        batch = _batch_rows(path, file.metadata, leaves)
+    rows = _rows(path, leaves, batch)
+    entries = (_reply(row, columns.read, f"{path}, row {at}") for at, row in enumerate(rows, 1))
+    return Recording(tool=made, entries=entries, notes=(columns.note,))
+
+
+def _opened(path: Path) -> Any:
+    import pyarrow
+    from pyarrow.parquet import ParquetFile
+
     try:
-        file = pyarrow.parquet.ParquetFile(path, buffer_size=_BUFFER, pre_buffer=False)
+        return ParquetFile(path, buffer_size=_BUFFER, pre_buffer=False)
     except (pyarrow.ArrowException, OSError) as error:
         raise RecordsError(
             f"{path} cannot be read as parquet: {str(error).splitlines()[0]}",
             hint="check the path; a file that was cut off must be copied again",
         ) from error
-    columns = _columns(path, file.schema_arrow, prompt, reply)
-    read = ", ".join(f"{key} from {column!r}" for key, column in columns.items())
-    note = f"Columns read: {read}; what other columns say about a prompt is not part of it."
-    made = file.metadata.created_by or None
-    return Recording(tool=made, entries=_entries(path, file, columns), notes=(note,))
 
 
-def _columns(path: Path, schema: Any, prompt: str | None, reply: str | None) -> dict[str, str]:
-    """Return {key of a record line: column}, each of a type that can be read."""
-    names: list[str] = schema.names
-    for wanted in (prompt, reply):
-        if wanted is not None and wanted not in names:
-            raise RecordsError(
-                f"{path} has no column {wanted!r}", hint=f"its columns: {', '.join(names)}"
-            )
-    candidates = {
-        "prompt": PROMPTS if prompt is None else (prompt,),
-        "text": REPLIES if reply is None else (reply,),
-        "messages": CHATS if prompt is None else (),
-        **{key: (key,) for key in (*_WORDS, *_JSON, "repeat")},
-    }
-    present = {key: [one for one in known if one in names] for key, known in candidates.items()}
-    found = {key: columns[0] for key, columns in present.items() if columns}
-    if not {"prompt", "messages", "probe_id"} & set(found):
+def _leaves(file: Any) -> list[str]:
+    return [file.schema.column(at).path for at in range(len(file.schema.names))]
+
+
+def _is_of(leaf: str, columns: Mapping[str, str]) -> bool:
+    """Whether a column of the file's schema is read: itself, or as a part of the messages."""
+    chat = columns.get("messages")
+    inside = chat is not None and leaf.startswith(f"{chat}.")
+    return leaf in columns.values() or (inside and leaf.endswith((".role", ".content")))
+
+
+def _batch_rows(path: Path, metadata: Any, leaves: set[str]) -> int:
+    """Return how many rows can be decoded at a time.
+
+    Raises:
+        RecordsError: not even one can.
+    """
+    try:
+        most = largest_row(path, metadata, leaves)
+    except (ValueError, OSError) as error:
+        raise _broken(path, 0, error) from error
+    if most > MOST_ROW:
         raise RecordsError(
-            f"{path} has no column of prompts or probe ids: {', '.join(names)}", hint=_HINT
+            f"{path}: a row may take {most >> 20:,} MiB when it is unpacked, more than "
+            f"{MOST_ROW >> 20}",
+            hint="write it again in small groups of rows: "
+            "pandas.read_parquet(FILE).to_parquet(NEW, row_group_size=100)",
         )
-    if not {"text", "messages"} & set(found):
-        raise RecordsError(f"{path} has no column of replies: {', '.join(names)}", hint=_HINT)
-    for key, column in found.items():
-        _check_type(path, key, schema.field(column))
-    return found
+    return max(1, min(ROWS, BATCH // max(most, 1)))
 
 
-def _check_type(path: Path, key: str, column: Any) -> None:
-    from pyarrow import types
-
-    kind = column.type
-    if types.is_dictionary(kind):
-        kind = kind.value_type
-    if key == "repeat":
-        fits = types.is_integer(kind)
-    elif key == "messages":
-        fits = (types.is_list(kind) or types.is_large_list(kind)) and types.is_struct(
-            kind.value_type
-        )
-    else:
-        fits = types.is_string(kind) or types.is_large_string(kind) or types.is_null(kind)
-    if not fits:
-        wanted = {"repeat": "whole numbers", "messages": "lists of {role, content}"}
-        raise RecordsError(
-            f"{path}: the column {column.name!r} is nested or of another type ({column.type}); "
-            f"{wanted.get(key, 'texts')} are read",
-            hint=f"flatten it, or {_HINT}",
-        )
-
-
-def _entries(path: Path, file: Any, columns: Mapping[str, str]) -> Iterator[RecordedReply]:
+def _rows(path: Path, leaves: set[str], size: int) -> Iterator[dict[str, Any]]:
+    """Yield the values of each row by column, converted when its turn comes."""
     import pyarrow
 
     number = 0
-    with file:
-        batches = file.iter_batches(batch_size=ROWS, columns=sorted(set(columns.values())))
+    with _opened(path) as file:
         try:
-            for batch in batches:
-                if batch.nbytes > MOST_LINE * 4:
-                    raise RecordsError(
-                        f"{path}, rows {number + 1} to {number + len(batch)}: more than "
-                        f"{MOST_LINE >> 18} MiB",
-                        hint="write replies, not documents: a reply has a few thousand bytes",
-                    )
-                for row in batch.to_pylist():
+            for batch in file.iter_batches(batch_size=size, columns=sorted(leaves)):
+                for at in range(len(batch)):
+                    values = {name: batch.column(name)[at] for name in batch.schema.names}
+                    row = _row(path, number + 1, values)
                     number += 1
-                    yield _reply(row, columns, f"{path}, row {number}")
+                    yield row
         except (pyarrow.ArrowException, OSError, UnicodeDecodeError) as error:
-            raise RecordsError(
-                f"{path}, after row {number}: {str(error).splitlines()[0]}",
-                hint="the file is broken: copy it again",
-            ) from error
+            raise _broken(path, number, error) from error
+
+
+def _row(path: Path, number: int, values: Mapping[str, Any]) -> dict[str, Any]:
+    if sum(map(_size, values.values())) > MOST_LINE:
+        raise RecordsError(
+            f"{path}, row {number}: more than {MOST_LINE >> 20} MiB",
+            hint="write replies, not documents: a reply has a few thousand bytes",
+        )
+    return {name: value.as_py() for name, value in values.items()}
+
+
+def _size(value: Any) -> int:
+    """Return the bytes of a text, or of the texts of a chat, before it is converted."""
+    import pyarrow
+
+    if not value.is_valid:
+        return 0
+    if isinstance(value, pyarrow.DictionaryScalar):
+        value = value.value
+    if isinstance(value, pyarrow.ListScalar):
+        return sum(_size(part) for turn in value if turn.is_valid for part in turn.values())
+    return int(value.as_buffer().size) if isinstance(value, pyarrow.BinaryScalar) else 0
+
+
+def _broken(path: Path, row: int, error: Exception) -> RecordsError:
+    return RecordsError(
+        f"{path}, after row {row}: {str(error).splitlines()[0]}",
+        hint="the file is broken: copy it again",
+    )
 
 
 def _reply(row: Mapping[str, Any], columns: Mapping[str, str], where: str) -> RecordedReply:
     line = {key: row[column] for key, column in columns.items() if row[column] is not None}
-    for key in _JSON:
+    for key in JSON:
         if key in line:
             line[key] = _parsed(line[key], key, where)
     if "messages" in line:
@@ -148,7 +161,7 @@ def _reply(row: Mapping[str, Any], columns: Mapping[str, str], where: str) -> Re
         if "text" not in columns and turns and turns[-1].get("role") == "assistant":
             line["text"] = turns.pop()["content"]
     if line.get("outcome") != "error" and "text" not in line:
-        raise RecordsError(f"{where}: no reply", hint=_HINT)
+        raise RecordsError(f"{where}: no reply", hint=HINT)
     reply = reply_from_json(line, where)
     return reply if "repeat" in columns else _unnumbered(reply)
 
