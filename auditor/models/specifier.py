@@ -150,7 +150,7 @@ def _of_scheme(text: str, scheme: str, rest: str) -> Specifier:
     if scheme in _SPREAD:
         return _of_spread(scheme, rest, Path())
     if scheme in _PATHS:
-        return Specifier(scheme=scheme, rest=str(Path(rest).expanduser().resolve()))
+        return Specifier(scheme=scheme, rest=_resolved(Path(), rest))
     return _of_server(rest)
 
 
@@ -187,7 +187,17 @@ def _of_records(text: str, folder: Path) -> Specifier:
 
 
 def _resolved(folder: Path, path: str) -> str:
-    return str((folder / Path(path).expanduser()).resolve())
+    """Return an absolute path.
+
+    Raises:
+        SubjectError: it can be none: a zero byte, an unknown user, links in a circle.
+    """
+    try:
+        return str((folder / Path(path).expanduser()).resolve())
+    except (ValueError, RuntimeError) as error:
+        raise SubjectError(
+            f"{path!r} is no path: {error}", hint="give the path of a file or folder"
+        ) from error
 
 
 def _of_server(text: str) -> Specifier:
