@@ -17,6 +17,7 @@ from auditor.canon import json_digest, pretty_json
 from auditor.errors import CaseError, StorageError
 
 _FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+_NO_PLACE = (errno.ENOTDIR, errno.EEXIST, errno.ENOENT, errno.EISDIR, errno.ENAMETOOLONG)
 
 
 class Case:
@@ -45,7 +46,7 @@ class Case:
         path = self.data / name
         try:
             return json.loads(path.read_bytes())
-        except FileNotFoundError as error:
+        except (FileNotFoundError, NotADirectoryError) as error:
             raise CaseError(f"{path} is missing", hint="is this a case folder?") from error
         except ValueError as error:
             raise CaseError(f"{path} is not JSON: {error}") from error
@@ -154,10 +155,18 @@ def locked(case: Case) -> Iterator[None]:
 
 @contextlib.contextmanager
 def storage_errors(path: Path) -> Iterator[None]:
-    """Turn a refused write into a StorageError that names the place and the remedy."""
+    """Turn a refused write into a StorageError that names the place and the remedy.
+
+    That a file is missing, or stands in the way, is one where it is this path or a folder above it.
+    """
     try:
         yield
     except OSError as error:
+        if error.errno in _NO_PLACE and _leads_to(error.filename, path):
+            raise StorageError(
+                f"{path} cannot be made: {error.strerror}: {error.filename}",
+                hint="give another place: a folder that is there or can be made",
+            ) from error
         if error.errno in _FULL:
             what = "no space left for"
         elif isinstance(error, PermissionError) or error.errno == errno.EROFS:
@@ -169,6 +178,11 @@ def storage_errors(path: Path) -> Iterator[None]:
             hint="free some space (or choose another --out) and repeat the command: "
             "finished work is kept",
         ) from error
+
+
+def _leads_to(name: Any, path: Path) -> bool:
+    ways = {path, path.with_name(path.name + ".part"), *path.parents} if path.name else {path}
+    return isinstance(name, str) and Path(name) in ways
 
 
 def atomic_write(path: Path, content: bytes) -> None:

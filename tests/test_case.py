@@ -3,10 +3,11 @@ import os
 import subprocess
 import sys
 import textwrap
+from pathlib import Path
 
 import pytest
 
-from auditor.case import Case, atomic_write, locked, open_case
+from auditor.case import Case, atomic_write, locked, open_case, storage_errors
 from auditor.errors import CaseError, StorageError
 
 
@@ -80,3 +81,23 @@ def test_a_full_disk_leaves_the_old_file_and_says_so(tmp_path):
         assert "repeat the command" in caught.value.hint
     finally:
         subprocess.run(["umount", str(tmp_path)], check=True)
+
+
+def test_a_place_that_cannot_be_is_named_with_the_remedy(tmp_path):
+    (tmp_path / "file").write_text("x")
+    places = ("file/x", "file/x/y", "n" * 300, "file/x.part/y")
+    for path in (*(tmp_path / place for place in places), Path("/proc/x")):
+        with pytest.raises(StorageError, match="cannot be made") as caught:
+            atomic_write(path, b"x")
+        assert "another place" in caught.value.hint
+
+
+def test_other_files_that_are_missing_are_no_matter_of_the_disk(tmp_path):
+    with pytest.raises(FileNotFoundError), storage_errors(tmp_path / "out"):
+        (tmp_path / "source").read_bytes()
+
+
+def test_a_file_is_no_case(tmp_path):
+    (tmp_path / "file").write_text("x")
+    with pytest.raises(CaseError, match=r"plan\.json is missing"):
+        Case(tmp_path / "file").read_json("plan.json")

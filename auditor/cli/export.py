@@ -40,10 +40,7 @@ def export(bundle: Path, form: str, subject: str | None, out: Path | None, as_js
     from auditor.case import atomic_write
     from auditor.errors import InputError
 
-    if out is not None and (out.exists() or out.resolve().is_relative_to(bundle.resolve())):
-        raise InputError(
-            f"{out} exists or lies in the case", hint="give another --out; nothing is replaced"
-        )
+    _check_new(out, bundle)
     if form in _REPLIES:
         _export_replies(bundle, form, subject, out, as_json=as_json)
         return
@@ -66,6 +63,20 @@ def export(bundle: Path, form: str, subject: str | None, out: Path | None, as_js
         output.say(f"written to {out}")
 
 
+def _check_new(out: Path | None, bundle: Path) -> None:
+    from auditor.case import storage_errors
+    from auditor.errors import InputError
+
+    if out is None:
+        return
+    with storage_errors(out):
+        taken = out.exists() or out.resolve().is_relative_to(bundle.resolve())
+    if taken:
+        raise InputError(
+            f"{out} exists or lies in the case", hint="give another --out; nothing is replaced"
+        )
+
+
 def _say(path: Path, *, as_json: bool) -> None:
     if as_json:
         output.emit_json({"written": str(path)})
@@ -76,10 +87,11 @@ def _say(path: Path, *, as_json: bool) -> None:
 def _export_replies(
     bundle: Path, form: str, subject: str | None, out: Path | None, *, as_json: bool
 ) -> None:
-    from auditor.case import Case
+    from auditor.case import Case, check_format
     from auditor.collect.reply_export import exported_lines, write_jsonl, write_parquet
     from auditor.errors import InputError
 
+    check_format(bundle)
     case = Case(bundle)
     if out is None:
         if form == "parquet":

@@ -113,13 +113,15 @@ def write_key(path: Path, key: bytes) -> None:
     """
     checked_key(key)
     flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL
-    try:
-        with storage_errors(path), os.fdopen(os.open(path, flags, 0o600), "wb") as stream:
+    with storage_errors(path):
+        try:
+            handle = os.open(path, flags, 0o600)
+        except FileExistsError as error:
+            raise StorageError(
+                f"{path} exists; a key is never overwritten", hint="read it, or give another path"
+            ) from error
+        with os.fdopen(handle, "wb") as stream:
             stream.write(key)
-    except FileExistsError as error:
-        raise StorageError(
-            f"{path} exists; a key is never overwritten", hint="read it, or give another path"
-        ) from error
 
 
 def commitment(key: bytes, spec: dict[str, Any]) -> str:

@@ -178,6 +178,23 @@ def test_exports_that_cannot_be_are_refused(case, words, said):
     assert said in done.err
 
 
+@pytest.mark.parametrize("form", ["jsonl", "parquet"])
+@pytest.mark.parametrize("place", ["replies/x", "/proc/x.parquet", "n" * 300])
+def test_exports_to_no_place_are_refused_with_the_remedy(case, tmp_path, form, place):
+    (tmp_path / "replies").write_text("kept")
+    done = auditor("export", case, "--to", form, "--out", tmp_path / place)
+    assert done.code == 2, done.err
+    assert "another place" in done.err
+    assert (tmp_path / "replies").read_text() == "kept"
+
+
+def test_a_file_is_no_case_to_export(tmp_path):
+    (tmp_path / "replies").write_text("x")
+    done = auditor("export", tmp_path / "replies", "--to", "jsonl", "--json")
+    assert done.code == 2
+    assert "is a file, not the folder of a case" in done.json["error"]["message"]
+
+
 def test_recorded_outputs_that_answer_no_probe_are_refused_with_the_remedy(batch, tmp_path):
     done = auditor("compare", batch, "tiny:teacher", "--suite", "reasoning", "--out",
                    tmp_path / "case", "--json")  # fmt: skip

@@ -118,6 +118,19 @@ def test_a_failure_in_a_batch_is_told_with_its_reason():
         said(model, chat("Count to three."))
 
 
+@pytest.mark.parametrize("content", [None, ""])
+def test_a_choice_that_only_calls_a_tool_is_no_reply(tmp_path, content):
+    calls = {"message": {"content": content, "tool_calls": [{"id": "c"}]}}
+    spoken = {"message": {"content": "x", "tool_calls": [{"id": "c"}]}}
+    body = {"choices": [calls, spoken, {"message": {"content": "", "tool_calls": []}}]}
+    line = {"custom_id": "a", "error": None, "response": {"status_code": 200, "body": body}}
+    path = tmp_path / "out.jsonl"
+    path.write_text(json.dumps(line) + "\n")
+    model = open_model(str(path))
+    assert [reply.text for reply in model.replies()] == ["x", ""]
+    assert model.facts.failures == 1
+
+
 def test_a_batch_without_its_input_is_matched_by_custom_id():
     model = opened("batch-output.jsonl")
     assert said(model, chat("whatever", name="request-2")) == ["Paris."]

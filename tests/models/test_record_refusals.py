@@ -1,6 +1,8 @@
 """Files of recorded outputs that cannot be used: the error names the place and the remedy."""
 
+import gzip
 import json
+import os
 import sys
 import tracemalloc
 from pathlib import Path
@@ -16,10 +18,11 @@ from auditor.errors import (
     SubjectError,
 )
 from auditor.models import open_model
+from auditor.models.recorded import open_recorded
 from auditor.models.records import lines
 from auditor.models.records.index import ReplyIndex
 from auditor.models.records.reply import RecordedReply
-from auditor.models.specifier import parse
+from auditor.models.specifier import Specifier, parse
 
 SAMPLES = Path(__file__).parent / "import_samples"
 LM_EVAL = {"doc_id": 0, "arguments": [["Q", {}]], "resps": [["A"]]}
@@ -201,6 +204,43 @@ def test_unknown_options_are_refused():
     with pytest.raises(SubjectError, match="records: has no option 'modell'") as caught:
         parse("records:x.jsonl?modell=y")
     assert "format" in caught.value.hint
+
+
+def test_files_whose_name_is_not_utf8_are_refused(tmp_path):
+    path = tmp_path / os.fsdecode(b"caf\xe9.jsonl")
+    written(path, {"custom_id": "a", "body": {"prompt": "x"}})
+    output = written(tmp_path / "out.jsonl", BATCH)
+    for rest, options in ((path, {}), (output, {"prompts": str(path)})):
+        with pytest.raises(RecordsError, match="is not UTF-8") as caught:
+            open_recorded(Specifier(scheme="records", rest=str(rest), options=options))
+        assert "rename" in caught.value.hint
+        str(caught.value).encode()
+
+
+@pytest.mark.parametrize(
+    "spec",
+    ["records:a\0b", "records:a?prompts=%00", "local:a\0", "gguf:\0", "records:~no-such-user/x"],
+)
+def test_what_is_no_path_is_refused(spec):
+    with pytest.raises(SubjectError, match="is no path") as caught:
+        parse(spec)
+    assert caught.value.hint
+
+
+def test_a_pipe_is_not_waited_for(tmp_path):
+    os.mkfifo(tmp_path / "p")
+    output = written(tmp_path / "out.jsonl", BATCH)
+    assert_refused(tmp_path / "p", "is no regular file")
+    assert_refused(output, "is no regular file", options=f"?prompts={tmp_path / 'p'}")
+    assert_refused("/dev/null", "is no regular file")
+
+
+def test_a_packed_file_is_to_be_unpacked(tmp_path):
+    path = tmp_path / "r.jsonl.gz"
+    path.write_bytes(gzip.compress(b'{"probe_id": "a", "text": "x"}\n'))
+    with pytest.raises(RecordsError, match="packed with gzip") as caught:
+        open_model(f"records:{path}")
+    assert "gunzip" in caught.value.hint
 
 
 def test_a_full_disk_is_told(tmp_path):

@@ -11,6 +11,7 @@ from auditor.errors import RecordsError
 MOST_LINE = 1 << 26
 """Bytes of one line: a reply of a model has a few thousand."""
 _MARK = b"\xef\xbb\xbf"
+_GZIP = b"\x1f\x8b"
 
 
 def json_lines(path: Path, hint: str) -> Iterator[tuple[str, dict[str, Any]]]:
@@ -47,6 +48,28 @@ def parsed_object(text: str, where: str, hint: str) -> dict[str, Any]:
     if not isinstance(entry, dict):
         raise RecordsError(f"{where}: not a JSON object", hint=hint)
     return entry
+
+
+def check_file(path: Path) -> None:
+    """Refuse what is read more than once, and named in a case, and cannot be.
+
+    Raises:
+        RecordsError: it is no regular file, packed, cannot be read, or its name is not UTF-8.
+    """
+    try:
+        str(path).encode()
+        if not path.is_file() and path.exists():
+            raise RecordsError(
+                f"{path} is no regular file", hint="give a file on disk: it is read more than once"
+            )
+        with path.open("rb") as stream:
+            packed = stream.read(2) == _GZIP
+    except UnicodeEncodeError as error:
+        raise RecordsError(f"the name {str(path)!a} is not UTF-8", hint="rename it") from error
+    except OSError as error:
+        raise unreadable(path, error) from error
+    if packed:
+        raise RecordsError(f"{path} is packed with gzip", hint="unpack it: gunzip --keep FILE")
 
 
 def unreadable(path: Path, error: OSError) -> RecordsError:

@@ -159,7 +159,7 @@ def _choice(where: str, choice: Any, about: RecordedReply) -> RecordedReply:
         text = message.get("refusal") if message.get("content") is None else message["content"]
     else:
         text = choice.get("text")
-    if text is None and isinstance(message, dict) and message.get("tool_calls"):
+    if not text and isinstance(message, dict) and message.get("tool_calls"):
         return replace(about, error="the model called a tool")
     if not isinstance(text, str):
         raise RecordsError(f"{where}: a choice without text", hint=_HINT)

@@ -6,7 +6,7 @@ from pathlib import Path
 
 from auditor.errors import RecordsError
 from auditor.models.records.inspect_log import read_eval, read_json_log
-from auditor.models.records.lines import json_lines, unreadable
+from auditor.models.records.lines import check_file, json_lines, unreadable
 from auditor.models.records.lm_eval import read_lm_eval
 from auditor.models.records.openai_batch import read_batch
 from auditor.models.records.parquet import read_parquet
@@ -48,6 +48,7 @@ def open_recording(path: Path, options: Mapping[str, str] | None = None) -> Open
     told = chosen.get("format")
     if told is not None and told not in FORMATS:
         raise RecordsError(f"unknown format {told!r}", hint=f"formats: {', '.join(FORMATS)}")
+    check_file(path)
     found = told or detected_format(path)
     for option, owner in _OF_FORMAT.items():
         if option in chosen and found != owner:
@@ -131,6 +132,8 @@ def _inspect(path: Path, options: Mapping[str, str]) -> Recording:
 
 def _batch(path: Path, options: Mapping[str, str]) -> Recording:
     prompts = options.get("prompts")
+    if prompts is not None:
+        check_file(Path(prompts))
     return read_batch(path, None if prompts is None else Path(prompts))
 
 
