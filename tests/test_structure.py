@@ -28,6 +28,7 @@ CORE = {
     "texts",
     "answers",
     "exchanges",
+    "served_limits",
     "failed",
     "held",
     "progress",
