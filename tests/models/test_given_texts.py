@@ -3,6 +3,7 @@
 import pytest
 
 from auditor.errors import UndefinedError
+from auditor.models.crew import Halt, crew
 from auditor.models.echoes import Echoes, EchoForm, echo_request, read_echo, rows_are_late
 
 AT_PLACE = [None, {"b": -0.1, "x": -3.0}, {"c": -0.2, "x": -2.0}]
@@ -103,6 +104,9 @@ def test_few_texts_are_asked_for_ahead_of_the_one_that_is_read():
     asked = []
 
     class Client:
+        def crew(self, threads, single=()):
+            return crew(threads, Halt(), single)
+
         def post(self, request, about):
             text = request.body["prompt"]
             return echo(list(text), [None, {text[1]: -1.0}], text)
