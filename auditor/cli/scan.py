@@ -1,5 +1,6 @@
 """`auditor scan`: many suspects beside one reference, looked at cheaply first where asked."""
 
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -10,7 +11,8 @@ from auditor.cli.compare import Looked, audit_options, gate_of, run_audit
 from auditor.errors import InputError
 
 if TYPE_CHECKING:
-    from auditor.registry.prefilter import Prefiltered
+    from auditor.registry.listing import Listed
+    from auditor.registry.prefilter import Look, Prefiltered
 
 _OWN = ("lists", "top", "prefilter", "prefilter_only", "graph")
 _GRAPHS = (".svg", ".html")
@@ -61,7 +63,7 @@ def scan(reference: str, suspects: tuple[str, ...], **options: Any) -> int:
     if not _looks_first(suspects, own):
         return run_audit("scan", reference, suspects, options)
     gate_of(options)  # an expression that cannot be read is refused before any work
-    found = _prefiltered(reference, suspects, own, options["seed"])
+    found = _prefiltered(reference, suspects, own, options)
     _write_graph(own["graph"], found.content)
     _report_refused(found.content)
     if own["prefilter_only"]:
@@ -110,13 +112,28 @@ def _looks_first(suspects: tuple[str, ...], own: dict[str, Any]) -> bool:
 
 
 def _prefiltered(
-    reference: str, suspects: tuple[str, ...], own: dict[str, Any], seed: int
+    reference: str, suspects: tuple[str, ...], own: dict[str, Any], options: dict[str, Any]
 ) -> "Prefiltered":
     from auditor.registry.listing import listed
     from auditor.registry.prefilter import Look, prefilter
 
-    look = Look(reference=reference, seed=seed, top=own["top"], measured=not own["prefilter_only"])
-    return prefilter(look, listed(suspects, own["lists"]), output.progress())
+    measured = not own["prefilter_only"]
+    look = Look(reference=reference, seed=options["seed"], top=own["top"], measured=measured)
+    named = listed(suspects, own["lists"])
+    if measured and options["out"] is not None:
+        look = replace(look, chosen=_chosen_before(options["out"], look, named))
+    return prefilter(look, named, output.progress())
+
+
+def _chosen_before(root: Path, look: "Look", named: "Listed") -> frozenset[str] | None:
+    from auditor.case import Case
+    from auditor.registry.continued import chosen_before
+    from auditor.report.result import PREFILTER
+
+    case = Case(root)
+    if not all((case.data / name).is_file() for name in ("plan.json", PREFILTER)):
+        return None
+    return chosen_before(case.read_json("plan.json"), case.read_json(PREFILTER), look, named)
 
 
 def _write_graph(path: Path | None, content: dict[str, Any]) -> None:

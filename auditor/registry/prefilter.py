@@ -35,6 +35,8 @@ class Look:
     """Suspects to measure, nearest first; None: all."""
     measured: bool = False
     """Whether models are run afterwards: what cannot be run is then refused now."""
+    chosen: frozenset[str] | None = None
+    """Suspects that the case which goes on measures; None: none goes on, `top` decides."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -74,7 +76,7 @@ def prefilter(look: Look, suspects: Listed, progress: Progress | None = None) ->
     if not found:
         raise _nothing(refused)
     looked = _content(look, first, entries, found, refused)
-    chosen = {*looked.kept, *unread}
+    chosen = {*looked.kept, *unread} if look.chosen is None else look.chosen
     return replace(
         looked,
         unread=tuple(unread),
@@ -132,7 +134,7 @@ def _content(
         _row(entry, one, reference, to_reference.get(id(one.fingerprint)))
         for entry, one in zip(entries, found, strict=True)
     ]
-    chosen = _nearest(rows, look.top)
+    chosen = _to_measure(rows, look)
     for number, row in enumerate(rows):
         row["measured"] = number in chosen
     return Prefiltered(
@@ -140,6 +142,7 @@ def _content(
             "schema": SCHEMA,
             "note": NOTE,
             "seed": look.seed,
+            "top": look.top,
             "reference": _identity(reference),
             "suspects": rows,
             "left_out": len(rows) - len(chosen),
@@ -188,6 +191,12 @@ def _row(
 
 def _rounded(value: float | None) -> float | None:
     return None if value is None else round(value, 6)
+
+
+def _to_measure(rows: list[dict[str, Any]], look: Look) -> set[int]:
+    if look.chosen is None:
+        return _nearest(rows, look.top)
+    return {number for number, row in enumerate(rows) if row["spec"] in look.chosen}
 
 
 def _nearest(rows: list[dict[str, Any]], top: int | None) -> set[int]:

@@ -86,8 +86,8 @@ def left_out_sentence(content: dict[str, Any]) -> str:
         return f"None of {counted(total, 'suspect')} is left out."
     return (
         f"{left_out} of {counted(total, 'suspect')} were left out as farther from the reference "
-        "in this look: nothing is concluded about them, and p-values are corrected for the "
-        "number measured, not for the number looked at."
+        "when those to be measured were chosen: nothing is concluded about them, and p-values are "
+        "corrected for the number measured, not for the number looked at."
     )
 
 

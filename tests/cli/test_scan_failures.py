@@ -151,6 +151,23 @@ def test_one_that_was_repaired_is_measured_as_if_it_had_never_failed(registry, b
         assert ours.read_bytes() == theirs.read_bytes(), name
 
 
+def test_one_that_was_repaired_changes_no_choice_of_the_nearest(registry):
+    top = ("--top", 1, "--json")
+    names = ("good", "other", "header")
+    first = scanned(registry, *top, names=names)
+    assert [row["name"] for row in first.json["failed"]] == ["header"]
+    (nearest,) = specs(one["suspect"] for one in first.json["results"])
+    shutil.rmtree(registry / "header")
+    model(registry / "header", "teacher")  # nearer than any
+    for _ in range(2):  # the second time, prefilter.json says of it what it says of the others
+        done = scanned(registry, *top, names=names)
+        assert done.code == 0, done.err
+        assert specs(one["suspect"] for one in done.json["results"]) == [nearest, "header"]
+        assert done.json["prefilter"]["left_out"] == 1
+    error = failure(scanned(registry, "--top", 3, "--json", names=names))
+    assert "holds another case" in error["message"]
+
+
 @pytest.mark.parametrize("repaired", [False, True])
 def test_a_sealed_scan_with_a_failed_suspect_verifies_and_replays(registry, tmp_path, repaired):
     names = ("lacking", "good")

@@ -1,6 +1,7 @@
 import contextlib
 import gc
 import json
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -12,6 +13,7 @@ from auditor.data import data_dir
 from auditor.errors import InputError
 from auditor.models.vocabulary import Vocabulary
 from auditor.registry import prefilter as prefilter_module
+from auditor.registry.continued import chosen_before
 from auditor.registry.listing import Entry, Listed, listed
 from auditor.registry.prefilter import Look, _nearest, prefilter
 
@@ -78,6 +80,27 @@ def test_what_cannot_be_read_is_still_planned_beside_the_nearest(registry):
     found = prefilter(Look(reference="tiny:teacher", top=1), listed((str(registry),)))
     assert found.unread == (f"local:{registry}/broken",)
     assert found.planned == (f"local:{registry}/broken", f"local:{registry}/copy")
+
+
+def test_a_case_that_goes_on_keeps_whom_it_measures_whoever_is_nearest_now(registry):
+    named = listed((str(registry),))
+    first = prefilter(Look(reference="tiny:teacher", top=1), named)
+    plan = {"subjects": [{"spec": spec, "role": "suspect"} for spec in first.planned]}
+    look = Look(reference="tiny:teacher", top=1)
+    chosen = chosen_before(plan, first.content, look, named)
+    assert chosen == {f"local:{registry}/broken", f"local:{registry}/copy"}
+    # One suspect less is another scan.
+    fewer = Listed(entries=tuple(e for e in named.entries if "light" not in e.spec), refused=())
+    assert chosen_before(plan, first.content, look, fewer) is None
+    for other in (
+        Look(reference="tiny:teacher", top=2),
+        Look(reference="tiny:teacher", top=1, seed=1),
+        Look(reference="tiny:sibling", top=1),
+    ):
+        assert chosen_before(plan, first.content, other, named) is None
+    kept = prefilter(replace(look, chosen=frozenset({f"local:{registry}/stranger"})), named)
+    assert kept.planned == kept.kept == (f"local:{registry}/stranger",)
+    assert kept.content["left_out"] == 4
 
 
 def test_it_says_that_it_is_context(content):
