@@ -6,6 +6,7 @@ import shutil
 import pytest
 from command_line import TINY, auditor
 
+from auditor.collect.suite_import import About, import_suite
 from auditor.models import open_model
 from auditor.types import Message
 
@@ -92,6 +93,11 @@ def test_exported_replies_are_those_to_the_system_message(case, tmp_path, form):
     assert len(chats) == 6  # of 12 probes, half are texts to continue
     assert {reply.messages[0] for reply in chats} == {Message(role="system", content=SYSTEM)}
     assert all(len(reply.messages) == 2 for reply in chats)
+    about = About(name="asked", title="t", kind="chat")
+    asked = import_suite(str(out), tmp_path / "asked", about).suite.probes
+    # Their ids are not those of the file, their prompts are.
+    assert model.available(asked) == asked
+    assert len(asked) == 6
     model.close()
     done = auditor("compare", out, BPE, "--suite", "instructions", "--probes", "12",
                    "--out", tmp_path / "case", "--json")  # fmt: skip
