@@ -58,11 +58,11 @@ def vocabulary_of(tokenizer: "PreTrainedTokenizerFast", rows: int | None = None)
     Raises:
         SubjectError: an id is larger than that of any tokenizer.
     """
+    tokens = tokenizer.backend_tokenizer.get_vocab(with_added_tokens=True)
+    size = _size(tokens.values(), rows)  # first: to_str lists every id that is not used
     core = json.loads(tokenizer.backend_tokenizer.to_str())
     added = {token["id"]: token for token in core["added_tokens"]}
     to_bytes = _piece_bytes(core)
-    tokens = tokenizer.backend_tokenizer.get_vocab(with_added_tokens=True)
-    size = _size(tokens.values(), rows)
     pieces: list[bytes | None] = [None] * size
     for token, index in tokens.items():
         if index < size:
@@ -75,13 +75,12 @@ def vocabulary_of(tokenizer: "PreTrainedTokenizerFast", rows: int | None = None)
 
 def _size(ids: Iterable[int], rows: int | None) -> int:
     largest = max(ids, default=-1)
-    size = largest + 1 if rows is None else min(largest + 1, rows)
-    if size > _MOST_IDS:  # each takes 8 bytes, whether it is used or not
+    if largest >= _MOST_IDS:  # each takes 8 bytes, whether it is used or not
         raise SubjectError(
             f"the largest token id of the tokenizer is {largest:,}: no vocabulary is so large",
             hint="repair tokenizer.json, or copy it again",
         )
-    return size
+    return largest + 1 if rows is None else min(largest + 1, rows)
 
 
 def vocabulary_relation(
