@@ -13,6 +13,8 @@ from pathlib import Path
 from typing import Any
 
 _CHUNK_BYTES = 1 << 20
+LARGEST_INTEGER = 2**53 - 1
+"""Larger ones have no canonical JSON: not every reader keeps them (RFC 8785, appendix D)."""
 
 
 def canonical_json(value: Any) -> bytes:
@@ -41,7 +43,6 @@ def canonical_object(members: Mapping[str, bytes]) -> bytes:
 
 _ENCODER = json.JSONEncoder(sort_keys=True, ensure_ascii=False, separators=(",", ":"))
 """Written in C: several times as fast as RFC 8785 in Python, and the same on most values."""
-_WHOLE = 2**53
 _NAMES = {str}
 
 
@@ -67,7 +68,8 @@ def _written_alike(value: Any) -> Any:
         return [_written_alike(one) for one in value]
     if kind is float and value.is_integer():
         value, kind = int(value), int
-    if (kind is int and -_WHOLE < value < _WHOLE) or (kind is float and 1e-4 <= abs(value) < 1e16):
+    whole = kind is int and abs(value) <= LARGEST_INTEGER
+    if whole or (kind is float and 1e-4 <= abs(value) < 1e16):
         return value
     raise _OtherwiseError
 

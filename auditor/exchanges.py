@@ -14,15 +14,13 @@ from itertools import chain
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from auditor.canon import whole_text
+from auditor.canon import LARGEST_INTEGER, whole_text
 from auditor.case import Case
 from auditor.errors import CaseError
 from auditor.served_limits import served_limits
 
 ACCESS_PROBE = "access"
 """What a line is about that found out which access a server offers; others name their probe."""
-_MOST_COUNTED = 2**53 - 1
-"""Larger whole numbers have no canonical JSON; no server counts so many tokens."""
 
 
 def exchange_path(case: Case, subject: str) -> Path:
@@ -232,7 +230,7 @@ def _count(usage: Counter[str], reply: dict[str, Any]) -> None:
     counted = reply_usage(reply)
     if counted is not None:
         sums = usage["prompt_tokens"] + counted[0], usage["completion_tokens"] + counted[1]
-        if max(sums) <= _MOST_COUNTED:
+        if max(sums) <= LARGEST_INTEGER:
             usage["prompt_tokens"], usage["completion_tokens"] = sums
             return
     usage["unreported"] += 1
@@ -245,4 +243,4 @@ def reply_usage(reply: dict[str, Any]) -> tuple[int, int] | None:
     sent, drawn = counts.get("prompt_tokens"), counts.get("completion_tokens")
     if type(sent) is not int or type(drawn) is not int:
         return None
-    return (sent, drawn) if 0 <= min(sent, drawn) <= max(sent, drawn) <= _MOST_COUNTED else None
+    return (sent, drawn) if 0 <= min(sent, drawn) <= max(sent, drawn) <= LARGEST_INTEGER else None

@@ -10,6 +10,7 @@ from typing import Annotated, Any, Literal, Self
 
 from pydantic import Field, PrivateAttr, model_validator
 
+from auditor.canon import LARGEST_INTEGER
 from auditor.distill.recipe_errors import read_yaml, recipe_error
 from auditor.distill.recipe_part import Count, Names, Part
 from auditor.errors import InputError, PlanError, RecipeError
@@ -97,7 +98,7 @@ class AuditPlan(Part):
     measures: list[Text] = Field(default_factory=list)
     """Primary measures: those that answer the hypotheses. All others are computed and shown too."""
     sampling: Sampling = Sampling()
-    seed: Annotated[int, Field(ge=0)] = 0
+    seed: Annotated[int, Field(ge=0, le=LARGEST_INTEGER)] = 0
     """Of every random choice: probes, replies, resampling."""
     stopping: Literal["fixed"] = "fixed"
     """``fixed``: every probe and repeat is asked once and nobody looks before the end."""

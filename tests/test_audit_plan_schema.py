@@ -35,6 +35,7 @@ def test_the_template_follows_the_schema_and_names_the_rules_of_this_release():
         {"schema": "auditor/audit-plan/2"},
         {"suspects": []},
         {"probes": 0},
+        {"seed": 2**53},
         {"access": "EVERYTHING"},
         {"stopping": "when it is significant"},
         {"sampling": {"temperature": -1}},

@@ -5,9 +5,8 @@ import math
 import re
 from typing import Any
 
-from auditor.canon import canonical_json
+from auditor.canon import LARGEST_INTEGER, canonical_json
 
-_LARGEST = 2**53 - 1
 _DIGITS = 17
 """Of an integer up to 2**53, with its sign."""
 _LONG = re.compile(rb"[:,[]-?[0-9]{16}")
@@ -33,7 +32,7 @@ def strict_json(content: bytes) -> Any:
 
 
 def _integer(number: str) -> int:
-    if len(number) > _DIGITS or abs(int(number)) > _LARGEST:
+    if len(number) > _DIGITS or abs(int(number)) > LARGEST_INTEGER:
         raise ValueError("an integer is beyond 2**53")
     return int(number)
 

@@ -11,9 +11,10 @@ from typing import Annotated, Literal, TypeAlias
 import msgspec
 from msgspec import UNSET, Meta, Raw, Struct, UnsetType
 
-_LARGEST = 2**53 - 1
-_Count: TypeAlias = Annotated[int, Meta(ge=0, le=_LARGEST)]
-_Positive: TypeAlias = Annotated[int, Meta(ge=1, le=_LARGEST)]
+from auditor.canon import LARGEST_INTEGER
+
+_Count: TypeAlias = Annotated[int, Meta(ge=0, le=LARGEST_INTEGER)]
+_Positive: TypeAlias = Annotated[int, Meta(ge=1, le=LARGEST_INTEGER)]
 # Fields stand in the order of RFC 8785, in which they are written again.
 
 

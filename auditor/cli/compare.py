@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from auditor.canon import LARGEST_INTEGER
 from auditor.cli import output
 from auditor.cli.executing import executor_of, executor_options
 from auditor.cli.spending import limits_of, show_forecast, spending_options
@@ -16,8 +17,6 @@ from auditor.types import WATCHED, Access, Decoding
 if TYPE_CHECKING:
     from auditor.cli.gate import Gate
 
-_LARGEST = 2**53 - 1
-"""Of the whole numbers that JSON keeps: a seed enters plans, and labels that are digested."""
 _OPTIONS = (
     click.option(
         "--control",
@@ -102,7 +101,7 @@ _OPTIONS = (
     ),
     click.option(
         "--seed",
-        type=click.IntRange(min=0, max=_LARGEST),
+        type=click.IntRange(min=0, max=LARGEST_INTEGER),
         default=0,
         show_default=True,
         help="Seed of every random choice.",

@@ -6,6 +6,7 @@ from typing import Any
 
 import click
 
+from auditor.canon import LARGEST_INTEGER
 from auditor.cli import output
 
 _TERMS = (
@@ -21,7 +22,7 @@ _TERMS = (
     ),
     click.option(
         "--seed",
-        type=click.IntRange(1 - 2**53, 2**53 - 1),
+        type=click.IntRange(-LARGEST_INTEGER, LARGEST_INTEGER),
         default=0,
         show_default=True,
         help="Of the probes and projections. Fingerprints of one model under several seeds add up "

@@ -5,7 +5,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from auditor.canon import json_digest
+from auditor.canon import LARGEST_INTEGER, json_digest
 from auditor.collect.suite import DEFAULT_SUITES, load_suite, select_probes
 from auditor.errors import InputError
 from auditor.kernels.sketches import FREQUENCIES
@@ -22,8 +22,7 @@ LEAST_RATIO = 16
 """Weights for each number of a sketch at least; smaller matrices are not sketched."""
 _STEP = FREQUENCIES * GROUPS
 _RANGES = {
-    # JSON keeps integers exactly up to there.
-    "seed": (1 - 2**53, 2**53 - 1),
+    "seed": (-LARGEST_INTEGER, LARGEST_INTEGER),
     # Distances err by 1.6 % with 8,192; for 128,000 tokens, drawing these takes 8 GB of memory.
     "projections": (_STEP, 8192),
     # More tokens than any probe has.

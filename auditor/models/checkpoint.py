@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from auditor.canon import whole_text
+from auditor.canon import LARGEST_INTEGER, whole_text
 from auditor.errors import SubjectError
 
 _BITS = {
@@ -229,8 +229,8 @@ def _tensor(path: Path, name: str, entry: Any, data_start: int) -> StoredTensor:
 
 
 def _is_count(value: Any) -> bool:
-    # Labels of digests hold shapes as JSON numbers, which end at 2**53; True is no 1.
-    return type(value) is int and abs(value) < 2**53
+    # Labels of digests hold shapes as JSON numbers; True is no 1.
+    return type(value) is int and abs(value) <= LARGEST_INTEGER
 
 
 def _broken(path: Path, why: str) -> SubjectError:

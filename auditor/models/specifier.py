@@ -190,6 +190,7 @@ def _resolved(folder: Path, path: str) -> str:
     try:
         found = str((folder / Path(path).expanduser()).resolve())
         found.encode()  # it enters files, which are UTF-8
+        Path(found).exists()  # refused where it is too long, or leads where none may look
     except (OSError, ValueError, RuntimeError) as error:  # NUL, links in a circle, unknown ~user
         raise SubjectError(
             f"{path!r} is no path that can be used: {error}",

@@ -84,6 +84,8 @@ def test_the_canonical_form_parses_to_the_same(text):
         ("no-such-model", "does not exist"),
         ("nul\0byte", "does not exist"),
         ("x" * 5000, "does not exist"),
+        ("local:" + "x" * 300, "no path that can be used"),
+        ("records:" + "x" * 300, "no path that can be used"),
     ],
 )
 def test_what_names_no_model_is_refused(text, said):

@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal, Never
 
-from auditor.canon import json_digest
+from auditor.canon import LARGEST_INTEGER, json_digest
 from auditor.errors import RecordsError
 from auditor.types import Decoding, Message, Probe
 
@@ -165,7 +165,7 @@ def known_decoding(settings: Mapping[str, Any]) -> dict[str, Any] | None:
 
 def _is_number(value: Any) -> bool:
     """Whether a value is a number that every JSON reader takes for the same."""
-    return type(value) in (int, float) and -(2**53) < value < 2**53
+    return type(value) in (int, float) and abs(value) <= LARGEST_INTEGER
 
 
 class Line:
@@ -197,7 +197,7 @@ class Line:
     def number(self, key: str) -> int:
         """Return a whole number from 0 on; 0 where there is none."""
         value = self._entry.get(key, 0)
-        if type(value) is not int or not 0 <= value < 2**53:
+        if type(value) is not int or not 0 <= value <= LARGEST_INTEGER:
             raise RecordsError(
                 f"{self._where}: {key} is {value!r}, not a number from 0 on", hint=self._hint
             )
