@@ -78,6 +78,8 @@ class _Compared:
         own = next(subject for subject in subjects if subject["name"] == name)
         self.suspect = open_weights(own["spec"])
         self.reference = open_weights(subjects[0]["spec"])
+        for weights in (self.suspect, self.reference):
+            weights.check_whole()
         self.candidates = [
             Candidate(0, run.reference, self.reference, first=True),
             *_candidates(subjects, own, self.suspect),

@@ -37,6 +37,7 @@ def sketched_tensors(spec: str, terms: Terms, progress: Progress) -> SketchedTen
         return SketchedTensors(missing={"tensors": "the terms ask for no sketch of weights"})
     try:
         weights = open_weights(spec)
+        weights.check_whole()
     except (AccessError, MissingExtraError):
         # The error's own words would tell the other party the maker's paths.
         return SketchedTensors(missing={"tensors": "the weights cannot be read one by one"})

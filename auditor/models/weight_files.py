@@ -45,6 +45,8 @@ _GGUF_NAMES = {
     "ffn_down": "mlp.down_proj",
 }
 _GGUF_KINDS = ("llama", "qwen2", "qwen3")
+_UNREAD = 0.01
+"""Share of packed bytes above which the tensors that are read do not stand for a model."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -68,6 +70,20 @@ class WeightFiles:
             for tensor in self.others
             if tensor.dtype not in _TORCH and not _BUFFERS.search(tensor.name)
         )
+
+    def check_whole(self) -> None:
+        """Refuse to lay weights side by side of which a part is not read: the rest may be equal.
+
+        Raises:
+            AccessError: more than 1 % of the bytes are packed into integers.
+        """
+        stored = sum(tensor.size for tensor in (*self.stored.values(), *self.others))
+        if self.packed > _UNREAD * stored:
+            raise AccessError(
+                f"{self.packed:,} of {stored:,} bytes of {self.spec} are packed weights, which are "
+                "not read: its other tensors alone do not stand for it",
+                hint="unpack its quantisation first",
+            )
 
     @property
     def shapes(self) -> dict[str, tuple[int, ...]]:

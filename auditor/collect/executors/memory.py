@@ -68,8 +68,9 @@ def model_memory(spec: str, dtype: str | None, device: str | None) -> int:
     if parse(spec).scheme in ("records", "openai"):
         return besides
     try:
-        parameters = sum(prod(shape) for shape in open_weights(spec).shapes.values())
+        weights = open_weights(spec)
     except AuditorError:  # a format without headers; loading it says what is wrong
         return besides
     width = _BYTES.get(dtype or ("bfloat16" if gpu else "float32"), 4)
-    return besides + int(_BESIDES * parameters * width)
+    parameters = sum(prod(shape) for shape in weights.shapes.values())
+    return besides + int(_BESIDES * (parameters * width + weights.packed))
