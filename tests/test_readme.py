@@ -72,5 +72,5 @@ def test_the_commands_of_the_readme_parse(line):
 
 def test_the_install_and_test_lines_are_what_ci_runs():
     assert 'pip install ".[demo]" && auditor demo' in README
-    assert 'pip install -e ".[test]" && pytest' in README
-    assert 'pip install -q -e ".[test]" && pytest' in (ROOT / ".ci" / "run").read_text()
+    assert 'pip install -e ".[test]" && pytest -n 2' in README
+    assert 'pip install -q -e ".[test]" && pytest -n 2' in (ROOT / ".ci" / "run").read_text()
