@@ -12,8 +12,9 @@ from weakref import WeakSet
 from auditor.errors import SubjectError
 from auditor.models.server_address import ServerAddress
 from auditor.models.server_patience import Patience
-from auditor.models.server_refusals import listed_models
+from auditor.models.server_refusals import model_names
 from auditor.models.server_request import Request
+from auditor.spellings import without
 
 if TYPE_CHECKING:
     import httpx
@@ -141,7 +142,15 @@ class Connection:
 
     def models(self) -> list[str]:
         """Return the models that the server lists; empty where it lists none."""
-        return listed_models(self._http, self._base_url, self._key)
+        import httpx
+
+        extensions = {"trace": self._trace}
+        try:
+            url = self._base_url + "/models"
+            answer = self.send(self._http.build_request("GET", url, extensions=extensions))
+        except (httpx.RequestError, httpx.InvalidURL, CutReplyError):
+            return []
+        return model_names(without(answer.body, self._key))
 
     def close(self) -> None:
         """Break off what is under way, and close the connections."""

@@ -8,10 +8,9 @@ from typing import TYPE_CHECKING, Any
 from auditor.canon import whole_json
 from auditor.errors import AuditorError, EndpointError, ServerError, SubjectError
 from auditor.models.server_address import DEFAULT_KEY, ServerAddress
-from auditor.spellings import without
 
 if TYPE_CHECKING:
-    import httpx
+    pass
 
 _SHOWN = 300
 """Characters of a server's own words."""
@@ -63,13 +62,9 @@ def refusal(
     return SubjectError(said, hint="the server does not accept this request; its words say why")
 
 
-def listed_models(http: "httpx.Client", base_url: str, key: str | None) -> list[str]:
-    """Return the models that a server lists; empty where it lists none."""
-    import httpx
-
+def model_names(body: bytes) -> list[str]:
+    """Return the models that a server's list names; empty where it is no such list."""
     try:
-        reply = http.get(base_url + "/models")
-        found = whole_json(json.loads(without(reply.content, key)))
-        return [str(entry["id"]) for entry in found["data"]]
-    except (httpx.HTTPError, RecursionError, ValueError, KeyError, TypeError):
+        return [str(entry["id"]) for entry in whole_json(json.loads(body))["data"]]
+    except (RecursionError, ValueError, KeyError, TypeError):
         return []

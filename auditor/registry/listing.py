@@ -95,7 +95,8 @@ def is_collection(spec: str) -> bool:
 def models_in(folder: Path) -> tuple[Path, ...]:
     """Return the model folders and GGUF files below a folder, sorted.
 
-    A link to one of either is one, even where it is broken; other links are not followed.
+    A link to one of either is one, even where it is broken; other links are not followed. A folder
+    that may not be listed is among them: what is in it is not known.
     """
     return tuple(sorted(_found(folder)))
 
@@ -110,7 +111,12 @@ def _collection(spec: str) -> Path | None:
 
 
 def _found(folder: Path) -> Iterator[Path]:
-    for place, folders, files in os.walk(folder):
+    unlisted: list[Path] = []
+
+    def failed(error: OSError) -> None:
+        unlisted.append(Path(error.filename))
+
+    for place, folders, files in os.walk(folder, onerror=failed):
         here = Path(place)
         folders[:] = [name for name in folders if not name.startswith(".")]
         if here != folder and _is_model(here):
@@ -119,6 +125,7 @@ def _found(folder: Path) -> Iterator[Path]:
             continue
         yield from (here / name for name in folders if _is_linked_model(here / name))
         yield from (here / name for name in files if _may_be_one(here / name))
+    yield from unlisted  # named, to be refused, and not passed over
 
 
 def _is_linked_model(folder: Path) -> bool:

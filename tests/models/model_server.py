@@ -179,7 +179,7 @@ class Handler(BaseHTTPRequestHandler):
         if self.path == "/control":
             self.send(200, {"received": RECEIVED})
         elif self.path == "/v1/models":
-            self.send(200, {"data": [{"id": NAME}]})
+            self.send(200, {"data": [{"id": NAME}], "padding": "x" * SETTINGS.get("padding", 0)})
         else:
             self.send(404, {"detail": "Not Found"})
 

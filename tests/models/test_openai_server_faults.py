@@ -12,6 +12,7 @@ from auditor.errors import CaseError, MissingExtraError, ServerError, SubjectErr
 from auditor.models import open_model, parse
 from auditor.models.exchange_log import ExchangeLog
 from auditor.models.openai_server import open_server
+from auditor.models.server_connection import MOST_BYTES
 from auditor.models.server_pace import asked_wait
 from auditor.models.server_patience import Patience
 from auditor.types import Decoding, Probe
@@ -119,6 +120,10 @@ def test_wrong_path_and_wrong_model_are_told_apart(connect, server):
     with pytest.raises(ServerError, match="has no model 'other'") as caught:
         connect(server.spec("other")).reply(TEXT, 0, GREEDY, 0)
     assert "it has: tiny-model" in caught.value.hint
+    server.control(padding=MOST_BYTES)  # a list of models without end
+    with pytest.raises(ServerError, match="has no model 'other'") as caught:
+        connect(server.spec("other")).reply(TEXT, 0, GREEDY, 0)
+    assert "ask the server for the names" in caught.value.hint
 
 
 SECRET = "sk-0123456789abcdef"  # noqa: S105

@@ -1,11 +1,14 @@
 import json
 import os
+import tempfile
+from pathlib import Path
 
 import pytest
 from registry_world import copied
 
 from auditor.errors import InputError, SubjectError
 from auditor.registry.listing import is_collection, listed, models_in
+from auditor.registry.prefilter import Look, prefilter
 
 
 @pytest.fixture(scope="module")
@@ -221,3 +224,26 @@ def test_one_odd_line_is_refused_alone(tmp_path, line):
     with pytest.raises(SubjectError) as error:
         listed((line if line != "local:circle" else f"local:{tmp_path}/circle",))
     assert error.value.hint
+
+
+def test_a_folder_that_may_not_be_listed_is_named_and_the_models_beside_it_stay():
+    # Root may list everything; the folder lies where others may look.
+    with tempfile.TemporaryDirectory() as name:
+        root = Path(name).resolve()
+        model = copied("teacher", root / "model")
+        closed = root / "org" / "closed"
+        copied("sibling", closed / "hidden")
+        root.chmod(0o755)
+        closed.chmod(0o000)
+        if user := os.geteuid() == 0:
+            os.seteuid(65534)
+        try:
+            found = listed((str(root),))
+            assert specs(found) == [f"local:{model}", f"local:{closed}"]
+            refused = prefilter(Look(reference="tiny:teacher"), found).content["refused"]
+        finally:
+            if user:
+                os.seteuid(0)
+            closed.chmod(0o755)
+    assert [row["entry"] for row in refused] == [f"local:{closed}"]
+    assert "Permission denied" in refused[0]["reason"]
