@@ -9,7 +9,10 @@ sys.path.insert(0, str(Path(__file__).parent))
 
 from started_process import Restartable
 
-INSTALL = "pip install 'llama-cpp-python[server]==0.3.4' (compiles for a minute or two)"
+INSTALL = (
+    "CMAKE_ARGS=-DGGML_NATIVE=OFF pip install 'llama-cpp-python[server]==0.3.4' (compiles for a "
+    "minute or two)"
+)
 
 
 def missing() -> bool:
