@@ -10,8 +10,8 @@ sys.path.insert(0, str(Path(__file__).parent))
 from started_process import Restartable
 
 INSTALL = (
-    "CMAKE_ARGS=-DGGML_NATIVE=OFF pip install 'llama-cpp-python[server]==0.3.4' (compiles for a "
-    "minute or two)"
+    "CMAKE_ARGS=-DGGML_NATIVE=OFF pip install --no-cache-dir 'llama-cpp-python[server]==0.3.4' "
+    "(compiles for a minute or two)"
 )
 
 
