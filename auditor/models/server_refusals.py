@@ -3,14 +3,11 @@
 import contextlib
 import json
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from auditor.canon import whole_json
 from auditor.errors import AuditorError, EndpointError, ServerError, SubjectError
 from auditor.models.server_address import DEFAULT_KEY, ServerAddress
-
-if TYPE_CHECKING:
-    pass
 
 _SHOWN = 300
 """Characters of a server's own words."""

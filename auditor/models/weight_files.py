@@ -71,19 +71,25 @@ class WeightFiles:
             if tensor.dtype not in _TORCH and not _BUFFERS.search(tensor.name)
         )
 
+    @property
+    def size(self) -> int:
+        """Bytes of all tensors that are stored."""
+        return sum(tensor.size for tensor in (*self.stored.values(), *self.others))
+
+    @property
+    def unread(self) -> str:
+        """How much of the model is packed, in words."""
+        return f"{self.packed:,} of {self.size:,} bytes are packed weights, which are not read"
+
     def check_whole(self) -> None:
         """Refuse to lay weights side by side of which a part is not read: the rest may be equal.
 
         Raises:
             AccessError: more than 1 % of the bytes are packed into integers.
         """
-        stored = sum(tensor.size for tensor in (*self.stored.values(), *self.others))
-        if self.packed > _UNREAD * stored:
-            raise AccessError(
-                f"{self.packed:,} of {stored:,} bytes of {self.spec} are packed weights, which are "
-                "not read: its other tensors alone do not stand for it",
-                hint="unpack its quantisation first",
-            )
+        if self.packed > _UNREAD * self.size:
+            hint = "unpack its quantisation first"
+            raise AccessError(f"of {self.spec}, {self.unread}", hint=hint)
 
     @property
     def shapes(self) -> dict[str, tuple[int, ...]]:

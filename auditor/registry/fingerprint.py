@@ -90,7 +90,7 @@ def _of_files(spec: str, source: Source, vocabulary: Vocabulary, seed: int) -> F
     with RangeReader() as reader:
         try:
             files = open_weights(spec)
-            undefined = _packed(files, stored)
+            undefined = _packed(files)
             weights = _weights(files, reader, seed)
         except AccessError as error:  # a form that cannot be read tensor by tensor
             undefined["weights"] = error.message
@@ -104,16 +104,15 @@ def _of_files(spec: str, source: Source, vocabulary: Vocabulary, seed: int) -> F
         )
 
 
-def _packed(files: WeightFiles, stored: int) -> dict[str, str]:
+def _packed(files: WeightFiles) -> dict[str, str]:
     """Return what is said of weights that are packed into integers; nothing where none are.
 
     Raises:
         AccessError: most of the model is: its norms and embeddings alone say too little of it.
     """
-    said = f"{files.packed:,} of {stored:,} bytes are packed weights, which are not read"
-    if 2 * files.packed > stored:
-        raise AccessError(said)
-    return {"weights": said} if files.packed else {}
+    if 2 * files.packed > files.size:
+        raise AccessError(files.unread)
+    return {"weights": files.unread} if files.packed else {}
 
 
 def _weights(files: WeightFiles, reader: RangeReader, seed: int) -> Weights:

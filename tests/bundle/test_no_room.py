@@ -1,7 +1,6 @@
 """A folder that may not be written, or a full disk, is named, and the command can be repeated."""
 
 import contextlib
-import os
 import shutil
 import tempfile
 from pathlib import Path
@@ -9,6 +8,7 @@ from pathlib import Path
 import pytest
 from command_world import SIGNATURE, commands, stamped, tree
 from full_disk import room_for
+from other_user import no_root
 from seal_world import files_of
 from verify_world import copied
 
@@ -20,14 +20,10 @@ def nobody_may_write(folder):
     """Act as a user who may read a folder and not write to it."""
     for path in [folder, *folder.rglob("*")]:
         path.chmod(0o555 if path.is_dir() else 0o444)
-    root = os.geteuid() == 0
-    if root:
-        os.seteuid(65534)
     try:
-        yield
+        with no_root():
+            yield
     finally:
-        if root:
-            os.seteuid(0)
         for path in [folder, *folder.rglob("*")]:
             path.chmod(0o755 if path.is_dir() else 0o644)
 

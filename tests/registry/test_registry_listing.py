@@ -4,6 +4,7 @@ import tempfile
 from pathlib import Path
 
 import pytest
+from other_user import no_root
 from registry_world import copied
 
 from auditor.errors import InputError, SubjectError
@@ -235,15 +236,10 @@ def test_a_folder_that_may_not_be_listed_is_named_and_the_models_beside_it_stay(
         copied("sibling", closed / "hidden")
         root.chmod(0o755)
         closed.chmod(0o000)
-        if user := os.geteuid() == 0:
-            os.seteuid(65534)
-        try:
+        with no_root():
             found = listed((str(root),))
-            assert specs(found) == [f"local:{model}", f"local:{closed}"]
             refused = prefilter(Look(reference="tiny:teacher"), found).content["refused"]
-        finally:
-            if user:
-                os.seteuid(0)
-            closed.chmod(0o755)
+        closed.chmod(0o755)
+    assert specs(found) == [f"local:{model}", f"local:{closed}"]
     assert [row["entry"] for row in refused] == [f"local:{closed}"]
     assert "Permission denied" in refused[0]["reason"]
